@@ -1,0 +1,57 @@
+# Every target builds .venv itself when it is missing or older than what it was made from.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# Bytecode is compiled when a module is first imported, not for all 40,000 files at installation.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test test-fast lint format types leaderboard bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	@echo "Building $(VENV) with $(PYTHON) (about two minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --no-compile --constraint constraints.txt torch
+	@$(PIP) install --no-compile --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "Adding the development tools to $(VENV)"
+	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.runtime ## build the environment alone
+setup-dev: $(VENV)/.dev ## the environment with the development tools
+
+demo: setup ## train, score and rank three small networks on generated images (under five minutes)
+	@$(BIN)/bench demo
+
+test: setup-dev lint types ## lint, types, import contract and the whole test suite
+	$(BIN)/python -m pytest
+
+test-fast: setup-dev ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: setup-dev ## ruff and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: setup-dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup-dev ## mypy
+	$(BIN)/mypy
+
+leaderboard: setup ## serve the leaderboard on results.db
+	$(BIN)/bench leaderboard
+
+bench: setup-dev ## speed and memory against peers, as ratios
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove the environment and the caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""The front door: the `bench` command, one module for each verb."""

@@ -1,0 +1,77 @@
+"""The `bench` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from bench import demo, doctor, export, leaderboard, listing, run, status, submit
+
+app = typer.Typer(
+    name="bench",
+    help="Train, score and rank semantic segmentation networks.\n\nStart with: bench demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("submit")(submit.submit)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.command("export")(export.export)
+app.command("status")(status.status)
+app.command("why")(status.why)
+app.command("suites")(listing.suites)
+app.command("models")(listing.models)
+app.command("datasets")(listing.datasets)
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from harness import __version__
+
+        print(f"segbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+    if debug:
+        os.environ["BENCH_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends in one message and exit code 2."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
+    except Exception as error:
+        from harness.errors import BenchError
+
+        if not isinstance(error, BenchError) or os.environ.get("BENCH_DEBUG"):
+            raise
+        from bench.console import print_error
+
+        print_error(error)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

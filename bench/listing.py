@@ -1,0 +1,101 @@
+"""`bench suites`, `bench models`, `bench datasets`: what there is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.console import DataOption, new_console, table
+
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+def suites(
+    show: Annotated[str | None, typer.Option(metavar="NAME", help="Print one suite, its recipe resolved.")] = None,
+) -> None:
+    """List the suites that come with the project.
+
+    Example: bench suites --show demo
+    """
+    import yaml
+
+    from harness.suite import load_suite, suite_files
+
+    if show is not None:
+        print(
+            yaml.safe_dump(load_suite(show).model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+            end="",
+        )
+        return
+    rows = []
+    for name in suite_files():
+        suite = load_suite(name)
+        cells = len(suite.models) * len(suite.datasets) * len(suite.seeds)
+        for values in suite.grid.values():
+            cells *= len(values)
+        rows.append((name, suite.title, ", ".join(d.name for d in suite.datasets), len(suite.models), cells))
+    new_console().print(table(("suite", "", "data sets", "models", "jobs"), rows, right=2))
+
+
+def models(json: JsonOption = False) -> None:
+    """List every network that a suite can name.
+
+    Example: bench models
+    """
+    from harness.registry import known_models
+
+    entries = known_models().values()
+    if json:
+        import json as codec
+
+        listed = [
+            {"name": e.name, "origin": e.origin, "summary": e.summary, "stride": e.stride, "paper": e.paper}
+            for e in entries
+        ]
+        print(codec.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    rows = [(e.name, e.origin, e.summary, e.paper) for e in entries]
+    new_console().print(table(("model", "origin", "", "paper"), rows))
+
+
+def datasets(data_dir: DataOption = None, json: JsonOption = False) -> None:
+    """List every data set, its variants, and where a copy was found.
+
+    Example: bench datasets --data-dir DIR
+    """
+    from harness.datasets import data_dir as folder_of
+    from harness.datasets import dataset_class, dataset_names, find_copy
+
+    folder = folder_of(data_dir)
+    rows = []
+    for name in dataset_names():
+        cls = dataset_class(name)
+        root = find_copy(name, folder)
+        rows.append((name, cls.info, str(root) if root else None, cls.generated))
+    if json:
+        import json as codec
+
+        listed = [
+            {
+                "name": name,
+                "title": info.title,
+                "classes": list(info.classes),
+                "variants": dict(info.variants),
+                "found": root,
+            }
+            for name, info, root, _ in rows
+        ]
+        print(codec.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    shown = [
+        (
+            name,
+            info.title,
+            len(info.classes),
+            "; ".join(f"{v}: {text}" for v, text in info.variants.items()),
+            root or ("made on first use" if generated else "not found"),
+        )
+        for name, info, root, generated in rows
+    ]
+    new_console().print(table(("data set", "", "classes", "variants", "copy"), shown))

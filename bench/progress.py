@@ -1,0 +1,139 @@
+"""What a run shows while it works: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from harness.records import Record
+from harness.schedule import Work
+
+# Plain output tells of a running job at most so often.
+LINE_EVERY_S = 10.0
+
+
+class Display:
+    """A watcher that shows jobs done, running and failed, each running job's epoch and score, and the time left.
+
+    Use it as a context: it keeps a handle of its own on the output, which Ray's start-up cannot silence.
+    """
+
+    def __init__(self, total: int, already_done: int) -> None:
+        self._total, self._already_done = total, already_done
+        self._done = self._failed = 0
+        self._running: dict[str, dict[str, Any]] = {}
+        self._began = time.monotonic()
+        self._file = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+        self._console = Console(file=self._file, highlight=False)
+        self._live: Live | None = None
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._live = Live(
+                self,
+                console=self._console,
+                refresh_per_second=4,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        self._file.close()
+
+    def started(self, work: Work) -> None:
+        """A unit begins."""
+        self._running[work.planned.fingerprint] = {
+            "title": work.planned.job.title,
+            "stage": "rescoring" if work.unit.rescore else "starting",
+            "said": 0.0,
+        }
+        self._say(f"started  {work.planned.job.title}")
+
+    def message(self, work: Work, message: dict[str, Any]) -> None:
+        """A unit tells its stage or an epoch."""
+        state = self._running.get(work.planned.fingerprint)
+        if state is None:
+            return
+        if message["kind"] == "stage":
+            state["stage"] = message["stage"]
+            return
+        state |= {"stage": "training", "epoch": message["epoch"], "epochs": message["epochs"]}
+        metric = work.planned.job.selection.metric
+        score = message.get(f"val_{metric}")
+        if score is not None:
+            state["score"] = f"val {metric} {score:.4f}"
+        if time.monotonic() - state["said"] > LINE_EVERY_S:
+            state["said"] = time.monotonic()
+            self._say(f"         {state['title']}: {_standing(state)}")
+
+    def finished(self, work: Work, record: Record) -> None:
+        """A unit ended."""
+        self._running.pop(work.planned.fingerprint, None)
+        title = work.planned.job.title
+        if record.state == "ok":
+            self._done += 1
+            self._say(f"done     {title} in {_duration(record.times['total'])}; {self._counts()}")
+        else:
+            self._failed += record.state != "interrupted"
+            self._say(f"{record.state:<8} {title}: {record.reason}; {self._counts()}")
+
+    def __rich__(self) -> Group:
+        """The live view."""
+        jobs = Table.grid(padding=(0, 2))
+        for state in self._running.values():
+            jobs.add_row(Text("  " + state["title"]), Text(_standing(state), style="cyan"))
+        return Group(Text(self._counts(), style="bold"), jobs)
+
+    def _counts(self) -> str:
+        waiting = self._total - self._done - self._failed - len(self._running)
+        parts = [f"{self._done + self._already_done}/{self._total + self._already_done} done"]
+        parts += [f"{len(self._running)} running"] if self._running else []
+        parts += [f"{waiting} waiting"] if waiting > 0 else []
+        parts += [f"{self._failed} failed"] if self._failed else []
+        left = self._eta()
+        return ", ".join(parts) + (f", about {_duration(left)} left" if left is not None else "")
+
+    def _eta(self) -> float | None:
+        """Seconds left, if what remains goes on at the pace so far; a running job counts by its epochs."""
+        ended = self._done + self._failed
+        parts: list[float] = [s["epoch"] / s["epochs"] for s in self._running.values() if "epoch" in s]
+        progress = ended + sum(parts)
+        if progress < 0.2 or ended == self._total:
+            return None
+        return (time.monotonic() - self._began) / progress * (self._total - progress)
+
+    def _say(self, line: str) -> None:
+        if self._live is None:
+            self._file.write(line + "\n")
+
+
+def _standing(state: dict[str, Any]) -> str:
+    if "epoch" not in state or state["stage"] != "training":
+        return str(state["stage"])
+    return f"epoch {state['epoch']}/{state['epochs']}" + (f", {state['score']}" if "score" in state else "")
+
+
+def _duration(seconds: float) -> str:
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

@@ -1,0 +1,348 @@
+"""`bench run`: train and score every job of a suite that is not done yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.console import DataOption, DbOption, new_console, table
+
+if TYPE_CHECKING:
+    from harness.registry import ModelEntry
+    from harness.results import Store
+    from harness.schedule import Driver, Outcome, Plan
+    from harness.suite import Suite
+
+LOCAL_HELP = "Run one job after another, without Ray."
+
+
+@dataclass
+class Options:
+    """How a suite is to be run."""
+
+    suite: str
+    data_dir: Path | None = None
+    db: str | None = None
+    local: bool = False
+    in_process: bool = False
+    dry_run: bool = False
+    smoke: bool = False
+    overrides: Sequence[str] = ()
+    models: str | None = None
+    datasets: str | None = None
+    seeds: str | None = None
+    plugins: Sequence[Path] = ()
+    address: str | None = None
+    cpus: int | None = None
+    only: Sequence[dict[str, Any]] | None = None
+    """Replaces the suite's models; used by `bench submit`."""
+    extra: dict[str, ModelEntry] = field(default_factory=dict)
+
+
+def run(
+    suite: Annotated[str, typer.Option("--suite", "-s", metavar="NAME|FILE", help="Which suite, e.g. demo.")],
+    data_dir: DataOption = None,
+    db: DbOption = None,
+    local: Annotated[bool, typer.Option("--local", help=LOCAL_HELP)] = False,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="With --local: in this very process, for a debugger.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; train nothing.")] = False,
+    smoke: Annotated[
+        bool,
+        typer.Option("--smoke", help="A few steps of every job, ranked apart; shows that all parts work."),
+    ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a field, e.g. recipe.epochs=5 or lr=1e-3."),
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these models; others than the suite's join it.")
+    ] = None,
+    datasets: Annotated[str | None, typer.Option(metavar="A,B", help="Only these data sets.")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="0,1|0-4", help="These seeds.")] = None,
+    plugin: Annotated[
+        list[Path] | None, typer.Option("--plugin", metavar="FILE", help="A model file the suite may name.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDR|auto", help="An existing Ray cluster.", show_default="this machine"),
+    ] = None,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="Processors Ray may use on this machine.", show_default="all")
+    ] = None,
+) -> None:
+    """Train and score every job of a suite that is not done yet.
+
+    Example: bench run --suite demo
+    """
+    options = Options(
+        suite=suite,
+        data_dir=data_dir,
+        db=db,
+        local=local or in_process,
+        in_process=in_process,
+        dry_run=dry_run,
+        smoke=smoke,
+        overrides=overrides or (),
+        models=models,
+        datasets=datasets,
+        seeds=seeds,
+        plugins=plugin or (),
+        address=address,
+        cpus=cpus,
+    )
+    code = run_suite(options)
+    if code:
+        raise typer.Exit(code)
+
+
+def run_suite(options: Options) -> int:
+    """Run a suite and print its board; returns the exit code: 0, 1 (jobs failed) or 130 (stopped)."""
+    from harness.datasets import data_dir
+    from harness.registry import read_plugin
+    from harness.results import open_store
+    from harness.schedule import make_plan
+    from harness.suite import Smoke, load_suite
+
+    console = new_console()
+    plugins = {e.name: e for e in map(read_plugin, options.plugins)} | options.extra
+    suite = narrow(load_suite(options.suite, options.overrides), options)
+    folder = data_dir(options.data_dir)
+    store = open_store(options.db) if not options.dry_run or _exists(options.db) else None
+    try:
+        if store and not options.dry_run:
+            store.release_stale()
+        plan = make_plan(
+            suite,
+            store,
+            folder,
+            plugins,
+            Smoke() if options.smoke else None,
+            say=console.print,
+            tick=_Tick(),
+            obtain=not options.dry_run,
+        )
+        if options.dry_run or store is None:
+            print_plan(plan, console)
+            return 0
+        store.register(plan.planned, plan.datasets)
+        if not plan.work:
+            console.print(
+                f"Nothing to do: all {len(plan.done)} jobs of suite {suite.name} are trained and scored "
+                f"in {store.name}."
+            )
+            outcome = None
+        else:
+            check_resources(plan, options)
+            outcome = execute(plan, store, options)
+        return report(plan, store, outcome)
+    finally:
+        if store:
+            store.close()
+
+
+def execute(plan: Plan, store: Store, options: Options) -> Outcome:
+    """Run what the plan says is left."""
+    from bench.progress import Display
+    from harness.schedule import Driver
+
+    print(
+        f"Suite {plan.suite.name}: {len(plan.train)} to train, {len(plan.rescore)} to rescore, "
+        f"{len(plan.done)} done already. Results go to {store.name}",
+        flush=True,
+    )
+    with Display(len(plan.work), len(plan.done)) as display:
+        driver = Driver(store, plan.work, display)
+        _dispatch(driver, plan, options)
+    return driver.outcome
+
+
+def _dispatch(driver: Driver, plan: Plan, options: Options) -> None:
+    if options.local or not plan.train:
+        from harness.schedule.local import run_local
+
+        run_local(driver, options.in_process)
+    else:
+        from harness.schedule.tune import run_tune
+
+        run_tune(driver, options.address, options.cpus)
+
+
+def report(plan: Plan, store: Store, outcome: Outcome | None) -> int:
+    """Print the suite's boards and what failed; returns the exit code."""
+    from leaderboard.queries import load_results
+    from leaderboard.tables import boards, overview
+
+    console = new_console()
+    protocols = {p.job.protocol.hash for p in plan.planned}
+    results = [r for r in load_results(store, suite=plan.suite.name) if r.protocol_hash in protocols]
+    for board in boards(results):
+        shown = overview(board)
+        console.print()
+        console.print(table(shown.columns, shown.text_rows(), title=shown.title, right=len(shown.metrics) + 1))
+        for note in shown.notes:
+            console.print(note)
+    if outcome is None:
+        return 0
+    if outcome.failures:
+        rows = [(w.planned.job.title, r.state, r.reason or r.error) for w, r in outcome.failures]
+        console.print(table(("job", "state", "reason"), rows, title=f"{len(rows)} failed"))
+        console.print("`bench status --failed` shows them again, with their tracebacks.")
+    if outcome.elsewhere:
+        console.print(f"{outcome.elsewhere} jobs are being run by another command on the same database.")
+    if outcome.interrupted:
+        console.print("Stopped. The same command continues from the last checkpoints.")
+        return 130
+    return 1 if outcome.failures else 0
+
+
+def narrow(suite: Suite, options: Options) -> Suite:
+    """Apply --models, --datasets and --seeds.
+
+    Raises:
+        UnknownName: a name is neither in the suite nor known otherwise.
+        SuiteError: the seeds cannot be read.
+    """
+    from harness.errors import UnknownName
+    from harness.registry import known_models
+    from harness.suite import DatasetChoice, ModelChoice
+
+    changes: dict[str, Any] = {}
+    if options.only is not None:
+        changes["models"] = tuple(ModelChoice.model_validate(m) for m in options.only)
+    if options.models:
+        chosen: list[ModelChoice] = []
+        for name in _names(options.models):
+            own = [m for m in suite.models if name in (m.name, m.label, m.title)]
+            known = {**known_models(), **options.extra}
+            if not own and name not in known:
+                labels = [m.title for m in suite.models]
+                raise UnknownName.of("model", name, [*known, *labels], "bench models")
+            chosen += own or [ModelChoice(name=name)]
+        changes["models"] = tuple(chosen)
+    if options.datasets:
+        picked: list[DatasetChoice] = []
+        for name in _names(options.datasets):
+            picked += [d for d in suite.datasets if d.name == name] or [DatasetChoice(name=name)]
+        changes["datasets"] = tuple(picked)
+    if options.seeds:
+        changes["seeds"] = parse_seeds(options.seeds)
+    return suite.model_copy(update=changes)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`0,1,5` or `0-4`, or both.
+
+    Raises:
+        SuiteError: it is neither.
+    """
+    from harness.errors import SuiteError
+
+    seeds: list[int] = []
+    for part in _names(text):
+        first, dash, last = part.partition("-")
+        try:
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+        except ValueError as error:
+            raise SuiteError(f"--seeds {text}: write them as 0,1,2 or 0-4") from error
+    if not seeds:
+        raise SuiteError(f"--seeds {text}: names no seed")
+    return tuple(dict.fromkeys(seeds))
+
+
+def check_resources(plan: Plan, options: Options) -> None:
+    """Refuse jobs that this machine could never start; a cluster is asked by Ray itself.
+
+    Raises:
+        SuiteError: says what is asked for, what is there, and how to ask for less.
+    """
+    import os
+
+    from harness.errors import SuiteError
+
+    if options.address:
+        return
+    wanted = [w.unit.job.resources for w in plan.train]
+    gpus = max((r.gpus for r in wanted), default=0)
+    cpus = max((r.cpus for r in wanted), default=0)
+    have = options.cpus or os.cpu_count() or 1
+    if gpus:
+        from harness.schedule.devices import gpu_count
+
+        if gpu_count() < gpus:
+            raise SuiteError(
+                f"suite {plan.suite.name}: a job asks for {gpus:g} GPU(s), this machine has {gpu_count()}",
+                "Train on the CPU with --set resources.gpus=0, try every part with --smoke, or name a Ray cluster "
+                "with --address.",
+            )
+    if cpus > have and not options.local:
+        raise SuiteError(
+            f"suite {plan.suite.name}: a job asks for {cpus} processors, {have} are there",
+            f"Ask for fewer with --set resources.cpus={have}.",
+        )
+
+
+def print_plan(plan: Plan, console: Any) -> None:
+    """What would be done."""
+    states = [(w, "rescore" if w.unit.rescore else "train") for w in plan.work]
+    rows = []
+    for p, state in [*((w.planned, s) for w, s in states), *((p, "done") for p in plan.done)]:
+        job = p.job
+        length = f"{job.recipe.epochs} epochs" if job.recipe.epochs else f"{job.recipe.iterations} iterations"
+        grid = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in job.grid.items())
+        rows.append(
+            (
+                state,
+                job.dataset.name,
+                job.dataset.variant,
+                job.model.title,
+                grid,
+                job.seed,
+                length,
+                p.fingerprint[:10],
+            )
+        )
+    columns = ("", "data set", "variant", "model", "grid", "seed", "length", "fingerprint")
+    console.print(table(columns, rows, title=f"Suite {plan.suite.name}: {len(rows)} jobs"))
+    console.print(
+        f"{len(plan.train)} to train, {len(plan.rescore)} to rescore, {len(plan.done)} done. Nothing was run."
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _exists(db: str | None) -> bool:
+    return bool(db and "://" in db) or Path(db or "results.db").is_file()
+
+
+class _Tick:
+    """A progress bar for the first check of a data set; nothing where that is quick or not a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        import sys
+        import time
+
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            from rich.progress import Progress
+
+            self._bar = Progress(console=new_console(stderr=True), transient=True)
+            self._task = self._bar.add_task(what, total=total)
+            self._since = time.monotonic()
+        if time.monotonic() - self._since > 1 and not self._bar.live.is_started:
+            self._bar.start()
+        self._bar.update(self._task, completed=done, total=total, description=what)
+        if done == total:
+            self._bar.stop()
+            self._bar = None

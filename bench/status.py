@@ -1,0 +1,116 @@
+"""`bench status` and `bench why`: what is in the database, what failed, and why a result is stale."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.console import DataOption, DbOption, new_console, table
+
+if TYPE_CHECKING:
+    from harness.results.schema import Run
+
+
+def status(
+    db: DbOption = None,
+    suite: Annotated[str | None, typer.Option("--suite", "-s", help="Only this suite.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed runs, with their tracebacks.")] = False,
+) -> None:
+    """Say what is in the database, what failed and why.
+
+    Example: bench status --failed
+    """
+    from harness.results import open_store
+    from harness.results.schema import FAILED
+    from leaderboard.queries import load_results
+
+    console = new_console()
+    store = open_store(db, read_only=True)
+    results = list({(r.suite, r.run_id): r for r in load_results(store, suite)}.values())
+    bad = [r for r in {r.run_id: r for r in results}.values() if r.state in FAILED]
+    if failed:
+        for r in bad:
+            console.print(f"[bold]run {r.run_id}[/bold] ", end="")
+            console.print(f"{r.model} on {r.data.name} seed={r.seed}: {r.state}: {r.reason}", markup=False)
+            console.print(r.traceback, markup=False)
+        console.print(f"{len(bad)} failed" if bad else "Nothing failed.")
+        return
+    counts = Counter((r.suite, r.data.name, r.state) for r in results)
+    rows = [(s, d, state, n) for (s, d, state), n in sorted(counts.items())]
+    console.print(table(("suite", "data set", "state", "runs"), rows, title=store.name, right=1))
+    if bad:
+        shown = [(r.run_id, r.model, r.data.name, r.seed, r.state, r.reason) for r in bad]
+        console.print(table(("run", "model", "data set", "seed", "state", "reason"), shown, title="Failed"))
+
+
+def why(
+    run_id: Annotated[int, typer.Argument(metavar="RUN", help="The run's number, as `bench status` shows it.")],
+    db: DbOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Say where a run's figures come from, and what has changed since.
+
+    Example: bench why 12
+    """
+    from harness.errors import BenchError
+    from harness.results import open_store
+    from harness.results.schema import Run
+
+    store = open_store(db, read_only=True)
+    with store.session() as session:
+        run = session.get(Run, run_id)
+    if run is None:
+        raise BenchError(f"{store.name}: there is no run {run_id}", "`bench status` lists the runs.")
+    console = new_console()
+    console.print(table(("", ""), provenance_rows(run)))
+    changes = stale_parts(run, data_dir)
+    if changes:
+        console.print("Stale: trained today, this job would have another fingerprint. What differs:")
+        for change in changes:
+            console.print(f"  {change}", markup=False)
+    else:
+        console.print("Up to date: trained today, this job would have the same fingerprint.")
+
+
+def provenance_rows(run: Run) -> list[tuple[str, str]]:
+    """Where a run's figures come from, line by line."""
+    code, machine = run.provenance.get("code", {}), run.provenance.get("hardware", {})
+    dirty = " with local changes" if code.get("dirty") else ""
+    gpus = ", ".join(machine.get("gpus", [])) or "none"
+    return [
+        ("run", f"{run.id}: {run.model} on {run.config['dataset']['name']}, seed {run.seed}"),
+        ("state", f"{run.state} {run.reason}".strip()),
+        ("fingerprint", run.fingerprint),
+        ("ran", f"{run.started or '–'} to {run.finished or '–'}, attempt {run.attempt}"),
+        ("code", f"segbench {code.get('version', '–')}, commit {code.get('commit') or '–'}{dirty}"),
+        ("packages", ", ".join(f"{k} {v}" for k, v in run.provenance.get("packages", {}).items())),
+        ("machine", f"{machine.get('processor', '–')}, {machine.get('cores', '–')} cores, GPUs: {gpus}"),
+        ("seconds", ", ".join(f"{k} {v:.1f}" for k, v in run.times.items())),
+    ]
+
+
+def stale_parts(run: Run, data_dir: object) -> list[str]:
+    """What has changed since a run was trained: its network's source, its data, the training's version."""
+    from harness.datasets import data_dir as folder_of
+    from harness.datasets import manifest_of, open_dataset
+    from harness.errors import BenchError
+    from harness.fingerprint import differing_parts, train_parts
+    from harness.registry import find_model
+    from harness.suite import Job
+
+    job = Job.model_validate(run.config)
+    source, manifest = run.parts["model_source"], run.parts["data"]
+    notes = []
+    if not run.model_source:
+        try:
+            source = find_model(job.model.name).source_hash
+        except BenchError as error:
+            notes.append(f"model: {error.message}")
+    try:
+        folder = folder_of(str(data_dir) if data_dir else None)
+        manifest = manifest_of(open_dataset(job.dataset.name, job.dataset.variant, folder, obtain=False)).hash
+    except BenchError as error:
+        notes.append(f"data: could not be compared: {error.message.splitlines()[0]}")
+    return [*differing_parts(run.parts, train_parts(job, source, manifest)), *notes]

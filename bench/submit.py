@@ -1,0 +1,63 @@
+"""`bench submit`: a stranger's model file is checked, run on a suite and ranked with the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.console import DataOption, DbOption
+from bench.run import LOCAL_HELP, Options, run_suite
+
+
+def submit(
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="One Python file with NAME and build.")],
+    suite: Annotated[str, typer.Option("--suite", "-s", metavar="NAME|FILE", help="Which suite.")] = "demo",
+    params: Annotated[
+        list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A parameter of build.")
+    ] = None,
+    check_only: Annotated[bool, typer.Option("--check", help="Check the file; run nothing.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="A few steps only, ranked apart.")] = False,
+    local: Annotated[bool, typer.Option("--local", help=LOCAL_HELP)] = False,
+    seeds: Annotated[str | None, typer.Option(metavar="0,1|0-4", help="These seeds.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the suite.")
+    ] = None,
+    data_dir: DataOption = None,
+    db: DbOption = None,
+) -> None:
+    """Check a model file, run it on a suite and rank it with the rest.
+
+    The file needs NAME = "my_net" and def build(num_classes, **params), which returns an nn.Module whose
+    forward takes images (N, 3, H, W) and returns logits (N, num_classes, H, W).
+
+    Example: bench submit my_net.py --suite demo
+    """
+    from harness.check import check_model
+    from harness.datasets import data_dir as folder_of
+    from harness.registry import read_plugin
+    from harness.suite import load_suite
+    from harness.yamlfile import parse_value
+
+    entry = read_plugin(file)
+    given = {key: parse_value(value) for key, _, value in (p.partition("=") for p in params or ())}
+    load_suite(suite, overrides or ())  # a broken suite is said before anything runs
+    report = check_model(entry, given, folder_of(data_dir))
+    print(f"{file}: {entry.name} is sound: {report}")
+    if check_only:
+        return
+    options = Options(
+        suite=suite,
+        data_dir=data_dir,
+        db=db,
+        local=local,
+        smoke=smoke,
+        overrides=overrides or (),
+        seeds=seeds,
+        only=[{"name": entry.name, "params": given}],
+        extra={entry.name: entry},
+    )
+    code = run_suite(options)
+    if code:
+        raise typer.Exit(code)

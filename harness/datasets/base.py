@@ -1,0 +1,248 @@
+"""What a data set is: its facts, its splits, its samples and its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from harness.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The facts of a data set that do not depend on a copy of it."""
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    """RGB of each class."""
+    variants: Mapping[str, str]
+    """Data variant -> one line about it; the first is the default."""
+    background: int | None = 0
+    """The class left out of the means of boundary scores; None: every class counts."""
+    foreground: int | None = None
+    """Binary sets: the class that counts."""
+    ignore_index: int = 255
+    trimap: str = "labels"
+    """`void` where void marks the borders of objects, else `labels`."""
+    homepage: str = ""
+    licence: str = ""
+    citation: str = ""
+
+    @property
+    def default_variant(self) -> str:
+        """The variant a suite gets that names none."""
+        return next(iter(self.variants))
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The protocol's fields that follow from the data set."""
+        return {"background": self.background, "trimap": self.trimap}
+
+    @property
+    def headline(self) -> str:
+        """The metric its board is ranked by: `iou[foreground]` for binary sets, else `miou`."""
+        return "miou" if self.foreground is None else f"iou[{self.classes[self.foreground]}]"
+
+
+@dataclass(frozen=True)
+class SampleFiles:
+    """The files one sample is read from."""
+
+    image: Path
+    mask: Path
+    valid: Path | None = None
+
+    def __iter__(self) -> Iterator[Path]:
+        yield from (self.image, self.mask, *([self.valid] if self.valid else []))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded sample."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    mask: NDArray[np.uint8]
+    """(H, W) labels; the ignore label is void."""
+    valid: NDArray[np.bool_] | None = None
+    """(H, W) the region that counts, or None for all of it."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """File names, sizes and SHA-256 of every file of a variant, split by split."""
+
+    splits: dict[str, dict[str, list[tuple[str, int, str]]]] = field(default_factory=dict)
+    """split -> image id -> (name relative to the root, bytes, SHA-256) of each of its files."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over all splits."""
+        return self._digest(self.splits)
+
+    def split_hash(self, split: str) -> str:
+        """SHA-256 over one split: two copies with the same one are scored on the same images."""
+        return self._digest(self.splits[split])
+
+    @staticmethod
+    def _digest(value: Any) -> str:
+        return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+class Dataset(ABC):
+    """A copy of a data set on disk, in its original layout.
+
+    Args:
+        root: the folder of the copy.
+        variant: one of `info.variants`; None takes the default.
+
+    Raises:
+        DataError: there is no such variant, or the copy lacks what the variant needs.
+    """
+
+    info: ClassVar[DatasetInfo]
+    folders: ClassVar[tuple[str, ...]]
+    """Where a copy is looked for, relative to the data folder; the first is where a download goes."""
+    marker: ClassVar[str]
+    """A path inside a copy that tells it is one."""
+    generated: ClassVar[bool] = False
+    """Whether the project makes it itself; such a copy always stands in ./data."""
+
+    def __init__(self, root: Path, variant: str | None = None) -> None:
+        self.root = root
+        self.variant = variant or self.info.default_variant
+        if self.variant not in self.info.variants:
+            raise DataError(
+                f"{self.info.name} has no variant {self.variant!r}",
+                f"It has: {', '.join(self.info.variants)}.",
+            )
+        self._splits = self.read_splits()
+
+    @classmethod
+    def find(cls, data_dir: Path) -> Path | None:
+        """The folder of a copy under the data folder (or the data folder itself), or None."""
+        for folder in (*cls.folders, "."):
+            if (data_dir / folder / cls.marker).exists():
+                return (data_dir / folder).resolve()
+        return None
+
+    @classmethod
+    def obtain(cls, data_dir: Path, say: Say) -> Path:
+        """Download or make a copy. Nothing half-written stays.
+
+        Raises:
+            DataError: it cannot be had from here; says what was looked for, where, and how to get it.
+        """
+        raise DataError(cls.not_found(data_dir), cls.how_to_get(data_dir))
+
+    @classmethod
+    def not_found(cls, data_dir: Path) -> str:
+        """What was looked for, and where."""
+        places = "\n".join(f"  {data_dir / folder / cls.marker}" for folder in cls.folders)
+        return f"{cls.info.title} was not found. Looked for:\n{places}"
+
+    @classmethod
+    def how_to_get(cls, data_dir: Path) -> str:
+        """What to do when no copy is there."""
+        return (
+            f"Get it from {cls.info.homepage} and put it at {data_dir / cls.folders[0]}, or name the folder that "
+            f"holds it with --data-dir DIR or BENCH_DATA=DIR.\n"
+            f"Without any data set, this runs: bench run --suite demo"
+        )
+
+    @abstractmethod
+    def read_splits(self) -> dict[str, list[str]]:
+        """The ids of each of `SPLITS` in a fixed order; a split may be empty."""
+
+    @abstractmethod
+    def files(self, image_id: str) -> SampleFiles:
+        """The files of one sample."""
+
+    @abstractmethod
+    def read(self, image_id: str) -> Sample:
+        """Decode one sample.
+
+        Raises:
+            DataError: a file is missing, corrupt or does not match; names it.
+        """
+
+    def group(self, image_id: str) -> str:
+        """The sequence or city an image belongs to; its own id where there are none."""
+        return image_id
+
+    def ids(self, split: str, limit: int | None = None) -> list[str]:
+        """The ids of a split, or the first `limit` of them."""
+        return self._splits[split][:limit]
+
+    @property
+    def val_is_test(self) -> bool:
+        """Whether the checkpoint is chosen on the very images that are scored."""
+        return bool(set(self._splits["val"]) & set(self._splits["test"]))
+
+
+def open_image(path: Path) -> Image.Image:
+    """Open and decode an image.
+
+    Raises:
+        DataError: it is missing or cannot be decoded; names it.
+    """
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: this file is missing") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be decoded: {error}") from error
+    return image
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Decode an image to (H, W, 3) RGB; grey and palette images are converted."""
+    return np.asarray(open_image(path).convert("RGB"))
+
+
+def read_labels(path: Path) -> NDArray[np.uint8]:
+    """Decode a label map to (H, W): palette indices or grey values, never colours.
+
+    Raises:
+        DataError: it is in colour, or deeper than 8 bits.
+    """
+    image = open_image(path)
+    if image.mode not in ("P", "L", "1"):
+        raise DataError(f"{path}: a mask must be a palette or grey image, this one has mode {image.mode}")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def check_sample(sample: Sample, files: SampleFiles, info: DatasetInfo) -> None:
+    """Refuse a mask that does not fit its image, or holds labels that do not exist.
+
+    Raises:
+        DataError: names the files, and what differs.
+    """
+    if sample.image.shape[:2] != sample.mask.shape:
+        (h, w), (mh, mw) = sample.image.shape[:2], sample.mask.shape
+        raise DataError(f"{files.mask}: the mask is {mw}×{mh}, its image {files.image.name} is {w}×{h}")
+    if sample.valid is not None and sample.valid.shape != sample.mask.shape:
+        raise DataError(f"{files.valid}: the valid region does not have the size of the mask")
+    present = np.flatnonzero(np.bincount(sample.mask.ravel(), minlength=256))
+    unknown = [int(v) for v in present if v >= len(info.classes) and v != info.ignore_index]
+    if unknown:
+        raise DataError(
+            f"{files.mask}: label(s) {', '.join(map(str, unknown[:5]))} do not exist; {info.name} has "
+            f"0..{len(info.classes) - 1} and {info.ignore_index} for void"
+        )

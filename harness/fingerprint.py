@@ -1,0 +1,74 @@
+"""Job -> its train and score fingerprints, and the parts that explain why a result is stale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from harness.metrics.protocol import EVALUATOR_VERSION
+from harness.suite import Job
+
+# Raised whenever the same job would train to other weights or predict other labels.
+TRAINING_VERSION = 1
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON: sorted keys, no spaces, floats by their shortest form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def train_parts(job: Job, model_source: str, data_manifest: str) -> dict[str, Any]:
+    """What decides the trained weights and the predicted label maps, part by part.
+
+    Names and descriptions do not count; neither do the suite, the protocol nor limits of time and memory.
+
+    Args:
+        job: the job.
+        model_source: SHA-256 of the network's source.
+        data_manifest: SHA-256 of the data's manifest.
+    """
+    return {
+        "dataset": {"name": job.dataset.name, "variant": job.dataset.variant, "params": job.dataset.params},
+        "data": data_manifest,
+        "model": {"name": job.model.name, "params": job.model.params},
+        "model_source": model_source,
+        "recipe": job.recipe.model_dump(mode="json", exclude={"name", "description"}),
+        "seed": job.seed,
+        "selection": job.selection.model_dump(mode="json"),
+        "threads": job.resources.cpus,
+        "device": "gpu" if job.resources.gpus > 0 else "cpu",
+        "images": job.protocol.images,
+        "training_version": TRAINING_VERSION,
+    }
+
+
+def train_fingerprint(parts: dict[str, Any]) -> str:
+    """The fingerprint of a training: the same one is never done twice."""
+    return digest(parts)
+
+
+def cell_fingerprint(parts: dict[str, Any]) -> str:
+    """The fingerprint without the seed: runs that share it are repetitions of one another."""
+    return digest({k: v for k, v in parts.items() if k != "seed"})
+
+
+def score_fingerprint(train: str, job: Job) -> str:
+    """The fingerprint of a score: a training, a protocol and the evaluator's version."""
+    return digest({"train": train, "protocol": job.protocol.hash, "evaluator": EVALUATOR_VERSION})
+
+
+def differing_parts(stored: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    """Name what differs between two sets of parts, as dotted paths with both values."""
+    found: list[str] = []
+
+    def compare(path: str, a: Any, b: Any) -> None:
+        if isinstance(a, dict) and isinstance(b, dict):
+            for key in sorted(a.keys() | b.keys()):
+                compare(f"{path}.{key}" if path else key, a.get(key), b.get(key))
+        elif a != b:
+            found.append(f"{path}: {a!r} -> {b!r}")
+
+    compare("", stored, json.loads(json.dumps(current)))
+    return found

@@ -1,0 +1,19 @@
+"""The standardized evaluator: label maps in, per-image statistics out, scores folded from those."""
+
+from harness.metrics.evaluator import Evaluator
+from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
+from harness.metrics.scores import SCORE_NAMES, Scores, fold, higher_is_better
+from harness.metrics.statistics import ImageStatistics, StatisticsTable, image_statistics
+
+__all__ = [
+    "EVALUATOR_VERSION",
+    "SCORE_NAMES",
+    "Evaluator",
+    "ImageStatistics",
+    "Protocol",
+    "Scores",
+    "StatisticsTable",
+    "fold",
+    "higher_is_better",
+    "image_statistics",
+]

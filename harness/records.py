@@ -1,0 +1,61 @@
+"""What goes into a training unit and what comes out of it: plain records, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.registry import ModelEntry
+from harness.suite import Job
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of work: train and score a job, or only rescore what it predicted before."""
+
+    job: Job
+    model: ModelEntry
+    fingerprint: str
+    """The train fingerprint; names the unit's folder."""
+    data_root: str
+    folder: str
+    """Where checkpoints, predictions and the log go."""
+    attempt: int = 1
+    rescore: bool = False
+    """Score the label maps that are kept, under the job's protocol; train nothing."""
+
+
+@dataclass
+class Record:
+    """What a unit returns; everything a row of the database needs."""
+
+    fingerprint: str
+    attempt: int
+    state: str
+    """ok, failed, oom, timeout or interrupted."""
+    reason: str = ""
+    """One line; empty if ok."""
+    error: str = ""
+    """The exception's type."""
+    traceback: str = ""
+    started: str = ""
+    finished: str = ""
+    times: dict[str, float] = field(default_factory=dict)
+    """Seconds: train, predict, evaluate, total."""
+    progress: dict[str, Any] = field(default_factory=dict)
+    """Epochs, iterations, best epoch."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    """For each scored split: `split`, `scores`, `statistics` (bytes), `loss`."""
+    gallery: list[dict[str, Any]] = field(default_factory=list)
+    """`image_id`, `image` (JPEG), `target` and `prediction` (PNG), all small."""
+    artifacts: list[dict[str, Any]] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    """Trainable and frozen parameters of the network."""

@@ -1,0 +1,303 @@
+"""Names -> networks: the project's own, torchvision's, installed plugins and single files.
+
+Nothing here imports torch or runs a stranger's code: names, sources and their hashes are read as text, so
+that planning is quick and safe. `ModelEntry.load` imports; only a training unit calls it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import PluginError, UnknownName
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ENTRY_POINTS = "segbench.models"
+DEFAULT_STRIDE = 32
+
+Build = Callable[..., "nn.Module"]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A network that can be named in a suite."""
+
+    name: str
+    target: str
+    """`module:function`, or the function's name in a single file."""
+    summary: str = ""
+    stride: int = DEFAULT_STRIDE
+    """Height and width of the input are padded to multiples of it."""
+    paper: str = ""
+    origin: str = "built in"
+    """built in, torchvision, plugin PACKAGE, or file NAME."""
+    source: str = field(default="", repr=False)
+    """Single files: the whole text, which travels to the worker and into the database."""
+
+    @property
+    def source_hash(self) -> str:
+        """SHA-256 of the code that builds the network."""
+        if self.source:
+            return hashlib.sha256(self.source.encode()).hexdigest()
+        return _module_hash(self.target.split(":")[0])
+
+    def load(self) -> Build:
+        """Import the builder.
+
+        Raises:
+            PluginError: the module or the function cannot be had.
+        """
+        if self.source:
+            return _builder_from_source(self)
+        module_name, _, function = self.target.partition(":")
+        if self.origin == "torchvision":
+            return _torchvision_builder(function)
+        try:
+            builder = getattr(importlib.import_module(module_name), function)
+        except (ImportError, AttributeError) as error:
+            raise PluginError(f"{self.name} ({self.origin}): {self.target} cannot be loaded: {error}") from error
+        return builder  # type: ignore[no-any-return]
+
+
+BUILT_IN: dict[str, ModelEntry] = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            "fcn32s",
+            "harness.models.fcn:fcn32s",
+            "VGG16 made convolutional, upsampled ×32 in one step",
+            paper="Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015",
+        ),
+        ModelEntry(
+            "fcn16s",
+            "harness.models.fcn:fcn16s",
+            "FCN-32s with a skip from pool4",
+            paper="Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015",
+        ),
+        ModelEntry(
+            "fcn8s",
+            "harness.models.fcn:fcn8s",
+            "FCN-16s with a skip from pool3",
+            paper="Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015",
+        ),
+        ModelEntry(
+            "unet",
+            "harness.models.unet:unet",
+            "contracting and expanding path joined by concatenation",
+            stride=16,
+            paper="Ronneberger et al., U-Net, MICCAI 2015",
+        ),
+        ModelEntry(
+            "deeplabv3plus",
+            "harness.models.deeplab:deeplabv3plus",
+            "ResNet, atrous spatial pyramid pooling and a decoder with low-level features",
+            paper="Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018",
+        ),
+    )
+}
+
+TORCHVISION: dict[str, str] = {
+    "fcn_resnet50": "FCN head on a dilated ResNet-50, with an auxiliary head",
+    "fcn_resnet101": "FCN head on a dilated ResNet-101, with an auxiliary head",
+    "deeplabv3_resnet50": "DeepLabV3 on ResNet-50, with an auxiliary head",
+    "deeplabv3_resnet101": "DeepLabV3 on ResNet-101, with an auxiliary head",
+    "deeplabv3_mobilenet_v3_large": "DeepLabV3 on MobileNetV3, with an auxiliary head",
+    "lraspp_mobilenet_v3_large": "LR-ASPP on MobileNetV3",
+}
+
+
+@cache
+def known_models() -> dict[str, ModelEntry]:
+    """Every network that can be named: built in, torchvision's, and those of installed plugins."""
+    known = dict(BUILT_IN)
+    for name, summary in TORCHVISION.items():
+        full = f"torchvision/{name}"
+        known[full] = ModelEntry(
+            full, f"torchvision.models.segmentation:{name}", summary, origin="torchvision", stride=32
+        )
+    for point in entry_points(group=ENTRY_POINTS):
+        known[point.name] = _entry_of(point)
+    return known
+
+
+def _entry_of(point: EntryPoint) -> ModelEntry:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    module = point.value.split(":")[0]
+    text = _module_text(module)
+    facts = _constants(ast.parse(text)) if text else {}
+    return ModelEntry(
+        name=point.name,
+        target=point.value,
+        summary=str(facts.get("SUMMARY", "")),
+        stride=int(facts.get("STRIDE", DEFAULT_STRIDE)),
+        paper=str(facts.get("PAPER", "")),
+        origin=f"plugin {package}",
+    )
+
+
+def find_model(name: str, extra: dict[str, ModelEntry] | None = None) -> ModelEntry:
+    """The entry of a name.
+
+    Args:
+        name: a network.
+        extra: networks from single files, which come first.
+
+    Raises:
+        UnknownName: there is none; suggests the nearest.
+    """
+    known = known_models() | (extra or {})
+    if name not in known:
+        raise UnknownName.of("model", name, known, "bench models")
+    return known[name]
+
+
+def read_plugin(path: Path) -> ModelEntry:
+    """Read a stranger's single file, as text; nothing of it runs.
+
+    The file needs a constant `NAME = "..."` and a function `build(num_classes, **params)`. `STRIDE`,
+    `SUMMARY` and `PAPER` are optional.
+
+    Raises:
+        PluginError: it cannot be read, is not Python, or lacks one of the two; names file and line.
+    """
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PluginError(f"{path}: cannot be read: {error}") from error
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise PluginError(f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}") from error
+    facts = _constants(tree)
+    hint = 'A model file needs NAME = "my_net" and def build(num_classes, **params), which returns an nn.Module.'
+    name = facts.get("NAME")
+    if not isinstance(name, str) or not name.strip():
+        raise PluginError(f"{path}: has no constant NAME", hint)
+    builders = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == "build"]
+    if not builders and "build" not in facts:
+        raise PluginError(f"{path}: has no function build", hint)
+    if name in known_models():
+        raise PluginError(f"{path}: NAME = {name!r} is taken by a known model", "Choose another name.")
+    stride = facts.get("STRIDE", DEFAULT_STRIDE)
+    if not isinstance(stride, int) or stride < 1:
+        raise PluginError(f"{path}: STRIDE = {stride!r} must be a whole number, 1 or more")
+    return ModelEntry(
+        name=name,
+        target="build",
+        summary=str(facts.get("SUMMARY", "")),
+        stride=stride,
+        paper=str(facts.get("PAPER", "")),
+        origin=f"file {path.name}",
+        source=source,
+    )
+
+
+def _constants(tree: ast.Module) -> dict[str, Any]:
+    """The module's top-level assignments of literals; other values are present as None."""
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                found[node.targets[0].id] = None
+    return found
+
+
+def _builder_from_source(entry: ModelEntry) -> Build:
+    """Run a single file as a module of its own and take its builder."""
+    name = "segbench_plugin_" + entry.source_hash[:12]
+    spec = importlib.util.spec_from_loader(name, loader=None)
+    if spec is None:
+        raise PluginError(f"{entry.origin}: no module could be made of it")
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = entry.origin.removeprefix("file ")
+    sys.modules[name] = module
+    exec(compile(entry.source, module.__file__, "exec"), module.__dict__)
+    return getattr(module, entry.target)  # type: ignore[no-any-return]
+
+
+def _torchvision_builder(function: str) -> Build:
+    def build(num_classes: int, pretrained: str = "none", **params: Any) -> nn.Module:
+        from harness.models.weights import imagenet_or_none
+        from harness.vision import import_torchvision
+
+        import_torchvision()
+        segmentation = importlib.import_module("torchvision.models.segmentation")
+        backbone = imagenet_or_none(pretrained, function.split("_", 1)[1])
+        if "lraspp" not in function:
+            params.setdefault("aux_loss", True)
+        model = getattr(segmentation, function)(
+            weights=None, weights_backbone=backbone, num_classes=num_classes, **params
+        )
+        return model  # type: ignore[no-any-return]
+
+    return build
+
+
+def _module_text(module: str) -> str | None:
+    """A module's source, found without importing it (its parent package may be imported)."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin).read_text(encoding="utf-8")
+
+
+@cache
+def _module_hash(module: str) -> str:
+    """SHA-256 over a module and everything it imports from its own package, found by reading them."""
+    top = module.split(".")[0]
+    if top == "torchvision":
+        from importlib.metadata import version
+
+        return hashlib.sha256(f"torchvision {version('torchvision')}".encode()).hexdigest()
+    # harness.models must not drag in the whole harness: only networks count as a network's source.
+    inside = "harness.models" if module.startswith("harness.") else top
+    seen: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        text = _module_text(name)
+        if text is None:
+            if name == module:
+                raise PluginError(f"the source of {module} cannot be found, so its results could not be traced")
+            continue
+        seen[name] = text
+        waiting += [m for m in _imports(name, text) if m == inside or m.startswith(inside + ".")]
+    whole = hashlib.sha256()
+    for name in sorted(seen):
+        whole.update(f"{name}\n{seen[name]}\n".encode())
+    return whole.hexdigest()
+
+
+def _imports(module: str, text: str) -> list[str]:
+    """The modules a source imports, absolute and relative, by name."""
+    package = module.rpartition(".")[0]
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".") if package else []
+                base = ".".join([*parts[: len(parts) - node.level + 1], *([base] if base else [])])
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return found

@@ -1,0 +1,209 @@
+"""Tables of the results database. Figures are stored at full precision and never rounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+# Raised with every change of the tables; a database of a higher number is refused, never altered.
+SCHEMA_VERSION = 1
+
+STATES = ("pending", "running", "ok", "failed", "oom", "timeout", "interrupted")
+UNFINISHED = ("pending", "running", "interrupted")
+FAILED = ("failed", "oom", "timeout")
+
+# The class index of a score over all classes.
+OVERALL = -1
+
+
+class Base(DeclarativeBase):
+    """The declarative base; dictionaries and lists are stored as JSON."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, bytes: LargeBinary}  # noqa: RUF012
+
+
+class Meta(Base):
+    """Facts about the database itself: `schema_version`."""
+
+    __tablename__ = "meta"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str]
+
+
+class DatasetRow(Base):
+    """One copy of a data set in one variant, identified by its manifest."""
+
+    __tablename__ = "datasets"
+
+    manifest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 over the files of all splits."""
+    name: Mapped[str]
+    title: Mapped[str]
+    variant: Mapped[str]
+    test_manifest: Mapped[str] = mapped_column(String(64), index=True)
+    """SHA-256 over the scored split: results are comparable only where it is the same."""
+    classes: Mapped[list[Any]]
+    palette: Mapped[list[Any]]
+    foreground: Mapped[int | None]
+    counts: Mapped[dict[str, Any]]
+    """Images of each split."""
+
+
+class Run(Base):
+    """One training and what became of it; a training is identified by its fingerprint."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    """The train fingerprint."""
+    parts: Mapped[dict[str, Any]]
+    """What the fingerprint was taken over, part by part."""
+    cell: Mapped[str] = mapped_column(String(64), index=True)
+    """The fingerprint without the seed: repetitions share it."""
+    manifest: Mapped[str] = mapped_column(ForeignKey("datasets.manifest"), index=True)
+    model: Mapped[str]
+    """The label the board shows."""
+    model_name: Mapped[str]
+    model_params: Mapped[dict[str, Any]]
+    model_origin: Mapped[str]
+    model_source: Mapped[str | None]
+    """Single-file plugins: the whole source."""
+    parameters: Mapped[int | None]
+    """Parameters of the network; None until it was built."""
+    recipe: Mapped[str]
+    grid: Mapped[dict[str, Any]]
+    """Hyperparameters of this cell."""
+    seed: Mapped[int]
+    config: Mapped[dict[str, Any]]
+    """The resolved job."""
+    selection: Mapped[dict[str, Any]]
+    selected_on_test: Mapped[bool]
+    """Whether the checkpoint was chosen on the scored images; such rows are ranked apart."""
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    reason: Mapped[str] = mapped_column(default="")
+    """Why it did not end well, in a line; empty if it did."""
+    error: Mapped[str] = mapped_column(default="")
+    traceback: Mapped[str] = mapped_column(default="")
+    attempt: Mapped[int] = mapped_column(default=0)
+    driver: Mapped[str | None]
+    """host:pid of the command that runs it."""
+    heartbeat: Mapped[float | None]
+    """When that command last said it is alive, seconds since 1970."""
+    created: Mapped[str]
+    started: Mapped[str | None]
+    finished: Mapped[str | None]
+    times: Mapped[dict[str, Any]]
+    """Seconds by part: train, predict, evaluate, total."""
+    progress: Mapped[dict[str, Any]]
+    """Epochs, iterations, the selected epoch and its score."""
+    provenance: Mapped[dict[str, Any]]
+
+    entries: Mapped[list[SuiteEntry]] = relationship(back_populates="run")
+    evaluations: Mapped[list[Evaluation]] = relationship(back_populates="run")
+
+
+class SuiteEntry(Base):
+    """A run as part of a suite; the same run can be part of several."""
+
+    __tablename__ = "suite_entries"
+
+    suite: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    run: Mapped[Run] = relationship(back_populates="entries")
+
+
+class Evaluation(Base):
+    """One split of a run, scored under one protocol."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (UniqueConstraint("score_fingerprint", "split"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    score_fingerprint: Mapped[str] = mapped_column(String(64))
+    split: Mapped[str] = mapped_column(String(8))
+    protocol_name: Mapped[str]
+    protocol_hash: Mapped[str] = mapped_column(String(64), index=True)
+    protocol: Mapped[dict[str, Any]]
+    evaluator_version: Mapped[int]
+    loss: Mapped[float | None]
+    """The recipe's loss, averaged over images; None after rescoring, which has no logits."""
+    n_images: Mapped[int]
+    details: Mapped[dict[str, Any]]
+    """Everything the evaluator says besides the scores: undefined counts, variants, trimap, image level."""
+    statistics: Mapped[bytes]
+    """Per-image statistics: enough to fold every score anew, over any subset of images."""
+    created: Mapped[str]
+
+    run: Mapped[Run] = relationship(back_populates="evaluations")
+
+
+class Score(Base):
+    """One figure of an evaluation; None where it is undefined."""
+
+    __tablename__ = "scores"
+    __table_args__ = (
+        Index("ix_scores_metric", "metric", "class_index"),
+        {"sqlite_with_rowid": False},
+    )
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
+    metric: Mapped[str] = mapped_column(String(32), primary_key=True)
+    class_index: Mapped[int] = mapped_column(primary_key=True)
+    """The class, or -1 for the score over classes."""
+    value: Mapped[float | None]
+
+
+class CurvePoint(Base):
+    """One figure of a learning curve."""
+
+    __tablename__ = "curves"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[float | None]
+
+
+class GalleryImage(Base):
+    """A small copy of a test image and its truth, shared by every run on that copy of the data."""
+
+    __tablename__ = "gallery_images"
+
+    test_manifest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    image_id: Mapped[str] = mapped_column(primary_key=True)
+    image: Mapped[bytes]
+    """JPEG."""
+    target: Mapped[bytes]
+    """Palette PNG."""
+
+
+class GalleryPrediction(Base):
+    """A small copy of what a run predicted for a gallery image."""
+
+    __tablename__ = "gallery_predictions"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    image_id: Mapped[str] = mapped_column(primary_key=True)
+    prediction: Mapped[bytes]
+    """Palette PNG."""
+
+
+class Artifact(Base):
+    """Files kept beside the database: the predicted label maps of a split."""
+
+    __tablename__ = "artifacts"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    split: Mapped[str] = mapped_column(String(8), primary_key=True)
+    path: Mapped[str]
+    """Relative to the run's folder among the artifacts."""
+    files: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    """Over the folder's SHA256SUMS."""

@@ -1,0 +1,450 @@
+"""The one writer of the results database, and how it is opened for reading."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Engine, create_engine, delete, event, inspect, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from harness.datasets.base import DatasetInfo, Manifest
+from harness.errors import DatabaseError
+from harness.metrics.protocol import EVALUATOR_VERSION
+from harness.records import Record, now
+from harness.results.schema import (
+    FAILED,
+    OVERALL,
+    SCHEMA_VERSION,
+    Artifact,
+    Base,
+    CurvePoint,
+    DatasetRow,
+    Evaluation,
+    GalleryImage,
+    GalleryPrediction,
+    Meta,
+    Run,
+    Score,
+    SuiteEntry,
+)
+from harness.suite import Job
+
+# A running row whose driver has been silent for so long belongs to nobody.
+LEASE_S = 120.0
+BUSY_TIMEOUT_S = 30.0
+
+
+class ClaimLost(Exception):
+    """A record came from an attempt that is no longer the current one; it is refused."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job with its fingerprints, as the plan hands it to the store."""
+
+    job: Job
+    parts: dict[str, Any]
+    fingerprint: str
+    cell: str
+    score_fingerprint: str
+    manifest: str
+    origin: str
+    source: str
+    selected_on_test: bool
+
+
+def default_url(path: Path | None = None) -> str:
+    """The URL of the database a command uses that names none: results.db in the current folder."""
+    return f"sqlite:///{(path or Path('results.db')).resolve()}"
+
+
+def open_store(db: str | None, *, read_only: bool = False) -> Store:
+    """Open a database by path or SQLAlchemy URL.
+
+    Args:
+        db: a path, a URL, or None for ./results.db.
+        read_only: never create, alter or write.
+
+    Raises:
+        DatabaseError: it cannot be opened, is not a results database, or is of a newer schema.
+    """
+    url = db if db and "://" in db else default_url(Path(db) if db else None)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError(f"--db {db}: not a database URL: {error}") from error
+    path = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    if path is not None:
+        _check_file(path, read_only)
+    try:
+        engine = _engine(url, read_only, path)
+        store = Store(engine, path)
+        store.check_schema(create=not read_only)
+    except (SQLAlchemyError, NoSuchModuleError, ImportError) as error:
+        message = str(getattr(error, "orig", None) or error).splitlines()[0]
+        hint = 'pip install "segbench[postgres]"' if isinstance(error, ImportError) else None
+        raise DatabaseError(f"{path or parsed.render_as_string()}: cannot be used: {message}", hint) from error
+    return store
+
+
+def _check_file(path: Path, read_only: bool) -> None:
+    if read_only and not path.is_file():
+        raise DatabaseError(
+            f"{path}: there is no results database here yet",
+            "`bench run --suite demo` makes one, or name another with --db.",
+        )
+    if path.is_file() and path.stat().st_size and path.open("rb").read(16) != b"SQLite format 3\0":
+        raise DatabaseError(f"{path}: is not an SQLite database; it was left alone")
+    if read_only:
+        return
+    if not path.parent.is_dir():
+        raise DatabaseError(f"{path.parent}: there is no such folder for the database")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise DatabaseError(f"{path}: cannot be written", "Name another place with --db.")
+
+
+def _engine(url: str, read_only: bool, path: Path | None) -> Engine:
+    if path is None:
+        return create_engine(url, pool_pre_ping=True)
+    if read_only:
+        # A cleanly closed WAL file in a folder that cannot be written opens only as immutable; that would miss
+        # rows still in the WAL, so it is used only where there is none.
+        immutable = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
+        url = f"sqlite:///file:{path}?mode=ro{'&immutable=1' if immutable else ''}&uri=true"
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        connection.execute("PRAGMA foreign_keys=ON")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        # A writer takes its lock at once: two that upgraded a read lock would fail, not wait.
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+class Store:
+    """An open results database.
+
+    Every method that writes commits before it returns.
+    """
+
+    def __init__(self, engine: Engine, path: Path | None) -> None:
+        self.engine = engine
+        self.path = path
+        """The SQLite file; None for another database."""
+        self.driver = f"{socket.gethostname()}:{os.getpid()}"
+
+    @property
+    def name(self) -> str:
+        """What messages call it; a password is not shown."""
+        return str(self.path) if self.path else self.engine.url.render_as_string(hide_password=True)
+
+    @property
+    def artifacts(self) -> Path:
+        """Where checkpoints and label maps go: beside the file, else in the current folder."""
+        return self.path.with_suffix(".artifacts") if self.path else Path("results.artifacts").resolve()
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A transaction: committed at the end, rolled back on an error.
+
+        Raises:
+            DatabaseError: the database refused; says why.
+        """
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except SQLAlchemyError as error:
+            message = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise DatabaseError(f"{self.name}: {message}") from error
+
+    def check_schema(self, create: bool) -> None:
+        """Make the tables of an empty database; refuse one that is newer or somebody else's.
+
+        Raises:
+            DatabaseError: nothing was altered.
+        """
+        tables = set(inspect(self.engine).get_table_names())
+        if not tables and create:
+            with self.engine.begin() as connection:
+                Base.metadata.create_all(connection)
+                connection.execute(
+                    Meta.__table__.insert().values(key="schema_version", value=str(SCHEMA_VERSION))  # type: ignore[attr-defined]
+                )
+            return
+        if not {"meta", "runs"} <= tables:
+            raise DatabaseError(f"{self.name}: is not a results database; it was left alone")
+        with self.engine.connect() as connection:
+            found = connection.execute(select(Meta.value).where(Meta.key == "schema_version")).scalar()
+        if found is None or int(found) != SCHEMA_VERSION:
+            raise DatabaseError(
+                f"{self.name}: has schema {found}, this version of segbench reads schema {SCHEMA_VERSION}; "
+                f"it was left alone",
+                "Open it with the version that wrote it, or install a newer segbench.",
+            )
+
+    def close(self) -> None:
+        """Close; fold an SQLite file's WAL in, so that the one file is the whole board."""
+        if self.path is not None and self.path.exists() and os.access(self.path, os.W_OK):
+            try:
+                with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            except SQLAlchemyError:
+                pass  # another process is reading; it, or the next run, folds it in
+        self.engine.dispose()
+
+    # -- planning ---------------------------------------------------------------------------------
+
+    def known(self, fingerprints: Sequence[str]) -> dict[str, Run]:
+        """The runs that exist, by train fingerprint."""
+        found: dict[str, Run] = {}
+        with self.session() as session:
+            for first in range(0, len(fingerprints), 500):
+                part = fingerprints[first : first + 500]
+                for run in session.scalars(select(Run).where(Run.fingerprint.in_(part))):
+                    found[run.fingerprint] = run
+        return found
+
+    def scored(self, score_fingerprints: Sequence[str]) -> set[str]:
+        """Which of the score fingerprints have an evaluation of the test split."""
+        found: set[str] = set()
+        with self.session() as session:
+            for first in range(0, len(score_fingerprints), 500):
+                part = score_fingerprints[first : first + 500]
+                rows = select(Evaluation.score_fingerprint).where(
+                    Evaluation.score_fingerprint.in_(part), Evaluation.split == "test"
+                )
+                found |= set(session.scalars(rows))
+        return found
+
+    def register(self, planned: Sequence[Planned], datasets: Mapping[str, tuple[DatasetInfo, str, Manifest]]) -> None:
+        """Make sure every job has a row and belongs to its suite.
+
+        Args:
+            planned: the jobs.
+            datasets: manifest hash -> facts, variant and manifest of the copy.
+        """
+        known = self.known([p.fingerprint for p in planned])
+        with self.session() as session:
+            for key, (info, variant, manifest) in datasets.items():
+                if session.get(DatasetRow, key) is None:
+                    session.add(_dataset_row(key, info, variant, manifest))
+            session.flush()
+            for p in planned:
+                run = known.get(p.fingerprint)
+                if run is None:
+                    run = known[p.fingerprint] = _new_run(p)
+                    session.add(run)
+                    session.flush()
+                if session.get(SuiteEntry, (p.job.suite, run.id)) is None:
+                    session.add(SuiteEntry(suite=p.job.suite, run_id=run.id))
+
+    def release_stale(self) -> int:
+        """Mark running rows of drivers that are gone as interrupted; returns how many there were."""
+        released = 0
+        with self.session() as session:
+            for run in session.scalars(select(Run).where(Run.state == "running")):
+                if _driver_is_gone(run):
+                    run.state, run.reason = "interrupted", "its driver ended without a word"
+                    released += 1
+        return released
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def claim(self, fingerprint: str) -> int | None:
+        """Take a run for this driver; returns the attempt's number, or None if another driver has it."""
+        with self.session() as session:
+            run = session.scalars(select(Run).where(Run.fingerprint == fingerprint).with_for_update()).one()
+            if run.state == "running" and not _driver_is_gone(run):
+                return None
+            run.state, run.reason, run.error, run.traceback = "running", "", "", ""
+            run.driver, run.heartbeat = self.driver, time.time()
+            run.attempt += 1
+            run.started, run.finished = now(), None
+            return run.attempt
+
+    def heartbeat(self) -> None:
+        """Say that this driver is alive."""
+        with self.session() as session:
+            session.execute(
+                update(Run).where(Run.state == "running", Run.driver == self.driver).values(heartbeat=time.time())
+            )
+
+    def save(self, record: Record, planned: Planned) -> None:
+        """Write everything a unit returned, in one transaction.
+
+        Raises:
+            ClaimLost: a later attempt has taken the run.
+        """
+        with self.session() as session:
+            run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint).with_for_update()).one()
+            if run.attempt != record.attempt:
+                raise ClaimLost(f"run {run.id}: attempt {record.attempt} came after attempt {run.attempt}")
+            run.state, run.reason, run.error = record.state, record.reason, record.error
+            run.traceback = record.traceback
+            run.started, run.finished = record.started or run.started, record.finished
+            run.driver = run.heartbeat = None
+            run.times = {**run.times, **record.times}
+            run.parameters = record.parameters or run.parameters
+            run.progress = record.progress or run.progress
+            run.provenance = record.provenance or run.provenance
+            if record.state == "ok":
+                _write_results(session, run, record, planned)
+
+    def save_scores(self, record: Record, planned: Planned) -> None:
+        """Write the scores of a rescored run; its training and its state stay as they are."""
+        with self.session() as session:
+            run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint)).one()
+            for evaluation in record.evaluations:
+                _write_evaluation(session, run, evaluation, planned)
+
+    def interrupt_own(self) -> int:
+        """Mark what this driver still had running as interrupted; returns how many there were."""
+        with self.session() as session:
+            done = session.execute(
+                update(Run)
+                .where(Run.state == "running", Run.driver == self.driver)
+                .values(state="interrupted", reason="the command was stopped", driver=None, heartbeat=None)
+            )
+            return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+def _driver_is_gone(run: Run) -> bool:
+    """Whether nobody works on a running row any more: its process is dead, or has been silent too long."""
+    if run.driver is None or run.heartbeat is None:
+        return True
+    host, _, pid = run.driver.rpartition(":")
+    if host == socket.gethostname() and not psutil.pid_exists(int(pid)):
+        return True
+    return time.time() - run.heartbeat > LEASE_S
+
+
+def _dataset_row(key: str, info: DatasetInfo, variant: str, manifest: Manifest) -> DatasetRow:
+    return DatasetRow(
+        manifest=key,
+        name=info.name,
+        title=info.title,
+        variant=variant,
+        test_manifest=manifest.split_hash("test"),
+        classes=list(info.classes),
+        palette=[list(colour) for colour in info.palette],
+        foreground=info.foreground,
+        counts={split: len(files) for split, files in manifest.splits.items()},
+    )
+
+
+def _new_run(p: Planned) -> Run:
+    job = p.job
+    return Run(
+        fingerprint=p.fingerprint,
+        parts=p.parts,
+        cell=p.cell,
+        manifest=p.manifest,
+        model=job.model.title,
+        model_name=job.model.name,
+        model_params=job.model.params,
+        model_origin=p.origin,
+        model_source=p.source or None,
+        parameters=None,
+        recipe=job.recipe.name,
+        grid=job.grid,
+        seed=job.seed,
+        config=job.model_dump(mode="json"),
+        selection=job.selection.model_dump(mode="json"),
+        selected_on_test=p.selected_on_test,
+        state="pending",
+        attempt=0,
+        created=now(),
+        times={},
+        progress={},
+        provenance={},
+    )
+
+
+def _write_results(session: Session, run: Run, record: Record, planned: Planned) -> None:
+    for table in (CurvePoint, GalleryPrediction, Artifact):
+        session.execute(delete(table).where(table.run_id == run.id))
+    session.add_all(
+        CurvePoint(run_id=run.id, name=name, epoch=point["epoch"], value=value)
+        for point in record.curve
+        for name, value in point.items()
+        if name != "epoch"
+    )
+    for evaluation in record.evaluations:
+        _write_evaluation(session, run, evaluation, planned)
+    test = session.get_one(DatasetRow, run.manifest).test_manifest
+    for shown in record.gallery:
+        if session.get(GalleryImage, (test, shown["image_id"])) is None:
+            session.add(
+                GalleryImage(
+                    test_manifest=test,
+                    image_id=shown["image_id"],
+                    image=shown["image"],
+                    target=shown["target"],
+                )
+            )
+        session.add(GalleryPrediction(run_id=run.id, image_id=shown["image_id"], prediction=shown["prediction"]))
+    session.add_all(Artifact(run_id=run.id, **artifact) for artifact in record.artifacts)
+
+
+def _write_evaluation(session: Session, run: Run, evaluation: dict[str, Any], planned: Planned) -> None:
+    """Replace the run's scores of one split under one score fingerprint."""
+    from harness.metrics.scores import SCORE_NAMES
+
+    protocol = planned.job.protocol
+    old = session.scalars(
+        select(Evaluation.id).where(
+            Evaluation.score_fingerprint == planned.score_fingerprint, Evaluation.split == evaluation["split"]
+        )
+    ).all()
+    session.execute(delete(Score).where(Score.evaluation_id.in_(old)))
+    session.execute(delete(Evaluation).where(Evaluation.id.in_(old)))
+    scores = dict(evaluation["scores"])
+    overall = {name: scores.pop(name) for name in SCORE_NAMES}
+    per_class = scores.pop("per_class")
+    row = Evaluation(
+        run_id=run.id,
+        score_fingerprint=planned.score_fingerprint,
+        split=evaluation["split"],
+        protocol_name=protocol.name,
+        protocol_hash=protocol.hash,
+        protocol=protocol.model_dump(mode="json"),
+        evaluator_version=EVALUATOR_VERSION,
+        loss=evaluation["loss"],
+        n_images=scores["n_images"],
+        details=scores,
+        statistics=evaluation["statistics"],
+        created=now(),
+    )
+    session.add(row)
+    session.flush()
+    session.add_all(
+        Score(evaluation_id=row.id, metric=name, class_index=OVERALL, value=value) for name, value in overall.items()
+    )
+    session.add_all(
+        Score(evaluation_id=row.id, metric=name, class_index=index, value=value)
+        for name, values in per_class.items()
+        for index, value in enumerate(values)
+    )
+
+
+def failed_runs(store: Store, fingerprints: Sequence[str]) -> list[Run]:
+    """The runs among these that failed."""
+    return [run for run in store.known(fingerprints).values() if run.state in FAILED]

@@ -1,0 +1,187 @@
+"""The driver: hands out work, takes in records, and is the only one that writes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import FrameType
+from typing import Any, Protocol
+
+from harness.records import Record, Unit
+from harness.results.store import ClaimLost, Planned, Store
+from harness.suite import Resources
+
+HEARTBEAT_S = 15.0
+# A unit whose worker process or node was lost is tried again so often.
+LOST_WORKER_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job that has to be trained or rescored."""
+
+    planned: Planned
+    unit: Unit
+
+
+@dataclass
+class Outcome:
+    """How the works of a command ended."""
+
+    ok: int = 0
+    rescored: int = 0
+    elsewhere: int = 0
+    """Taken by another driver on the same database."""
+    failures: list[tuple[Work, Record]] = field(default_factory=list)
+    interrupted: bool = False
+
+
+class Watcher(Protocol):
+    """Told what happens; shows it."""
+
+    def started(self, work: Work) -> None:
+        """A unit has begun."""
+
+    def message(self, work: Work, message: dict[str, Any]) -> None:
+        """A unit said something: a stage, or an epoch with its figures."""
+
+    def finished(self, work: Work, record: Record) -> None:
+        """A unit ended and its record is in the database."""
+
+
+class Driver:
+    """Hands out the works of one command and writes what comes back.
+
+    Args:
+        store: the database.
+        works: what has to be done, in order.
+        watcher: told of everything.
+    """
+
+    def __init__(self, store: Store, works: Sequence[Work], watcher: Watcher) -> None:
+        self.store = store
+        self.outcome = Outcome()
+        self.stopping = threading.Event()
+        self._watcher = watcher
+        self._waiting = deque(works)
+        self._running: dict[str, Work] = {}
+        self._begun: set[str] = set()
+        self._losses: dict[str, int] = {}
+        self._beat = time.monotonic()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether anything is left to hand out."""
+        return bool(self._waiting) and not self.stopping.is_set()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a unit has been handed out and not come back: a lost one would be handed out again."""
+        return bool(self._running) and not self.stopping.is_set()
+
+    def waiting_resources(self) -> list[Resources]:
+        """What each of the waiting works takes."""
+        return [work.unit.job.resources for work in self._waiting]
+
+    def alive(self) -> None:
+        """Something runs and has nothing new to say."""
+        self._heartbeat()
+
+    def next_unit(self) -> Unit | None:
+        """Claim the next work and return its unit; None where nothing is left to claim."""
+        while self.has_waiting:
+            work = self._waiting.popleft()
+            if work.unit.rescore:
+                unit = work.unit
+            else:
+                attempt = self.store.claim(work.planned.fingerprint)
+                if attempt is None:
+                    self.outcome.elsewhere += 1
+                    continue
+                unit = replace(work.unit, attempt=attempt)
+            self._running[unit.fingerprint] = Work(work.planned, unit)
+            return unit
+        return None
+
+    def take(self, unit: Unit, message: dict[str, Any]) -> None:
+        """A message of a running unit; its record ends it."""
+        self._heartbeat()
+        work = self._running.get(unit.fingerprint)
+        if work is None:
+            return  # a late word from a unit that was given up
+        if unit.fingerprint not in self._begun:
+            # Ray claims a little ahead of its free slots: a unit has begun when it first speaks.
+            self._begun.add(unit.fingerprint)
+            self._watcher.started(work)
+        if message["kind"] == "record":
+            self._finish(work, message["record"])
+        else:
+            self._watcher.message(work, message)
+
+    def lost(self, unit: Unit, reason: str) -> None:
+        """The worker of a unit died: hand the unit out again, or give it up."""
+        work = self._running.get(unit.fingerprint)
+        if work is None:
+            return
+        count = self._losses[unit.fingerprint] = self._losses.get(unit.fingerprint, 0) + 1
+        record = Record(unit.fingerprint, unit.attempt, "failed", reason, error="WorkerLost")
+        if count <= LOST_WORKER_RETRIES and not self.stopping.is_set():
+            del self._running[unit.fingerprint]
+            self.store.save(replace(record, state="interrupted"), work.planned)
+            self._waiting.appendleft(work)
+        else:
+            self._finish(work, record)
+
+    def close(self) -> None:
+        """Account for what was running when the command was stopped."""
+        if self.stopping.is_set():
+            self.outcome.interrupted = True
+        self.store.interrupt_own()
+
+    @contextmanager
+    def stops_on_signal(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM ask the running units to write a checkpoint; a second one ends at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.stopping.is_set():
+                raise KeyboardInterrupt
+            self.stopping.set()
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _finish(self, work: Work, record: Record) -> None:
+        del self._running[work.unit.fingerprint]
+        try:
+            if not work.unit.rescore:
+                self.store.save(record, work.planned)
+            elif record.state == "ok":
+                self.store.save_scores(record, work.planned)
+        except ClaimLost:
+            self.outcome.elsewhere += 1
+            return
+        if record.state == "ok":
+            self.outcome.ok += 1
+            self.outcome.rescored += work.unit.rescore
+        elif record.state == "interrupted":
+            self.outcome.interrupted = True
+        else:
+            self.outcome.failures.append((work, record))
+        self._watcher.finished(work, record)
+
+    def _heartbeat(self) -> None:
+        if time.monotonic() - self._beat > HEARTBEAT_S:
+            self._beat = time.monotonic()
+            self.store.heartbeat()

@@ -1,0 +1,162 @@
+"""What has to be done: the suite's jobs against what the database already holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset
+from harness.errors import BenchError, SuiteError
+from harness.evaluate import check_metric
+from harness.fingerprint import cell_fingerprint, score_fingerprint, train_fingerprint, train_parts
+from harness.records import Unit
+from harness.registry import ModelEntry, find_model
+from harness.results.store import Planned, Store
+from harness.schedule.driver import Work
+from harness.suite import Job, Smoke, Suite, expand
+
+# Told in a line of anything that takes time; told of (what, done, of how many).
+Say = Callable[[str], None]
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass
+class Plan:
+    """A suite's jobs by what has to be done for them."""
+
+    suite: Suite
+    train: list[Work] = field(default_factory=list)
+    rescore: list[Work] = field(default_factory=list)
+    done: list[Planned] = field(default_factory=list)
+    datasets: dict[str, tuple[DatasetInfo, str, Manifest]] = field(default_factory=dict)
+    """Manifest hash -> facts, variant and manifest."""
+
+    @property
+    def work(self) -> list[Work]:
+        """Everything that is not done, cheapest first."""
+        return [*self.rescore, *self.train]
+
+    @property
+    def planned(self) -> list[Planned]:
+        """Every job."""
+        return [*(w.planned for w in self.work), *self.done]
+
+
+def make_plan(
+    suite: Suite,
+    store: Store | None,
+    data_folder: Path,
+    plugins: Mapping[str, ModelEntry] | None = None,
+    smoke: Smoke | None = None,
+    say: Say = lambda line: None,
+    tick: Tick | None = None,
+    obtain: bool = True,
+) -> Plan:
+    """Resolve every job, check its data, and compare with the database.
+
+    Args:
+        suite: the suite.
+        store: the database; None plans as if nothing was done.
+        data_folder: where data sets are looked for.
+        plugins: networks from single files.
+        smoke: cut every job down to a few steps.
+        say: told of downloads and the like.
+        tick: told of the data check's progress.
+        obtain: whether data sets that are not there are downloaded or made.
+
+    Raises:
+        BenchError: a name does not exist, data are missing or unsound, or the suite asks for a metric that a
+            data set lacks.
+    """
+    entries = {m.name: find_model(m.name, dict(plugins or {})) for m in suite.models}
+    copies = _open_copies(suite, data_folder, say, tick, obtain)
+    infos = {name: dataset_class(name).info for name in {d.name for d in suite.datasets}}
+    jobs = expand(suite, infos, smoke)
+    _refuse_impossible(jobs, copies)
+    plan = Plan(suite)
+    planned: dict[str, Planned] = {}
+    for job in jobs:
+        dataset, manifest = copies[job.dataset.name, job.dataset.variant]
+        plan.datasets[manifest.hash] = (dataset.info, dataset.variant, manifest)
+        p = _planned(job, entries[job.model.name], dataset, manifest)
+        planned.setdefault(p.fingerprint, p)
+    _sort_by_state(plan, planned, entries, copies, store)
+    return plan
+
+
+def _open_copies(
+    suite: Suite, folder: Path, say: Say, tick: Tick | None, obtain: bool
+) -> dict[tuple[str, str | None], tuple[Dataset, Manifest]]:
+    copies: dict[tuple[str, str | None], tuple[Dataset, Manifest]] = {}
+    for choice in suite.datasets:
+        dataset = open_dataset(choice.name, choice.variant, folder, say, obtain)
+        told = None if tick is None else partial(tick, f"Checking {dataset.info.title}")
+        manifest = manifest_of(dataset, told)
+        copies[choice.name, dataset.variant] = (dataset, manifest)
+    return copies
+
+
+def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], tuple[Dataset, Manifest]]) -> None:
+    """Refuse what could only fail once training has begun."""
+    for job in jobs:
+        dataset, _ = copies[job.dataset.name, job.dataset.variant]
+        check_metric(job.selection.metric, dataset.info)
+        if job.recipe.loss.binary and len(dataset.info.classes) != 2:
+            raise SuiteError(f"suite {job.suite}: the loss bce needs a binary data set, {dataset.info.name} is not")
+        if not dataset.ids("train"):
+            raise BenchError(f"{dataset.info.name} ({dataset.variant}) has no training image")
+        if job.selection.rule == "best" and not dataset.ids(job.selection.split):
+            raise SuiteError(
+                f"suite {job.suite}: selection.split: {dataset.info.name} has no {job.selection.split} split",
+                "Use selection: {rule: last}.",
+            )
+
+
+def _planned(job: Job, entry: ModelEntry, dataset: Dataset, manifest: Manifest) -> Planned:
+    parts = train_parts(job, entry.source_hash, manifest.hash)
+    fingerprint = train_fingerprint(parts)
+    chosen_on = job.selection.split
+    return Planned(
+        job=job,
+        parts=parts,
+        fingerprint=fingerprint,
+        cell=cell_fingerprint(parts),
+        score_fingerprint=score_fingerprint(fingerprint, job),
+        manifest=manifest.hash,
+        origin=entry.origin,
+        source=entry.source,
+        selected_on_test=job.selection.rule == "best"
+        and (chosen_on == "test" or (chosen_on == "val" and dataset.val_is_test)),
+    )
+
+
+def _sort_by_state(
+    plan: Plan,
+    planned: Mapping[str, Planned],
+    entries: Mapping[str, ModelEntry],
+    copies: Mapping[tuple[str, str | None], tuple[Dataset, Manifest]],
+    store: Store | None,
+) -> None:
+    runs = store.known(list(planned)) if store else {}
+    scored = store.scored([p.score_fingerprint for p in planned.values()]) if store else set()
+    artifacts = store.artifacts if store else Path("results.artifacts").resolve()
+    for p in planned.values():
+        dataset, _ = copies[p.job.dataset.name, p.job.dataset.variant]
+        run = runs.get(p.fingerprint)
+        trained = run is not None and run.state == "ok"
+        unit = Unit(
+            job=p.job,
+            model=entries[p.job.model.name],
+            fingerprint=p.fingerprint,
+            data_root=str(dataset.root),
+            folder=str(artifacts / p.fingerprint[:16]),
+            rescore=trained,
+        )
+        if not trained:
+            plan.train.append(Work(p, unit))
+        elif p.score_fingerprint not in scored:
+            plan.rescore.append(Work(p, unit))
+        else:
+            plan.done.append(p)

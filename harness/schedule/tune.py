@@ -1,0 +1,246 @@
+"""Units as Ray Tune trials: Ray places and paces them; the database decides what is done.
+
+Actors are reused between trials; inside its actor every unit runs in a fresh child process. Tune's own state is
+thrown away afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+# Read by Ray when it is imported: no second progress display, no loggers of its own, no usage statistics.
+for _name, _value in {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune import Callback, FailureConfig, RunConfig, Stopper, Trainable, TuneConfig  # noqa: E402
+from ray.tune.execution.placement_groups import PlacementGroupFactory  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from harness.isolate import UnitProcess  # noqa: E402
+from harness.records import Unit  # noqa: E402
+from harness.schedule.driver import Driver  # noqa: E402
+
+# Seconds after which a step returns, with or without news: how fast a stop is noticed.
+STEP_S = 1.0
+
+# Tune copies its searcher, and a copy cannot hold a database: it finds the driver by this number.
+_DRIVERS: dict[str, Driver] = {}
+
+
+class UnitTrainable(Trainable):
+    """A trial: one unit, in a child process of this actor."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Remember the unit; the child starts with the first step."""
+        self._unit: Unit = config["unit"]
+        self._process: UnitProcess | None = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next unit in the same actor."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The child's next message; a heartbeat after a second without one."""
+        if self._process is None:
+            self._process = UnitProcess(self._unit)
+        message = self._process.poll(STEP_S)
+        done = message is not None and message["kind"] == "record"
+        if done:
+            self._process.close()
+            self._process = None
+        return {"message": message, "done": done}
+
+    def cleanup(self) -> None:
+        """Let a child that still runs write its checkpoint, then end it."""
+        if self._process is None:
+            return
+        self._process.request_stop()
+        while (message := self._process.poll(STEP_S)) is None or message["kind"] != "record":
+            pass
+        self._process.close()
+        self._process = None
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: units keep their own checkpoints."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: units keep their own checkpoints."""
+
+
+class ClaimingSearcher(Searcher):
+    """Hands Tune the driver's next unit."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(metric=None, mode=None)
+        self.key = key
+
+    def suggest(self, trial_id: str) -> Any:
+        """The configuration of the next trial, None while nothing can be claimed, FINISHED at the end."""
+        driver = _DRIVERS[self.key]
+        unit = driver.next_unit()
+        if unit is None:
+            return None if driver.has_waiting or driver.is_running else Searcher.FINISHED
+        return {"unit": unit}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """Nothing: the callback takes the record."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the database is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the database is the state."""
+
+
+class RecordCallback(Callback):
+    """Passes what trials report to the driver, and takes it out of Tune's memory."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        """One message of a trial."""
+        message = result.pop("message", None)
+        driver, unit = _DRIVERS[self.key], trial.config["unit"]
+        if message is None:
+            driver.alive()
+        else:
+            driver.take(unit, message)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """A trial's actor or node is gone: networks' own failures come as records."""
+        _DRIVERS[self.key].lost(trial.config["unit"], "the worker process or its node was lost")
+
+
+class DriverStopper(Stopper):
+    """Ends every trial when the driver was asked to stop."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Single trials end by themselves."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the driver was asked to stop."""
+        driver = _DRIVERS.get(self.key)
+        return driver is not None and driver.stopping.is_set()
+
+
+def run_tune(driver: Driver, address: str | None = None, cpus: int | None = None) -> None:
+    """Run everything the driver hands out as trials of Ray Tune.
+
+    Args:
+        driver: hands out units and takes their records.
+        address: an existing cluster; None starts Ray on this machine for the duration.
+        cpus: processors Ray may use on this machine; None takes all.
+    """
+    key = uuid.uuid4().hex
+    storage = tempfile.mkdtemp(prefix="segbench-tune-")
+    _DRIVERS[key] = driver
+    try:
+        with driver.stops_on_signal(), _quiet():
+            _start_ray(address, cpus)
+            tuner = tune.Tuner(
+                tune.with_resources(UnitTrainable, _resources),
+                tune_config=TuneConfig(
+                    search_alg=ClaimingSearcher(key),
+                    num_samples=-1,
+                    reuse_actors=True,
+                    max_concurrent_trials=_slots(driver) + 2,
+                ),
+                run_config=RunConfig(
+                    name="units",
+                    storage_path=storage,
+                    failure_config=FailureConfig(max_failures=0),
+                    callbacks=[RecordCallback(key)],
+                    stop=DriverStopper(key),
+                    verbose=0,
+                ),
+            )
+            tuner.fit()
+    finally:
+        with _quiet():
+            ray.shutdown()
+        del _DRIVERS[key]
+        shutil.rmtree(storage, ignore_errors=True)
+        driver.close()
+
+
+def probe() -> str:
+    """Start Ray on this machine, run nothing, and say what it found."""
+    with _quiet():
+        _start_ray(None, None)
+        found = ray.cluster_resources()
+        ray.shutdown()
+    return f"{ray.__version__} starts: {found.get('CPU', 0):g} CPU, {found.get('GPU', 0):g} GPU"
+
+
+def _start_ray(address: str | None, cpus: int | None) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address:
+        options["address"] = address
+    else:
+        # "local" always starts afresh: an address left over from a dead cluster would be tried first.
+        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    ray.init(**options)
+
+
+def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
+    """What a trial takes, from its job."""
+    wanted = config["unit"].job.resources
+    bundle = {"CPU": float(wanted.cpus)} | ({"GPU": wanted.gpus} if wanted.gpus else {})
+    return PlacementGroupFactory([bundle])
+
+
+def _slots(driver: Driver) -> int:
+    """How many of the smallest waiting jobs the cluster holds at once."""
+    total = ray.cluster_resources()
+    jobs = driver.waiting_resources()
+    by_cpu = total.get("CPU", 1) / min(r.cpus for r in jobs)
+    smallest = min(r.gpus for r in jobs)
+    by_gpu = total.get("GPU", 0) / smallest if smallest else by_cpu
+    return max(1, int(min(by_cpu, by_gpu)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray's own lines to nowhere; the display has a handle of its own on the terminal."""
+    for name in ("ray", "ray.tune", "ray.data", "ray.train", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    sys.stdout.flush()
+    saved = os.dup(1), os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for handle in (*saved, nowhere):
+            os.close(handle)

@@ -1,0 +1,359 @@
+"""Suite file (YAML) -> validated Suite -> list of Jobs, nothing left to default."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+from harness.datasets.base import DatasetInfo
+from harness.errors import SuiteError, UnknownName
+from harness.metrics.protocol import Protocol
+from harness.recipe import Recipe, Strict
+from harness.yamlfile import YamlFile, parse_value, validate
+
+
+def config_dir() -> Path:
+    """The folder of suites, recipes and references: the checkout's, or the installed package's."""
+    here = Path(__file__).resolve().parent
+    checkout = here.parent / "configs"
+    return checkout if checkout.is_dir() else here / "configs"
+
+
+class DatasetChoice(Strict):
+    """A data set and the variant that says which images train."""
+
+    name: str
+    variant: str | None = None
+    """None: the data set's default variant."""
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelChoice(Strict):
+    """A network and its parameters."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    label: str | None = None
+    """What the board calls it; None: the name with its parameters."""
+
+    @property
+    def title(self) -> str:
+        """The label, or the name with its parameters."""
+        if self.label:
+            return self.label
+        params = ", ".join(f"{k}={v}" for k, v in sorted(self.params.items()))
+        return f"{self.name} ({params})" if params else self.name
+
+
+class Selection(Strict):
+    """Which checkpoint, and which hyperparameters, stand for a model."""
+
+    rule: Literal["best", "last"] = "best"
+    split: Literal["train", "val", "test"] = "val"
+    metric: str = "miou"
+
+
+class Resources(Strict):
+    """What one trial takes. `cpus` sets torch's threads, and so belongs to the fingerprint."""
+
+    cpus: int = Field(1, ge=1)
+    gpus: float = Field(0.0, ge=0)
+    memory_gb: float | None = Field(None, gt=0)
+    """Resident memory above which the trial is stopped and recorded as out of memory."""
+    time_limit_s: float | None = Field(None, gt=0)
+    """Wall-clock seconds after which the trial is stopped and recorded as timed out."""
+
+
+class Suite(Strict):
+    """A suite file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    title: str = ""
+    datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
+    models: tuple[ModelChoice, ...] = Field(min_length=1)
+    recipe: dict[str, Any]
+    """The resolved recipe's fields: a file's, with the suite's own on top."""
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Recipe field (dotted; `lr` for `optimizer.lr`) or `model.PARAM` -> values to try."""
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    selection: Selection = Selection()
+    protocol: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the protocol that differ from the data set's defaults."""
+    resources: Resources = Resources()
+
+    @field_validator("datasets", "models", mode="before")
+    @classmethod
+    def _names_are_short_forms(cls, value: Any) -> Any:
+        """`unet` is short for `{name: unet}`."""
+        return [{"name": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a seed stands twice")
+        return value
+
+    @field_validator("grid")
+    @classmethod
+    def _known_axes(cls, value: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for key, options in value.items():
+            if not options:
+                raise ValueError(f"{key} has no values")
+            if not key.startswith("model."):
+                check_recipe_path(key)
+        return value
+
+
+class Job(Strict):
+    """One cell of a suite, fully resolved."""
+
+    suite: str
+    dataset: DatasetChoice
+    model: ModelChoice
+    recipe: Recipe
+    seed: int
+    selection: Selection
+    protocol: Protocol
+    resources: Resources
+    grid: dict[str, Any]
+    """The grid's values in this cell: what the board shows as hyperparameters."""
+
+    @property
+    def title(self) -> str:
+        """A short name for messages: model on data set, hyperparameters, seed."""
+        values = "".join(f" {k}={v:g}" if isinstance(v, float) else f" {k}={v}" for k, v in self.grid.items())
+        return f"{self.model.title} on {self.dataset.name}{values} seed={self.seed}"
+
+
+SHORT_PATHS = {
+    "lr": "optimizer.lr",
+    "weight_decay": "optimizer.weight_decay",
+    "momentum": "optimizer.momentum",
+}
+
+
+def check_recipe_path(key: str) -> None:
+    """Refuse a dotted path that leads to no field of a recipe.
+
+    Raises:
+        ValueError: naming the nearest field.
+    """
+    kind: Any = Recipe
+    for step in SHORT_PATHS.get(key, key).split("."):
+        known = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+        if step not in known:
+            raise ValueError(
+                UnknownName.of("recipe field", key, [*Recipe.model_fields, *SHORT_PATHS], "bench suites").message
+            )
+        kind = known[step].annotation
+
+
+def suite_files() -> dict[str, Path]:
+    """The suites that come with the project, by name."""
+    return {path.stem: path for path in sorted((config_dir() / "suites").glob("*.yaml"))}
+
+
+def load_suite(name_or_path: str, overrides: Iterable[str] = ()) -> Suite:
+    """Load a suite by name or from a file.
+
+    Args:
+        name_or_path: a name `bench suites` lists, or a path to a YAML file.
+        overrides: `key=value` pairs; the key is a dotted path into the suite file.
+
+    Raises:
+        UnknownName: there is no such suite.
+        SuiteError: the file or an override is broken; names file, line and field.
+    """
+    path = _suite_path(name_or_path)
+    file = YamlFile.read(path)
+    if not isinstance(file.data, dict):
+        raise SuiteError(f"{path}:1: a suite file is a mapping of fields")
+    data = copy.deepcopy(file.data)
+    data["recipe"] = _resolved_recipe(data.get("recipe"), file)
+    for override in overrides:
+        _apply(data, override)
+    data.setdefault("name", path.stem)
+    suite = validate(Suite, data, file, str(path))
+    _check_parts(suite, file)
+    return suite
+
+
+def _suite_path(name_or_path: str) -> Path:
+    files = suite_files()
+    if name_or_path in files:
+        return files[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if path.suffix in (".yaml", ".yml") or os.sep in name_or_path:
+        if not path.is_file():
+            raise SuiteError(f"{path}: there is no such suite file", "`bench suites` lists the suites.")
+        return path
+    raise UnknownName.of("suite", name_or_path, files, "bench suites")
+
+
+def _resolved_recipe(given: Any, file: YamlFile) -> Any:
+    """A recipe by name, inline, or by name with fields of its own: `{base: NAME, ...}`."""
+    if given is None:
+        raise SuiteError(f"{file.path}:1: recipe: this field is required")
+    own = {"base": given} if isinstance(given, str) else given
+    if not isinstance(own, dict):
+        raise SuiteError(f"{file.path}:{file.line(['recipe'])}: recipe: a name or a mapping of fields")
+    own = dict(own)
+    base = own.pop("base", None)
+    if base is None:
+        return own
+    recipes = {p.stem: p for p in sorted((config_dir() / "recipes").glob("*.yaml"))}
+    if base not in recipes:
+        error = UnknownName.of("recipe", str(base), recipes, "ls configs/recipes")
+        raise SuiteError(f"{file.path}:{file.line(['recipe', 'base'])}: recipe: {error.message}")
+    recipe_file = YamlFile.read(recipes[base])
+    merged = merge(recipe_file.data, own)
+    validate(Recipe, recipe_file.data, recipe_file, str(recipe_file.path))
+    return {"name": base, **merged}
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Lay one nested mapping over another; a new length replaces the old kind of length."""
+    result = dict(under)
+    if "epochs" in over or "iterations" in over:
+        result.pop("epochs", None)
+        result.pop("iterations", None)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    """Apply one `key=value` to the suite's raw fields."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise SuiteError(f"--set {override}: write it as key=value, e.g. recipe.epochs=5")
+    steps = key.strip().split(".")
+    if steps[0] in SHORT_PATHS:
+        steps = ["recipe", *SHORT_PATHS[steps[0]].split("."), *steps[1:]]
+    elif steps[0] in Recipe.model_fields and steps[0] not in Suite.model_fields:
+        steps = ["recipe", *steps]
+    if steps[0] not in Suite.model_fields:
+        known = [*Suite.model_fields, *Recipe.model_fields, *SHORT_PATHS]
+        error = UnknownName.of("field", steps[0], known, "bench suites --show NAME")
+        raise SuiteError(f"--set {override}: {error.message}")
+    value = parse_value(text)
+    nested: Any = value
+    for step in reversed(steps[1:]):
+        nested = {step: nested}
+    if len(steps) == 1:
+        data[steps[0]] = value
+        return
+    if not isinstance(data.get(steps[0], {}), dict):
+        raise SuiteError(f"--set {override}: {steps[0]} is a list; give it whole, e.g. {steps[0]}=[...]")
+    data[steps[0]] = merge(data.get(steps[0], {}), nested)
+    # A grid axis would override what the user just set by hand.
+    if steps[0] == "recipe":
+        dotted = ".".join(steps[1:])
+        axes = data.get("grid") or {}
+        data["grid"] = {k: v for k, v in axes.items() if SHORT_PATHS.get(k, k) != dotted}
+
+
+def _check_parts(suite: Suite, file: YamlFile) -> None:
+    """Validate what pydantic saw only as mappings: every cell's recipe, and the protocol."""
+    for cell in grid_cells(suite.grid):
+        recipe = _cell_recipe(suite.recipe, cell)
+        try:
+            validate(Recipe, recipe, None, "recipe")
+        except SuiteError as error:
+            line = file.line(["grid"]) if cell else file.line(["recipe"])
+            raise SuiteError(f"{file.path}:{line}: {error.message}") from error
+    try:
+        validate(Protocol, suite.protocol, None, "protocol")
+    except SuiteError as error:
+        raise SuiteError(f"{file.path}:{file.line(['protocol'])}: {error.message}") from error
+
+
+def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the grid's values; one empty cell for an empty grid."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def _cell_recipe(recipe: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
+    for key, value in cell.items():
+        if key.startswith("model."):
+            continue
+        nested: Any = value
+        for step in reversed(SHORT_PATHS.get(key, key).split(".")):
+            nested = {step: nested}
+        recipe = merge(recipe, nested)
+    return recipe
+
+
+class Smoke(BaseModel):
+    """What `--smoke` changes: everything small, under a protocol of its own."""
+
+    iterations: int = 3
+    images: int = 4
+    batch_size: int = 2
+    side: int = 96
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """The recipe, cut down to a few steps on small images."""
+        scale = min(1.0, self.side / max(recipe.size))
+        size = tuple(max(32, round(s * scale)) for s in recipe.size)
+        data = recipe.model_dump() | {
+            "epochs": None,
+            "iterations": self.iterations,
+            "batch_size": min(self.batch_size, recipe.batch_size),
+            "size": size,
+        }
+        return Recipe.model_validate(data)
+
+    def protocol(self, protocol: Protocol) -> Protocol:
+        """The protocol, on a few images and marked so that it is never ranked with a full one."""
+        return protocol.model_copy(update={"name": f"{protocol.name}-smoke", "smoke": True, "images": self.images})
+
+    def model(self, model: ModelChoice) -> ModelChoice:
+        """The network without pretrained weights, which a smoke run must not need."""
+        params = {k: v for k, v in model.params.items() if k != "pretrained"}
+        return model.model_copy(update={"params": params, "label": model.title if model.label else None})
+
+
+def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None = None) -> list[Job]:
+    """Every job of a suite: data set × model × grid cell × seed, fully resolved.
+
+    Args:
+        suite: the suite.
+        infos: the facts of each data set: its default variant, and the protocol fields that suit it.
+        smoke: cut every job down to a few steps.
+    """
+    jobs = []
+    for dataset, model, cell, seed in itertools.product(
+        suite.datasets, suite.models, grid_cells(suite.grid), suite.seeds
+    ):
+        recipe = Recipe.model_validate(_cell_recipe(suite.recipe, cell))
+        info = infos[dataset.name]
+        protocol = Protocol.model_validate({**info.protocol, **suite.protocol})
+        extra = {k.removeprefix("model."): v for k, v in cell.items() if k.startswith("model.")}
+        chosen = model.model_copy(update={"params": {**model.params, **extra}})
+        resources = suite.resources
+        if smoke:
+            recipe, protocol, chosen = smoke.recipe(recipe), smoke.protocol(protocol), smoke.model(chosen)
+            resources = Resources(cpus=1)  # whatever machine this is
+        jobs.append(
+            Job(
+                suite=suite.name,
+                dataset=dataset.model_copy(update={"variant": dataset.variant or info.default_variant}),
+                model=chosen,
+                recipe=recipe,
+                seed=seed,
+                selection=suite.selection,
+                protocol=protocol,
+                resources=resources,
+                grid=cell,
+            )
+        )
+    return jobs

@@ -1,0 +1,310 @@
+"""The training loop: plain PyTorch, read once, downwards.
+
+Nothing random is carried from one epoch to the next: the samples' order, their augmentation and the global
+generator are seeded by (seed, epoch). What a run computes at epoch 50 does not depend on how often it was
+stopped and continued before.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.datasets.base import Dataset
+from harness.datasets.loader import DecodedSamples, derived_seed, training_loader
+from harness.datasets.transforms import normalise
+from harness.errors import Diverged
+from harness.evaluate import new_evaluator, pick, split_metric
+from harness.losses import total_loss
+from harness.metrics import higher_is_better
+from harness.metrics.confusion import confusion_matrix, counted_pixels
+from harness.metrics.scores import REGION, exact_mean, number, region_scores, region_values
+from harness.predict import autocast, label_map, padded_to_stride, predictions, split_outputs
+from harness.recipe import Recipe
+from harness.schedules import build_optimizer, set_learning_rate
+from harness.suite import Job
+
+# Seconds between two checkpoints of a running job.
+CHECKPOINT_EVERY_S = 60.0
+
+# The scores a learning curve shows besides the losses and the selection's metric.
+CURVES = ("miou", "pa", "mpa", "dice")
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Interrupted(Exception):
+    """The training was asked to stop, and has written a checkpoint."""
+
+
+@dataclass
+class Setting:
+    """What a training works with besides the job."""
+
+    model: nn.Module
+    stride: int
+    channels: int
+    dataset: Dataset
+    samples: DecodedSamples
+    folder: Path
+    """Where checkpoints go."""
+    emit: Emit = lambda message: None
+    """Told of every epoch."""
+    stopping: Callable[[], bool] = lambda: False
+    """Asked after every iteration."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+
+@dataclass
+class Progress:
+    """Where a training stands; saved with every checkpoint."""
+
+    epoch: int = 0
+    """Epochs that are complete."""
+    batch: int = 0
+    """Batches of the running epoch that are done."""
+    iteration: int = 0
+    loss_sum: float = 0.0
+    """Sum of the running epoch's batch losses."""
+    best_epoch: int | None = None
+    best_score: float | None = None
+    seconds: float = 0.0
+    """Time spent so far, earlier attempts included."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """One record for each epoch: its number, losses, learning rate, and validation scores where validated."""
+
+
+def train(job: Job, setting: Setting) -> Progress:
+    """Train the job's network; leave the selected weights in `best.pt` or `last.pt`, and in the network.
+
+    A `last.pt` in the setting's folder is continued.
+
+    Raises:
+        Diverged: the loss is no longer finite; names epoch and iteration.
+        Interrupted: the setting said to stop; `last.pt` has been written.
+    """
+    recipe, model = job.recipe, setting.model
+    ids = setting.dataset.ids("train", job.protocol.images)
+    loader, batches = training_loader(setting.samples, ids, recipe, job.seed, job.resources.cpus)
+    per_epoch = len(batches)
+    total = recipe.iterations or (recipe.epochs or 0) * per_epoch
+    epochs = math.ceil(total / per_epoch)
+    optimizer = build_optimizer(model, recipe)
+    scaler = torch.amp.GradScaler(setting.device.type, enabled=recipe.precision == "fp16")
+    progress = load_checkpoint(setting, optimizer, scaler) or Progress()
+    clock = _Clock(progress)
+
+    while progress.epoch < epochs:
+        epoch = progress.epoch
+        if progress.batch == 0:
+            # Dropout and whatever else a network draws: the same stream however the epoch was reached.
+            torch.manual_seed(derived_seed(job.seed, "network", epoch))
+        model.train()
+        batches.at(epoch, progress.batch)
+        for images, targets in loader:
+            rate = set_learning_rate(optimizer, recipe.schedule, progress.iteration, per_epoch, total)
+            loss = training_step(images, targets, job, setting, optimizer, scaler)
+            if not math.isfinite(loss):
+                raise Diverged(f"the loss became {loss} at epoch {epoch + 1}, iteration {progress.iteration + 1}")
+            progress.loss_sum += loss
+            progress.iteration += 1
+            progress.batch += 1
+            if setting.stopping():
+                save_checkpoint(setting, optimizer, scaler, clock.stamp())
+                raise Interrupted(f"stopped in epoch {epoch + 1}")
+            if progress.iteration == total:
+                break
+        record: dict[str, Any] = {"epoch": epoch + 1, "lr": rate, "train_loss": progress.loss_sum / progress.batch}
+        progress.epoch, progress.batch, progress.loss_sum = epoch + 1, 0, 0.0
+        if (epoch + 1) % recipe.val_every == 0 or epoch + 1 == epochs:
+            record |= validate(job, setting)
+            remember_best(job, setting, progress, record)
+        record["seconds"] = clock.stamp().seconds
+        progress.curve.append(record)
+        setting.emit({"kind": "epoch", "epochs": epochs, **record})
+        if progress.epoch == epochs or clock.due():
+            save_checkpoint(setting, optimizer, scaler, clock.stamp())
+
+    if job.selection.rule == "best" and progress.best_epoch is not None:
+        model.load_state_dict(torch.load(setting.folder / "best.pt", map_location=setting.device))
+    return progress
+
+
+def training_step(
+    images: Tensor,
+    targets: Tensor,
+    job: Job,
+    setting: Setting,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> float:
+    """One batch forward and backward; returns its loss.
+
+    Args:
+        images: (N, 3, h, w) uint8.
+        targets: (N, h, w) labels.
+    """
+    recipe, model, device = job.recipe, setting.model, setting.device
+    x = padded_to_stride(normalise(images.to(device), recipe.normalize), setting.stride)
+    targets = targets.to(device)
+    optimizer.zero_grad(set_to_none=True)
+    with autocast(device, recipe.precision):
+        loss = output_loss(model, model(x), targets, recipe, setting)
+    scaler.scale(loss).backward()
+    if recipe.grad_clip is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+    scaler.step(optimizer)
+    scaler.update()
+    return float(loss.detach())  # the one line of the loop that waits for a GPU
+
+
+def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe, setting: Setting) -> Tensor:
+    """The loss of what the network returned: its own `loss(outputs, target)` if it has one, else the recipe's.
+
+    Raises:
+        BadModel: the outputs break the contract.
+    """
+    height, width = targets.shape[-2:]
+    if hasattr(model, "loss"):
+        return model.loss(outputs, targets)  # type: ignore[no-any-return, operator]
+    size = (height + -height % setting.stride, width + -width % setting.stride)
+    main, auxiliary = split_outputs(outputs, setting.channels, size)
+    ignore = setting.dataset.info.ignore_index
+    loss = total_loss(main[..., :height, :width].float(), targets, recipe.loss, ignore)
+    for extra in auxiliary:
+        if extra.shape[-2:] != main.shape[-2:]:
+            extra = nn.functional.interpolate(extra, main.shape[-2:], mode="bilinear", align_corners=False)
+        term = total_loss(extra[..., :height, :width].float(), targets, recipe.loss, ignore)
+        loss = loss + recipe.loss.aux_weight * term
+    return loss
+
+
+def validate(job: Job, setting: Setting) -> dict[str, float | None]:
+    """Scores and loss on the selection's split, at the images' original resolution.
+
+    Region scores are folded from one confusion matrix; the full evaluator runs only if the selection asks for
+    a distance or a boundary score.
+    """
+    info = setting.dataset.info
+    split = job.selection.split
+    ids = setting.dataset.ids(split, job.protocol.images)
+    if not ids:
+        return {}
+    k = len(info.classes)
+    wants_all = split_metric(job.selection.metric)[0] not in (*REGION, "iou", "accuracy")
+    evaluator = new_evaluator(info, job.protocol)
+    confusion = np.zeros((k, k + 1), dtype=np.int64)
+    losses = []
+    for image_id, logits in predictions(
+        setting.model, setting.samples, ids, job.recipe, setting.channels, setting.stride
+    ):
+        _, mask, valid = setting.samples.get(image_id)
+        region = None if valid is None else valid.numpy()
+        labels = label_map(logits)
+        counted = counted_pixels(mask.numpy(), info.ignore_index, region)
+        confusion += confusion_matrix(labels, mask.numpy(), counted, k)
+        losses.append(image_loss(logits, mask, valid, job.recipe, info.ignore_index))
+        if wants_all:
+            evaluator.update(labels, mask.numpy(), image_id, region)
+    per_class = region_scores(confusion, job.protocol)
+    values = region_values(confusion, per_class)
+    record = {"val_loss": exact_mean(losses)} | {f"val_{name}": values[name] for name in CURVES}
+    if info.foreground is not None:
+        record[f"val_{info.headline}"] = number(per_class["iou"][info.foreground])
+    metric, label = split_metric(job.selection.metric)
+    if wants_all:
+        record[f"val_{job.selection.metric}"] = pick(evaluator.compute(), job.selection.metric, info)
+    elif label is not None:
+        record[f"val_{job.selection.metric}"] = number(per_class[metric][info.classes.index(label)])
+    else:
+        record[f"val_{metric}"] = values[metric]
+    return record
+
+
+def image_loss(logits: Tensor, mask: Tensor, valid: Tensor | None, recipe: Recipe, ignore_index: int) -> float:
+    """The recipe's loss of one image at its original resolution; void and invalid pixels do not count."""
+    target = mask if valid is None else torch.where(valid, mask, torch.full_like(mask, ignore_index))
+    return float(total_loss(logits[None], target[None].to(logits.device), recipe.loss, ignore_index))
+
+
+def remember_best(job: Job, setting: Setting, progress: Progress, record: dict[str, Any]) -> None:
+    """Keep the weights if the selection's metric improved; an equal score keeps the earlier epoch."""
+    score = record.get(f"val_{job.selection.metric}")
+    if job.selection.rule != "best" or score is None:
+        return
+    sign = 1 if higher_is_better(job.selection.metric) else -1
+    if progress.best_score is None or sign * score > sign * progress.best_score:
+        progress.best_score, progress.best_epoch = score, record["epoch"]
+        save_atomically(setting.model.state_dict(), setting.folder / "best.pt")
+
+
+def save_checkpoint(
+    setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
+) -> None:
+    """Write everything a later attempt needs to continue with the same bits."""
+    state = {
+        "model": setting.model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "progress": vars(progress),
+        "random": torch.get_rng_state(),
+        "cuda_random": torch.cuda.get_rng_state() if setting.device.type == "cuda" else None,
+    }
+    save_atomically(state, setting.folder / "last.pt")
+
+
+def load_checkpoint(
+    setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> Progress | None:
+    """Continue from `last.pt`; None where there is none."""
+    path = setting.folder / "last.pt"
+    if not path.exists():
+        return None
+    state = torch.load(path, map_location=setting.device, weights_only=True)
+    setting.model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    scaler.load_state_dict(state["scaler"])
+    torch.set_rng_state(state["random"].cpu())
+    if state["cuda_random"] is not None:
+        torch.cuda.set_rng_state(state["cuda_random"].cpu())
+    return Progress(**state["progress"])
+
+
+def save_atomically(state: Any, path: Path) -> None:
+    """Write beside, then replace: a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+class _Clock:
+    """Training time over all attempts, and when the next checkpoint is due."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._before = progress.seconds
+        self._started = self._saved = time.monotonic()
+
+    def stamp(self) -> Progress:
+        self.progress.seconds = self._before + time.monotonic() - self._started
+        return self.progress
+
+    def due(self) -> bool:
+        if time.monotonic() - self._saved < CHECKPOINT_EVERY_S:
+            return False
+        self._saved = time.monotonic()
+        return True

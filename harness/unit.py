@@ -1,0 +1,241 @@
+"""What a training unit does, from the seed to its record. Runs in a child process, or in-process for a debugger.
+
+A unit never raises for what a network does: a failure becomes a record with its reason and traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import random
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness import provenance
+from harness.datasets import Dataset, dataset_class
+from harness.datasets.loader import DecodedSamples, derived_seed
+from harness.datasets.palette import palette_image, png_bytes, save_labels
+from harness.errors import BadModel, BenchError, RunFailure
+from harness.evaluate import evaluate_labels, stored_label_maps, write_checksums
+from harness.metrics import Evaluator
+from harness.metrics.scores import exact_mean
+from harness.predict import label_map, predictions
+from harness.records import Record, Unit, now
+from harness.suite import Job
+from harness.train import Emit, Interrupted, Progress, Setting, image_loss, train
+
+GALLERY_IMAGES = 12
+GALLERY_SIDE = 224
+SCORED_SPLITS = ("val", "test")
+
+
+def run_unit(unit: Unit, emit: Emit, stopping: Callable[[], bool] = lambda: False) -> Record:
+    """Do the work of a unit; every failure becomes its record."""
+    record = Record(unit.fingerprint, unit.attempt, state="ok", started=now())
+    began = time.monotonic()
+    try:
+        with deterministic(unit.job):
+            record.provenance = provenance.capture(unit.job.resources.cpus)
+            if unit.rescore:
+                rescore(unit, record)
+            else:
+                train_and_score(unit, record, emit, stopping)
+    except Interrupted as stop:
+        record.state, record.reason = "interrupted", str(stop)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        describe_failure(record, error)
+    record.finished = now()
+    record.times["total"] = time.monotonic() - began
+    return record
+
+
+def describe_failure(record: Record, error: BaseException) -> None:
+    """Write into a record why its unit failed."""
+    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+    record.state = "oom" if out_of_memory else "failed"
+    record.error = type(error).__name__
+    first = (str(error).strip().splitlines() or [""])[0]
+    known = isinstance(error, RunFailure | BenchError)
+    record.reason = first if known else f"{type(error).__name__}: {first}".removesuffix(": ")
+    record.traceback = "".join(traceback.format_exception(error))
+
+
+@contextlib.contextmanager
+def deterministic(job: Job) -> Iterator[None]:
+    """Threads and every seed as the job says, and back afterwards (which matters in-process)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(job.resources.cpus)
+    random.seed(job.seed)
+    np.random.seed(job.seed % 2**32)  # noqa: NPY002 (strangers' networks may use the global generator)
+    torch.manual_seed(derived_seed(job.seed, "init"))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool]) -> None:
+    """Build, train, predict, score, and keep what others will want to see."""
+    job, folder = unit.job, Path(unit.folder)
+    dataset = dataset_class(job.dataset.name)(Path(unit.data_root), job.dataset.variant)
+    samples = DecodedSamples(dataset)
+    channels = logit_channels(job, dataset)
+    emit({"kind": "stage", "stage": "building"})
+    model = build_model(unit, channels)
+    record.parameters = sum(p.numel() for p in model.parameters())
+    setting = Setting(model, unit.model.stride, channels, dataset, samples, folder / "checkpoints", emit, stopping)
+
+    emit({"kind": "stage", "stage": "training"})
+    progress = train(job, setting)
+    record.times["train"] = progress.seconds
+    record.curve = progress.curve
+    record.progress = _summary(progress, job)
+
+    predict_seconds = evaluate_seconds = 0.0
+    for split in SCORED_SPLITS:
+        if not dataset.ids(split):
+            continue
+        emit({"kind": "stage", "stage": f"scoring {split}"})
+        began = time.monotonic()
+        labels, loss = predict_split(job, setting, split)
+        predict_seconds += time.monotonic() - began
+        began = time.monotonic()
+        ids = dataset.ids(split, job.protocol.images)
+        evaluator = evaluate_labels(dataset, job.protocol, ((i, labels[i]) for i in ids))
+        evaluate_seconds += time.monotonic() - began
+        record.evaluations.append(evaluation(split, evaluator, loss))
+        record.artifacts.append(keep_predictions(folder, split, labels, dataset))
+        if split == "test":
+            record.gallery = gallery(dataset, ids, labels)
+    record.times |= {"predict": predict_seconds, "evaluate": evaluate_seconds}
+
+
+def rescore(unit: Unit, record: Record) -> None:
+    """Score the kept label maps under the job's protocol."""
+    job = unit.job
+    dataset = dataset_class(job.dataset.name)(Path(unit.data_root), job.dataset.variant)
+    began = time.monotonic()
+    for split in SCORED_SPLITS:
+        ids = dataset.ids(split, job.protocol.images)
+        if not ids:
+            continue
+        maps = stored_label_maps(Path(unit.folder) / "predictions" / split, ids)
+        record.evaluations.append(evaluation(split, evaluate_labels(dataset, job.protocol, maps), None))
+    record.times["evaluate"] = time.monotonic() - began
+
+
+def logit_channels(job: Job, dataset: Dataset) -> int:
+    """K of the logits: one sigmoid channel for a binary loss on a binary set, else one for each class.
+
+    Raises:
+        BenchError: a binary loss on a set that is not binary.
+    """
+    if not job.recipe.loss.binary:
+        return len(dataset.info.classes)
+    if len(dataset.info.classes) != 2:
+        raise BenchError(f"the loss bce needs a binary data set; {dataset.info.name} has more classes")
+    return 1
+
+
+def build_model(unit: Unit, channels: int) -> torch.nn.Module:
+    """Build the unit's network on the device its job asks for.
+
+    Raises:
+        BadModel: the builder did not return a network with trainable parameters.
+    """
+    model = unit.model.load()(channels, **unit.job.model.params)
+    if not isinstance(model, torch.nn.Module):
+        raise BadModel(f"build returned {type(model).__name__}, expected a torch.nn.Module")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise BadModel("the network has no trainable parameter")
+    return model.to(torch.device("cuda" if unit.job.resources.gpus > 0 else "cpu"))
+
+
+def predict_split(job: Job, setting: Setting, split: str) -> tuple[dict[str, NDArray[np.uint8]], float]:
+    """The label maps of a split at original resolution, and the mean loss of its images."""
+    labels, losses = {}, []
+    info = setting.dataset.info
+    ids = setting.dataset.ids(split, job.protocol.images)
+    for image_id, logits in predictions(
+        setting.model, setting.samples, ids, job.recipe, setting.channels, setting.stride
+    ):
+        _, mask, valid = setting.samples.get(image_id)
+        labels[image_id] = label_map(logits)
+        losses.append(image_loss(logits, mask, valid, job.recipe, info.ignore_index))
+    return labels, exact_mean(losses)
+
+
+def evaluation(split: str, evaluator: Evaluator, loss: float | None) -> dict[str, Any]:
+    """The record of one scored split."""
+    return {
+        "split": split,
+        "scores": evaluator.compute().to_dict(),
+        "statistics": evaluator.statistics().to_bytes(),
+        "loss": None if loss is None or math.isnan(loss) else loss,
+    }
+
+
+def keep_predictions(
+    folder: Path, split: str, labels: dict[str, NDArray[np.uint8]], dataset: Dataset
+) -> dict[str, Any]:
+    """Write label maps as palette PNGs with their checksums, beside the final folder and then into it."""
+    final = folder / "predictions" / split
+    partial = final.with_name(f"{split}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for image_id, one in labels.items():
+        save_labels(partial / f"{image_id}.png", one, dataset.info.palette)
+    count, digest = write_checksums(partial)
+    shutil.rmtree(final, ignore_errors=True)
+    partial.replace(final)
+    return {
+        "kind": "predictions",
+        "split": split,
+        "path": f"predictions/{split}",
+        "files": count,
+        "sha256": digest,
+    }
+
+
+def gallery(dataset: Dataset, ids: Sequence[str], labels: dict[str, NDArray[np.uint8]]) -> list[dict[str, Any]]:
+    """Small copies of evenly spaced images with truth and prediction: the same images for every network."""
+    step = max(1, len(ids) / GALLERY_IMAGES)
+    chosen = [ids[int(i * step)] for i in range(min(GALLERY_IMAGES, len(ids)))]
+    shown = []
+    for image_id in chosen:
+        sample = dataset.read(image_id)
+        height, width = sample.mask.shape
+        scale = min(1.0, GALLERY_SIDE / max(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        photo = io.BytesIO()
+        Image.fromarray(sample.image).resize(size, Image.Resampling.BILINEAR).save(photo, "JPEG", quality=85)
+        maps = [
+            png_bytes(palette_image(m, dataset.info.palette).resize(size, Image.Resampling.NEAREST))
+            for m in (sample.mask, labels[image_id])
+        ]
+        shown.append({"image_id": image_id, "image": photo.getvalue(), "target": maps[0], "prediction": maps[1]})
+    return shown
+
+
+def _summary(progress: Progress, job: Job) -> dict[str, Any]:
+    chosen = progress.best_epoch if job.selection.rule == "best" else progress.epoch
+    return {
+        "epochs": progress.epoch,
+        "iterations": progress.iteration,
+        "selected_epoch": chosen if chosen is not None else progress.epoch,
+        "selection_score": progress.best_score,
+    }

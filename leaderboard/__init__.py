@@ -1,0 +1,1 @@
+"""The show room: reads the results database, never writes it."""

@@ -1,0 +1,1 @@
+"""The Streamlit app: pages only; everything they show comes from `leaderboard`'s pure functions."""

@@ -1,0 +1,35 @@
+"""Learning curves."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.express as px
+import streamlit as st
+
+from leaderboard.app.data import choose_board, run_label, store
+from leaderboard.queries import load_curves
+
+
+def show() -> None:
+    """The page."""
+    board = choose_board(own_metric=False)
+    st.title("Learning curves")
+    st.caption(board.title)
+    everything = st.toggle("All cells, not only the chosen ones", key=f"cells-{board.key}")
+    cells = [c for row in board.rows for c in (row.cells if everything else (row.cell,))]
+    labels = {r.run_id: run_label(r) for cell in cells for r in cell.runs}
+    points = load_curves(store(), list(labels))
+    if not points:
+        st.info("No learning curve is kept for this board yet.")
+        st.stop()
+    frame = pd.DataFrame(points, columns=["run", "curve", "epoch", "value"])
+    frame["run"] = frame["run"].map(labels)
+    names = sorted(set(frame["curve"]) - {"seconds"})
+    first = f"val_{board.rows[0].cell.first.selection['metric']}"
+    usual = [n for n in ("train_loss", first) if n in names]
+    picked = st.multiselect("Curves", names, default=usual, key=f"curves-{board.key}")
+    for name in picked:
+        part = frame[frame["curve"] == name].dropna()
+        figure = px.line(part, x="epoch", y="value", color="run", markers=True, title=name, height=420)
+        figure.update_layout(yaxis_title=name, legend_title=None)
+        st.plotly_chart(figure, width="stretch", key=f"plot-{name}")

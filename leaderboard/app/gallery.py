@@ -1,0 +1,57 @@
+"""The same test images across models: photograph, truth, prediction, error."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from leaderboard.app.data import choose_board, store
+from leaderboard.overlay import error_map, legend
+from leaderboard.queries import load_gallery
+from leaderboard.tables import Board, hyperparameters
+
+
+def show() -> None:
+    """The page."""
+    board = choose_board(own_metric=False)
+    st.title("Gallery")
+    st.caption(
+        f"{board.title}. For each model: the cell val chose, its lowest seed. In the error maps grey is right, "
+        "red is wrong, white is void and not scored."
+    )
+    chosen = {row.model: row.cell.scored[0].run_id for row in board.rows if row.cell.scored}
+    shown = load_gallery(store(), board.data.test_manifest, list(chosen.values()))
+    if not shown:
+        st.info("No predictions are kept for this board yet.")
+        st.stop()
+    show_legend(board)
+    names = [s.image_id for s in shown]
+    picked = st.multiselect("Images", names, default=names[:4], key=f"images-{board.key}")
+    for sample in (s for s in shown if s.image_id in picked):
+        st.subheader(sample.image_id, divider="gray")
+        target = Image.open(io.BytesIO(sample.target))
+        columns = st.columns([1, 1, *[1] * len(chosen)])
+        columns[0].image(sample.image, caption="image", width="stretch")
+        columns[1].image(target.convert("RGB"), caption="truth", width="stretch")
+        for column, row in zip(columns[2:], [r for r in board.rows if r.cell.scored], strict=True):
+            data = sample.predictions.get(chosen[row.model])
+            if data is None:
+                continue
+            prediction = Image.open(io.BytesIO(data))
+            name = f"{row.model} {hyperparameters(row.cell)}".strip()
+            column.image(prediction.convert("RGB"), caption=f"prediction: {name}", width="stretch")
+            wrong = error_map(np.asarray(target), np.asarray(prediction))
+            column.image(wrong, caption=f"error: {name}", width="stretch")
+
+
+def show_legend(board: Board) -> None:
+    """The classes' colours."""
+    chips = " ".join(
+        f"<span style='display:inline-block;width:0.9em;height:0.9em;margin:0 0.3em 0 0.8em;"
+        f"border:1px solid #888;background:rgb{colour}'></span>{name}"
+        for name, colour in legend(board.data)
+    )
+    st.html(f"<div style='font-size:0.9rem'>{chips}</div>")

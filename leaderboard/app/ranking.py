@@ -1,0 +1,113 @@
+"""The ranked table, its cells, and scores class by class."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.express as px
+import streamlit as st
+
+from harness.metrics import SCORE_NAMES, higher_is_better
+from harness.metrics.scores import PER_CLASS
+from leaderboard.app.data import choose_board
+from leaderboard.latex import latex_table
+from leaderboard.tables import (
+    Board,
+    Table,
+    ablation,
+    board_metrics,
+    metric_title,
+    overview,
+    per_class,
+)
+
+
+def show() -> None:
+    """The page."""
+    board = choose_board()
+    st.title("Leaderboard")
+    st.caption(board.title)
+    if board.smoke:
+        st.warning("Smoke runs: these figures say that the parts work, and nothing else.")
+    if board.selected_on_test:
+        st.warning("Checkpoints were chosen on the very images that are scored.")
+    metrics = st.multiselect(
+        "Metrics",
+        [*SCORE_NAMES, "loss", *([board.data.headline] if board.data.foreground is not None else [])],
+        default=list(board_metrics(board, None)),
+        format_func=metric_title,
+        key=f"columns-{board.key}-{board.metric}",
+    ) or [board.metric]
+    ranked, cells, classes = st.tabs(["Ranking", "Ablation: all cells", "Class by class"])
+    with ranked:
+        table = overview(board, metrics)
+        show_table(table)
+        st.caption(
+            "One row a model; its hyperparameters were chosen by the mean of "
+            f"{metric_title(board.rows[0].cell.first.selection['metric'])} on val. Mean ± standard deviation "
+            "(n − 1) over seeds; bold: best. ↑ higher is better, ↓ lower."
+        )
+        for note in table.notes:
+            st.caption(f"⚠ {note}")
+        st.plotly_chart(bars(board), width="stretch")
+        with st.expander("LaTeX"):
+            st.code(latex_table(table), language="latex")
+    with cells:
+        show_table(ablation(board, metrics))
+    with classes:
+        metric = st.selectbox("Score", PER_CLASS, format_func=metric_title, key=f"class-{board.key}")
+        show_table(per_class(board, metric))
+
+
+def show_table(table: Table) -> None:
+    """A table as HTML: text that can be searched, copied and read by a screen reader."""
+    arrows = {metric_title(m): "↑" if higher_is_better(m) else "↓" for m in table.metrics}
+    heads = "".join(f"<th>{_html(c)} {arrows.get(c, '')}</th>" for c in table.columns)
+    body = []
+    lead = len(table.lead)
+    for i, row in enumerate(table.text_rows()):
+        tds = []
+        for j, text in enumerate(row):
+            best = lead <= j < len(row) - 1 and i in table.best[j - lead]
+            classes = "number" if j >= lead else "text"
+            column = table.metrics[j - lead] if lead <= j < len(row) - 1 else table.columns[j]
+            inner = f"<b>{_html(text)}</b>" if best else _html(text)
+            tds.append(f'<td class="{classes}" data-column="{_html(column)}">{inner}</td>')
+        body.append(f"<tr>{''.join(tds)}</tr>")
+    st.html(
+        f"<style>{STYLE}</style><div class='board'><table><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def bars(board: Board) -> object:
+    """The board's metric as bars with the standard deviation."""
+    rows = [
+        {"model": row.model, "mean": e.mean, "std": e.std or 0.0}
+        for row in board.rows
+        if (e := row.cell.test(board.metric)).mean is not None
+    ]
+    frame = pd.DataFrame(rows, columns=["model", "mean", "std"])
+    figure = px.bar(frame, x="mean", y="model", error_x="std", orientation="h", height=90 + 48 * len(rows))
+    figure.update_layout(
+        xaxis_title=metric_title(board.metric),
+        yaxis_title=None,
+        yaxis_autorange="reversed",
+        margin={"l": 0, "r": 0, "t": 10, "b": 0},
+    )
+    return figure
+
+
+def _html(text: str) -> str:
+    import html
+
+    return html.escape(text)
+
+
+STYLE = """
+.board { overflow-x: auto; }
+.board table { border-collapse: collapse; font-size: 0.95rem; font-variant-numeric: tabular-nums; }
+.board th, .board td { padding: 0.35rem 0.9rem 0.35rem 0; text-align: left; white-space: nowrap; }
+.board th { border-bottom: 1px solid #8888; font-weight: 600; }
+.board tbody tr:hover { background: #8881; }
+.board td.number { text-align: right; }
+"""

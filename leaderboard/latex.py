@@ -1,0 +1,79 @@
+"""A table as LaTeX with booktabs."""
+
+from __future__ import annotations
+
+from harness.metrics import higher_is_better
+from leaderboard.stats import Estimate
+from leaderboard.tables import Table, digits, metric_title
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "–": "--",
+    "✓": r"$\bullet$",
+    "²": r"$^2$",
+}
+
+
+def escape(text: str) -> str:
+    """Text with everything that means something to LaTeX escaped."""
+    return "".join(_ESCAPES.get(c, c) for c in text)
+
+
+def latex_table(table: Table, caption: str | None = None, label: str | None = None) -> str:
+    r"""A complete table environment.
+
+    The best mean of each column is bold, ties included; the standard deviation over seeds follows the mean.
+    The document needs \usepackage{booktabs}.
+    """
+    heads = [
+        *(escape(c) for c in table.lead),
+        *(f"{escape(metric_title(m))} ${_arrow(m)}$" for m in table.metrics),
+        "Runs",
+    ]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}[t]",
+        r"  \centering",
+        f"  \\caption{{{escape(caption if caption is not None else table.title)}}}",
+        f"  \\label{{{label or 'tab:segbench'}}}",
+        f"  \\begin{{tabular}}{{{'l' * (len(heads) - len(table.metrics) - 1)}{'r' * (len(table.metrics) + 1)}}}",
+        r"    \toprule",
+        f"    {' & '.join(heads)} \\\\",
+        r"    \midrule",
+    ]
+    for i, (row, figures) in enumerate(zip(table.rows, table.figures, strict=True)):
+        cells = [escape(text) for text in row]
+        cells += [
+            _figure(f, digits(m), i in table.best[j])
+            for j, (f, m) in enumerate(zip(figures, table.metrics, strict=True))
+        ]
+        lines.append(f"    {' & '.join([*cells, str(table.runs[i])])} \\\\")
+    lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""]
+    return "\n".join(lines)
+
+
+def _arrow(metric: str) -> str:
+    return r"\uparrow" if higher_is_better(metric) else r"\downarrow"
+
+
+def _figure(figure: Estimate, places: int, best: bool) -> str:
+    if figure.mean is None:
+        return "--"
+    mean = f"{figure.mean:.{places}f}"
+    shown = f"\\textbf{{{mean}}}" if best else mean
+    return shown if figure.std is None else f"{shown} $\\pm$ {figure.std:.{places}f}"

@@ -1,0 +1,60 @@
+"""Tables as CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from leaderboard.tables import Board, Table
+
+
+def csv_tables(tables: Sequence[tuple[Board, Table]]) -> str:
+    """One CSV of all boards: mean and standard deviation in columns of their own, at full precision."""
+    metrics = list(dict.fromkeys(m for _, table in tables for m in table.metrics))
+    leads = list(dict.fromkeys(c for _, table in tables for c in table.lead))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    spread = [f"{m} {part}" for m in metrics for part in ("mean", "std")]
+    writer.writerow(["suite", "dataset", "variant", "protocol", *leads, *spread, "n_runs"])
+    for board, table in tables:
+        for row, figures, runs in zip(table.rows, table.figures, table.runs, strict=True):
+            own = dict(zip(table.lead, row, strict=True))
+            found = dict(zip(table.metrics, figures, strict=True))
+            cells: list[object] = []
+            for metric in metrics:
+                figure = found.get(metric)
+                cells += ["", ""] if figure is None else [_cell(figure.mean), _cell(figure.std)]
+            where = [board.suite, board.data.name, board.data.variant, board.protocol_name]
+            writer.writerow([*where, *(own.get(c, "") for c in leads), *cells, runs])
+    return buffer.getvalue()
+
+
+def markdown_tables(tables: Sequence[tuple[Board, Table]]) -> str:
+    """One Markdown table for each board; the best mean of each column in bold."""
+    parts = []
+    for _, table in tables:
+        lines = [
+            f"### {_escape(table.title)}",
+            "",
+            "| " + " | ".join(_escape(c) for c in table.columns) + " |",
+            "|" + "|".join("---" for _ in table.lead) + "|" + "---:|" * (len(table.metrics) + 1),
+        ]
+        lead = len(table.lead)
+        for i, row in enumerate(table.text_rows()):
+            cells = [_escape(c) for c in row]
+            for j in range(len(table.metrics)):
+                if i in table.best[j]:
+                    cells[lead + j] = f"**{cells[lead + j]}**"
+            lines.append("| " + " | ".join(cells) + " |")
+        lines += [*(f"\n{_escape(note)}" for note in table.notes), ""]
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
+def _cell(value: float | None) -> object:
+    return "" if value is None else repr(value)
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
