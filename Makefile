@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast lint format types leaderboard bench clean
+.PHONY: help setup setup-dev demo test test-fast lint format types docs leaderboard bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ format: setup-dev ## let ruff mend what it can
 
 types: setup-dev ## mypy
 	$(BIN)/mypy
+
+docs: setup-dev ## write docs/cli.md from the command's own help
+	$(BIN)/python -m typer bench.__main__ utils docs --name bench --title bench --output docs/cli.md
 
 leaderboard: setup ## serve the leaderboard on results.db
 	$(BIN)/bench leaderboard

@@ -46,7 +46,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | No
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=None if title is None else Text(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    shown = Table(
+        title=None if title is None else Text(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
+    )
     for i, name in enumerate(columns):
         shown.add_column(Text(name), justify="right" if i >= len(columns) - right else "left", overflow="fold")
     for row in rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -105,15 +105,15 @@ def run_suite(options: Options) -> int:
     """Run a suite and print its board; returns the exit code: 0, 1 (jobs failed) or 130 (stopped)."""
     from harness.datasets import data_dir
     from harness.registry import read_plugin
-    from harness.results import open_store
+    from harness.results import artifacts_folder, open_existing, open_store
     from harness.schedule import make_plan
     from harness.suite import Smoke, load_suite
 
     console = new_console()
     plugins = {e.name: e for e in map(read_plugin, options.plugins)} | options.extra
-    suite = narrow(load_suite(options.suite, options.overrides), options)
+    suite = narrow(load_suite(options.suite, options.overrides), options, plugins)
     folder = data_dir(options.data_dir)
-    store = open_store(options.db) if not options.dry_run or _exists(options.db) else None
+    store = open_existing(options.db)
     try:
         if store and not options.dry_run:
             store.release_stale()
@@ -121,26 +121,27 @@ def run_suite(options: Options) -> int:
             suite,
             store,
             folder,
+            artifacts_folder(options.db),
             plugins,
             Smoke() if options.smoke else None,
             say=console.print,
             tick=_Tick(),
             obtain=not options.dry_run,
         )
-        if options.dry_run or store is None:
+        if options.dry_run:
             print_plan(plan, console)
             return 0
-        store.register(plan.planned, plan.datasets)
-        if not plan.work:
-            console.print(
-                f"Nothing to do: all {len(plan.done)} jobs of suite {suite.name} are trained and scored "
-                f"in {store.name}."
-            )
-            outcome = None
-        else:
+        if plan.work:
             check_resources(plan, options)
-            outcome = execute(plan, store, options)
-        return report(plan, store, outcome)
+        # Made only now: a mistake that ends the command leaves no empty database behind.
+        store = store or open_store(options.db)
+        store.register(plan.planned, plan.datasets)
+        if plan.work:
+            return report(plan, store, execute(plan, store, options))
+        console.print(
+            f"Nothing to do: all {len(plan.done)} jobs of suite {suite.name} are trained and scored in {store.name}."
+        )
+        return report(plan, store, None)
     finally:
         if store:
             store.close()
@@ -201,7 +202,7 @@ def report(plan: Plan, store: Store, outcome: Outcome | None) -> int:
     return 1 if outcome.failures else 0
 
 
-def narrow(suite: Suite, options: Options) -> Suite:
+def narrow(suite: Suite, options: Options, plugins: Mapping[str, ModelEntry]) -> Suite:
     """Apply --models, --datasets and --seeds.
 
     Raises:
@@ -219,7 +220,7 @@ def narrow(suite: Suite, options: Options) -> Suite:
         chosen: list[ModelChoice] = []
         for name in _names(options.models):
             own = [m for m in suite.models if name in (m.name, m.label, m.title)]
-            known = {**known_models(), **options.extra}
+            known = {**known_models(), **plugins}
             if not own and name not in known:
                 labels = [m.title for m in suite.models]
                 raise UnknownName.of("model", name, [*known, *labels], "bench models")
@@ -316,10 +317,6 @@ def print_plan(plan: Plan, console: Any) -> None:
 
 def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _exists(db: str | None) -> bool:
-    return bool(db and "://" in db) or Path(db or "results.db").is_file()
 
 
 class _Tick:

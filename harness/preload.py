@@ -1,4 +1,7 @@
-"""What the template process imports, so that its children start with everything loaded."""
+"""What the template process loads, so that its children start with everything there."""
+
+import contextlib
+import ctypes
 
 import torch
 import torch._dynamo
@@ -9,5 +12,21 @@ import harness.models.fcn
 import harness.models.unet
 import harness.unit  # noqa: F401
 
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what training frees instead of giving it back to the kernel after every step.
+
+    Fetching the same pages again for every activation cost about a fifth of a small network's training time here.
+    Where the C library has no `mallopt`, nothing changes.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_threshold, 32 * 1024**2)  # glibc's largest
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(top_pad, 64 * 1024**2)
+
+
+keep_freed_memory()
 # The pool of a template must not be copied into its children half-started.
 torch.set_num_threads(1)

@@ -35,6 +35,9 @@ from harness.suite import Job
 # Seconds between two checkpoints of a running job.
 CHECKPOINT_EVERY_S = 60.0
 
+# The checkpoint a training is continued from; removed once its record is complete.
+RESUME = "resume.pt"
+
 # The scores a learning curve shows besides the losses and the selection's metric.
 CURVES = ("miou", "pa", "mpa", "dice")
 
@@ -87,13 +90,14 @@ class Progress:
 
 
 def train(job: Job, setting: Setting) -> Progress:
-    """Train the job's network; leave the selected weights in `best.pt` or `last.pt`, and in the network.
+    """Train the job's network and leave the selected weights in it.
 
-    A `last.pt` in the setting's folder is continued.
+    The folder gets `best.pt` (if the selection asks for the best epoch) and `last.pt`: weights alone. While the
+    training runs, `resume.pt` holds everything needed to continue it; one that is found there is continued.
 
     Raises:
         Diverged: the loss is no longer finite; names epoch and iteration.
-        Interrupted: the setting said to stop; `last.pt` has been written.
+        Interrupted: the setting said to stop; `resume.pt` has been written.
     """
     recipe, model = job.recipe, setting.model
     ids = setting.dataset.ids("train", job.protocol.images)
@@ -134,9 +138,10 @@ def train(job: Job, setting: Setting) -> Progress:
         record["seconds"] = clock.stamp().seconds
         progress.curve.append(record)
         setting.emit({"kind": "epoch", "epochs": epochs, **record})
-        if progress.epoch == epochs or clock.due():
+        if clock.due():
             save_checkpoint(setting, optimizer, scaler, clock.stamp())
 
+    save_atomically(model.state_dict(), setting.folder / "last.pt")
     if job.selection.rule == "best" and progress.best_epoch is not None:
         model.load_state_dict(torch.load(setting.folder / "best.pt", map_location=setting.device))
     return progress
@@ -263,14 +268,14 @@ def save_checkpoint(
         "random": torch.get_rng_state(),
         "cuda_random": torch.cuda.get_rng_state() if setting.device.type == "cuda" else None,
     }
-    save_atomically(state, setting.folder / "last.pt")
+    save_atomically(state, setting.folder / RESUME)
 
 
 def load_checkpoint(
     setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> Progress | None:
-    """Continue from `last.pt`; None where there is none."""
-    path = setting.folder / "last.pt"
+    """Continue from `resume.pt`; None where there is none."""
+    path = setting.folder / RESUME
     if not path.exists():
         return None
     state = torch.load(path, map_location=setting.device, weights_only=True)

@@ -32,7 +32,7 @@ from harness.metrics.scores import exact_mean
 from harness.predict import label_map, predictions
 from harness.records import Record, Unit, now
 from harness.suite import Job
-from harness.train import Emit, Interrupted, Progress, Setting, image_loss, train
+from harness.train import RESUME, Emit, Interrupted, Progress, Setting, image_loss, train
 
 GALLERY_IMAGES = 12
 GALLERY_SIDE = 224
@@ -122,6 +122,9 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
         if split == "test":
             record.gallery = gallery(dataset, ids, labels)
     record.times |= {"predict": predict_seconds, "evaluate": evaluate_seconds}
+    (setting.folder / RESUME).unlink(missing_ok=True)
+    if job.protocol.smoke:
+        shutil.rmtree(setting.folder)  # weights of a few steps are of no use, and can be gigabytes
 
 
 def rescore(unit: Unit, record: Record) -> None:

@@ -110,10 +110,11 @@ class Voc(VocLayout):
         import_torchvision()
         from torchvision.datasets import voc
 
-        url = voc.DATASET_YEAR_DICT["2012"]["url"]
-        host = urllib.parse.urlsplit(url).hostname or ""
+        url = urllib.parse.urlsplit(voc.DATASET_YEAR_DICT["2012"]["url"])
+        host = url.hostname or ""
         try:
-            socket.create_connection((host, 443), timeout=5).close()
+            # Asked first: where a firewall drops packets, a download would hang for minutes.
+            socket.create_connection((host, url.port or 443), timeout=5).close()
         except OSError as error:
             raise DataError(
                 f"{cls.not_found(data_dir)}\nThe download was not possible either: no connection to {host} ({error}).",

@@ -68,6 +68,27 @@ def default_url(path: Path | None = None) -> str:
     return f"sqlite:///{(path or Path('results.db')).resolve()}"
 
 
+def artifacts_folder(db: str | None) -> Path:
+    """Where checkpoints and label maps go: beside an SQLite file, else in the current folder."""
+    if db and "://" in db:
+        parsed = make_url(db)
+        db = parsed.database if parsed.get_backend_name() == "sqlite" else None
+    return Path(db or "results.db").resolve().with_suffix(".artifacts")
+
+
+def open_existing(db: str | None) -> Store | None:
+    """Open a database for writing if it exists; None, and nothing created, if it could be made.
+
+    Raises:
+        DatabaseError: it cannot be opened, or could not be made here.
+    """
+    if db and "://" in db:
+        return open_store(db)
+    path = Path(db or "results.db").resolve()
+    _check_file(path, read_only=False)
+    return open_store(db) if path.exists() else None
+
+
 def open_store(db: str | None, *, read_only: bool = False) -> Store:
     """Open a database by path or SQLAlchemy URL.
 
@@ -155,11 +176,6 @@ class Store:
     def name(self) -> str:
         """What messages call it; a password is not shown."""
         return str(self.path) if self.path else self.engine.url.render_as_string(hide_password=True)
-
-    @property
-    def artifacts(self) -> Path:
-        """Where checkpoints and label maps go: beside the file, else in the current folder."""
-        return self.path.with_suffix(".artifacts") if self.path else Path("results.artifacts").resolve()
 
     @contextmanager
     def session(self) -> Iterator[Session]:

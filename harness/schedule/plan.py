@@ -48,6 +48,7 @@ def make_plan(
     suite: Suite,
     store: Store | None,
     data_folder: Path,
+    artifacts: Path,
     plugins: Mapping[str, ModelEntry] | None = None,
     smoke: Smoke | None = None,
     say: Say = lambda line: None,
@@ -60,6 +61,7 @@ def make_plan(
         suite: the suite.
         store: the database; None plans as if nothing was done.
         data_folder: where data sets are looked for.
+        artifacts: where checkpoints and label maps go.
         plugins: networks from single files.
         smoke: cut every job down to a few steps.
         say: told of downloads and the like.
@@ -82,7 +84,7 @@ def make_plan(
         plan.datasets[manifest.hash] = (dataset.info, dataset.variant, manifest)
         p = _planned(job, entries[job.model.name], dataset, manifest)
         planned.setdefault(p.fingerprint, p)
-    _sort_by_state(plan, planned, entries, copies, store)
+    _sort_by_state(plan, planned, entries, copies, store, artifacts)
     return plan
 
 
@@ -138,10 +140,10 @@ def _sort_by_state(
     entries: Mapping[str, ModelEntry],
     copies: Mapping[tuple[str, str | None], tuple[Dataset, Manifest]],
     store: Store | None,
+    artifacts: Path,
 ) -> None:
     runs = store.known(list(planned)) if store else {}
     scored = store.scored([p.score_fingerprint for p in planned.values()]) if store else set()
-    artifacts = store.artifacts if store else Path("results.artifacts").resolve()
     for p in planned.values():
         dataset, _ = copies[p.job.dataset.name, p.job.dataset.variant]
         run = runs.get(p.fingerprint)

@@ -123,9 +123,7 @@ def test_a_record_is_read_back_at_full_precision(store: Store, planned: list[Pla
     assert shown.predictions == {result.run_id: b"png2"}
 
 
-def test_stored_statistics_fold_to_the_stored_scores(
-    store: Store, planned: list[Planned], shapes: Shapes
-) -> None:
+def test_stored_statistics_fold_to_the_stored_scores(store: Store, planned: list[Planned], shapes: Shapes) -> None:
     store.save(finished(planned[0], shapes, store.claim(planned[0].fingerprint) or 0), planned[0])
     with store.session() as session:
         row = session.query(Evaluation).filter_by(split="test").one()
@@ -155,9 +153,7 @@ def test_two_threads_share_the_claims_and_none_is_doubled(store: Store, planned:
     assert sorted(taken) == sorted(p.fingerprint for p in planned)
 
 
-def test_a_late_record_of_an_earlier_attempt_is_refused(
-    store: Store, planned: list[Planned], shapes: Shapes
-) -> None:
+def test_a_late_record_of_an_earlier_attempt_is_refused(store: Store, planned: list[Planned], shapes: Shapes) -> None:
     first = store.claim(planned[0].fingerprint) or 0
     store.interrupt_own()
     second = store.claim(planned[0].fingerprint) or 0
@@ -178,17 +174,19 @@ def test_rows_of_a_driver_that_died_are_released(store: Store, planned: list[Pla
 
 def test_a_failure_keeps_its_reason_and_traceback(store: Store, planned: list[Planned]) -> None:
     attempt = store.claim(planned[0].fingerprint) or 0
-    store.save(
-        Record(planned[0].fingerprint, attempt, "failed", "bad shape", "BadModel", "Traceback …"), planned[0]
-    )
+    store.save(Record(planned[0].fingerprint, attempt, "failed", "bad shape", "BadModel", "Traceback …"), planned[0])
     run = store.known([planned[0].fingerprint])[planned[0].fingerprint]
     assert (run.state, run.reason, run.error, run.traceback) == ("failed", "bad shape", "BadModel", "Traceback …")
 
 
 def test_an_error_inside_a_transaction_leaves_nothing_behind(store: Store, planned: list[Planned]) -> None:
-    with pytest.raises(RuntimeError), store.session() as session:
-        session.query(Run).update({"reason": "half"})
-        raise RuntimeError("in between")
+    def half() -> None:
+        with store.session() as session:
+            session.query(Run).update({"reason": "half"})
+            raise RuntimeError("in between")
+
+    with pytest.raises(RuntimeError):
+        half()
     assert {r.reason for r in store.known([p.fingerprint for p in planned]).values()} == {""}
 
 

@@ -1,0 +1,128 @@
+"""A unit in its child process: what a network does there ends there."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.datasets.shapes import Shapes
+from harness.isolate import UnitProcess, run_isolated
+from harness.records import Record, Unit
+from harness.registry import read_plugin
+from harness.suite import Job, ModelChoice, Resources, expand, load_suite
+from tests.conftest import TINY
+
+HEAD = 'NAME = "bad"\nSTRIDE = 4\nimport os, sys, time, torch\nfrom torch import nn\n\n'
+GOOD = "def build(num_classes):\n    return nn.Conv2d(3, num_classes, 3, padding=1)\n"
+
+
+def unit_of(source: str, home: Path, folder: Path, **limits: float) -> Unit:
+    path = folder / "bad.py"
+    path.write_text(HEAD + source)
+    entry = read_plugin(path)
+    job: Job = expand(load_suite(str(TINY), ["epochs=1"]), {"shapes": Shapes.info})[0]
+    job = job.model_copy(
+        update={"model": ModelChoice(name="bad"), "resources": Resources.model_validate({"cpus": 1, **limits})}
+    )
+    root = str(home / "data" / Shapes.folders[0])
+    return Unit(job, entry, fingerprint="f" * 64, data_root=root, folder=str(folder / "run"))
+
+
+def run(source: str, home: Path, folder: Path, **limits: float) -> Record:
+    return run_isolated(unit_of(source, home, folder, **limits), lambda message: None, lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("source", "limits", "state", "reason"),
+    [
+        (GOOD, {}, "ok", ""),
+        ("def build(num_classes):\n    raise ValueError('no such width')\n", {}, "failed", "ValueError: no such width"),
+        ("def build(num_classes):\n    import nothing_of_that_name\n", {}, "failed", "ModuleNotFoundError"),
+        ("def build(num_classes):\n    return 3\n", {}, "failed", "build returned int"),
+        ("def build(num_classes):\n    return nn.ReLU()\n", {}, "failed", "no trainable parameter"),
+        ("def build(num_classes):\n    return nn.Conv2d(3, 99, 1)\n", {}, "failed", "expected (N, 6, 32, 32)"),
+        ("def build(num_classes):\n    sys.exit(3)\n", {}, "failed", "SystemExit: 3"),
+        ("def build(num_classes):\n    os._exit(7)\n", {}, "failed", "exit code 7"),
+        ("def build(num_classes):\n    os.kill(os.getpid(), 11)\n", {}, "failed", "ended by SIGSEGV"),
+        ("def build(num_classes):\n    raise MemoryError\n", {}, "oom", "MemoryError"),
+        ("def build(num_classes):\n    time.sleep(600)\n", {"time_limit_s": 2.0}, "timeout", "time limit of 2 s"),
+        (
+            "def build(num_classes):\n    x = [torch.ones(1 << 26) for _ in range(40)]\n    time.sleep(60)\n",
+            {"memory_gb": 1.0},
+            "oom",
+            "over the memory limit of 1 GB",
+        ),
+    ],
+    ids=[
+        "good", "exception", "import error", "no module", "no parameters", "wrong classes", "sys.exit", "_exit",
+        "segfault", "MemoryError", "endless", "memory",
+    ],
+)  # fmt: skip
+def test_whatever_a_network_does_becomes_a_record(
+    shapes_home: Path, tmp_path: Path, source: str, limits: dict[str, float], state: str, reason: str
+) -> None:
+    record = run(source, shapes_home, tmp_path, **limits)
+    assert (record.state, reason in record.reason) == (state, True), (record.reason, record.traceback)
+
+
+def test_what_a_network_prints_goes_to_a_log_with_a_limit(
+    shapes_home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flood = "def build(num_classes):\n    print('hello from the network')\n    print('x' * 20_000_000)\n"
+    record = run(flood + "    return nn.Conv2d(3, num_classes, 1)\n", shapes_home, tmp_path)
+    assert record.state == "ok"
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert log.startswith("hello from the network")
+    assert len(log) < 5_000_000
+    assert "hello" not in capfd.readouterr().out
+
+
+def test_nothing_reaches_this_process_and_nobody_is_left_behind(shapes_home: Path, tmp_path: Path) -> None:
+    mess = (
+        "def build(num_classes):\n"
+        "    os.environ['LEFT'] = 'behind'\n"
+        "    os.chdir('/')\n"
+        "    torch.set_default_dtype(torch.float64)\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(600)\n"
+        "    return nn.Conv2d(3, num_classes, 1).float()\n"
+    )
+    before, here = set(psutil.pids()), Path.cwd()
+    run(mess, shapes_home, tmp_path)
+    assert "LEFT" not in os.environ
+    assert Path.cwd() == here
+    (tmp_path / "next").mkdir()
+    assert run(GOOD, shapes_home, tmp_path / "next").state == "ok"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        own = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
+        sleeping = [p for p in own if p.ppid() != os.getpid() and p.is_running() and p.status() != "zombie"]
+        if len(sleeping) <= 1:  # the template may live on
+            break
+        time.sleep(0.2)
+    assert len(sleeping) <= 1
+
+
+def test_a_unit_asked_to_stop_writes_a_checkpoint_and_continues(shapes_home: Path, tmp_path: Path) -> None:
+    unit = unit_of(GOOD, shapes_home, tmp_path)
+    unit = Unit(**{**vars(unit), "job": unit.job.model_copy(update={"recipe": _long(unit.job)})})
+    process = UnitProcess(unit)
+    record = None
+    while record is None:
+        message = process.poll(0.5)
+        if message and message["kind"] == "epoch":
+            process.request_stop()
+        if message and message["kind"] == "record":
+            record = message["record"]
+    process.close()
+    assert record.state == "interrupted"
+    assert (tmp_path / "run" / "checkpoints" / "resume.pt").exists()
+    assert not process.scratch.exists()
+
+
+def _long(job: Job) -> object:
+    return job.recipe.model_copy(update={"epochs": 500})

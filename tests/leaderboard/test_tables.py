@@ -1,0 +1,193 @@
+"""Ranking, choosing by val, and every way a table leaves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.export import export_text
+from harness.errors import BenchError, UnknownName
+from leaderboard.latex import escape, latex_table
+from leaderboard.overlay import RIGHT, VOID, WRONG, error_map
+from leaderboard.queries import Data, Result
+from leaderboard.stats import estimate
+from leaderboard.tables import ablation, boards, overview, records
+
+DATA = Data("d", "D & E_1", "v", ("background", "horse"), ((0, 0, 0), (1, 2, 3)), None, "t" * 64, {"test": 2})
+
+
+def result(model: str, cell: str, seed: int, val: float | None, test: float, **changes: object) -> Result:
+    made = Result(
+        run_id=hash((model, cell, seed)) % 10**6, suite="s", data=DATA, model=model, model_name=model, params={},
+        origin="built in", recipe="r", grid={"lr": float(len(cell))}, seed=seed, cell=cell, state="ok", reason="",
+        error="", traceback="", selection={"rule": "best", "split": "val", "metric": "miou"},
+        selected_on_test=False, protocol_name="standard", protocol_hash="p" * 64, smoke=False, parameters=1,
+        started=None, finished=None, attempt=1, times={}, progress={}, provenance={}, fingerprint="f",
+        test={"miou": test, "hd": 100 * (1 - test)}, val={} if val is None else {"miou": val}, n_images=2,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_hyperparameters_are_chosen_by_val_and_never_by_test() -> None:
+    runs = [result("a", "x", 0, 0.6, 0.5), result("a", "xx", 0, 0.5, 0.9), result("b", "y", 0, 0.1, 0.7)]
+    (board,) = boards(runs)
+    assert [(r.rank, r.model, r.cell.test("miou").mean) for r in board.rows] == [(1, "b", 0.7), (2, "a", 0.5)]
+    assert len(board.rows[1].cells) == 2
+
+
+def test_a_selection_by_a_distance_takes_the_smallest() -> None:
+    by = {"rule": "best", "split": "val", "metric": "hd"}
+    runs = [
+        replace(result("a", "x", 0, None, 0.5, selection=by), val={"hd": 9.0}),
+        replace(result("a", "xx", 0, None, 0.4, selection=by), val={"hd": 3.0}),
+    ]
+    assert boards(runs)[0].rows[0].cell.first.cell == "xx"
+
+
+def test_where_there_is_no_val_nothing_chooses() -> None:
+    runs = [result("a", "x", 0, None, 0.5), result("a", "xx", 0, None, 0.6)]
+    assert [r.cell.first.cell for r in boards(runs)[0].rows] == ["xx", "x"]
+
+
+def test_mean_and_sample_deviation_over_seeds() -> None:
+    runs = [result("a", "x", seed, 0.5, value) for seed, value in enumerate((0.5, 0.7, 0.6))]
+    figure = boards(runs)[0].rows[0].cell.test("miou")
+    assert figure.mean == pytest.approx(0.6)
+    assert figure.std == pytest.approx(0.1)
+    assert figure.n == 3
+
+
+def test_one_seed_has_no_deviation_and_none_has_no_mean() -> None:
+    assert estimate([0.5]).std is None
+    assert estimate([None]).mean is None
+    assert estimate([0.5]).text() == "0.5000"
+    assert estimate([]).text() == "–"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"protocol_hash": "q" * 64},
+        {"data": replace(DATA, test_manifest="u" * 64)},
+        {"suite": "other"},
+        {"selected_on_test": True},
+    ],
+    ids=["protocol", "scored images", "suite", "selected on test"],
+)
+def test_what_cannot_be_compared_is_never_ranked_together(change: dict[str, object]) -> None:
+    found = boards([result("a", "x", 0, 0.5, 0.5), result("b", "x", 0, 0.5, 0.6, **change)])
+    assert [len(board.rows) for board in found] == [1, 1]
+
+
+def test_equal_figures_share_a_rank_and_both_are_bold() -> None:
+    runs = [result("a", "x", 0, 0.5, 0.6), result("b", "x", 0, 0.5, 0.6), result("c", "x", 0, 0.5, 0.59999999)]
+    (board,) = boards(runs)
+    assert [r.rank for r in board.rows] == [1, 1, 3]
+    table = overview(board, ["miou", "hd"])
+    assert table.best[0] == {0, 1}, "the third only looks alike once it is rounded"
+    assert table.text_rows()[2][3] == "0.6000"
+
+
+def test_failed_runs_are_shown_and_counted() -> None:
+    failed = replace(result("a", "x", 1, None, 0.0), state="failed", test={}, val={})
+    runs = [result("a", "x", 0, 0.5, 0.6), failed]
+    (board,) = boards(runs)
+    assert records(board)[0]["states"] == {"ok": 1, "failed": 1}
+    assert records(board)[0]["n_runs"] == 1
+    assert overview(board).notes[0] == "a: 1 failed"
+    only_failed = boards([replace(failed, state="oom")])[0]
+    assert only_failed.rows[0].rank is None
+    assert len(ablation(only_failed).rows) == 1
+
+
+def test_latex_escapes_what_means_something_to_it() -> None:
+    assert escape(r"a_b & 50% #1 {x} ~ ^ \ $") == (
+        r"a\_b \& 50\% \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$"
+    )
+
+
+NASTY = [result(r"a_b & c% {d} ~^\ $5 #1 <x> |y|", "x", seed, 0.5, 0.6 + seed / 100) for seed in range(2)] + [
+    result("plain", "x", 0, 0.5, 0.7)
+]
+
+
+def test_latex_has_the_best_in_bold_and_the_deviation_behind_it() -> None:
+    text = latex_table(overview(boards(NASTY)[0], ["miou", "hd"]), label="tab:x")
+    assert r"\textbf{0.7000} &" in text
+    assert r"0.6050 $\pm$ 0.0071" in text
+    assert r"\label{tab:x}" in text
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{"))
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_the_latex_table_compiles(tmp_path: Path) -> None:
+    tables = [overview(boards(NASTY)[0]), ablation(boards(NASTY)[0])]
+    body = "\n".join(latex_table(t, label=f"t{i}") for i, t in enumerate(tables))
+    document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\\end{document}\n"
+    (tmp_path / "t.tex").write_text(document)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path, capture_output=True, text=True, errors="replace",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "t.pdf").stat().st_size > 1000
+
+
+def test_json_rows_have_the_promised_fields_at_full_precision(finished: Path) -> None:
+    rows = json.loads(export_text("json", str(finished)))
+    assert len(rows) == 2
+    for row in rows:
+        promised = {
+            "suite",
+            "dataset",
+            "protocol",
+            "model",
+            "params",
+            "seeds",
+            "n_runs",
+            "states",
+            "metrics",
+            "per_class",
+        }
+        assert promised <= set(row)
+        assert row["states"] == {"ok": 2}
+        assert row["seeds"] == [0, 1]
+        assert set(row["metrics"]["miou"]) == {"mean", "std"}
+        assert set(row["per_class"]["iou"]) == {"background", "disk", "square", "triangle", "cross", "ring"}
+    assert rows[0]["metrics"]["miou"]["mean"] >= rows[1]["metrics"]["miou"]["mean"]
+
+
+def test_csv_and_json_hold_the_same_figures(finished: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(export_text("csv", str(finished), metrics="miou,hd"))))
+    rows = json.loads(export_text("json", str(finished)))
+    for line, row in zip(lines, rows, strict=True):
+        assert float(line["miou mean"]) == row["metrics"]["miou"]["mean"]
+        assert float(line["hd std"]) == row["metrics"]["hd"]["std"]
+
+
+def test_markdown_has_a_row_for_each_model_and_a_bold_best(finished: Path) -> None:
+    lines = export_text("markdown", str(finished)).splitlines()
+    assert sum(line.startswith("| ") for line in lines) == 1 + 2
+    assert "**" in lines[4]
+
+
+def test_an_export_of_nothing_says_so(finished: Path) -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'tiny'"):
+        export_text("latex", str(finished), suite="tinny")
+    with pytest.raises(BenchError, match="no run matches"):
+        export_text("latex", str(finished), dataset="voc")
+    with pytest.raises(UnknownName, match="Did you mean 'miou'"):
+        export_text("latex", str(finished), metrics="mIoUu")
+
+
+def test_the_error_map_shows_right_wrong_and_void() -> None:
+    picture = error_map(np.array([[0, 1, 255]]), np.array([[0, 2, 1]]))
+    assert [tuple(p) for p in picture[0].tolist()] == [RIGHT, WRONG, VOID]
