@@ -2,8 +2,9 @@
 
 from harness.metrics.evaluator import Evaluator
 from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
+from harness.metrics.records import ImageStatistics, StatisticsTable
 from harness.metrics.scores import SCORE_NAMES, Scores, fold, higher_is_better
-from harness.metrics.statistics import ImageStatistics, StatisticsTable, image_statistics
+from harness.metrics.statistics import has_kernels, image_statistics, reference_statistics
 
 __all__ = [
     "EVALUATOR_VERSION",
@@ -14,6 +15,8 @@ __all__ = [
     "Scores",
     "StatisticsTable",
     "fold",
+    "has_kernels",
     "higher_is_better",
     "image_statistics",
+    "reference_statistics",
 ]

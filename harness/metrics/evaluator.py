@@ -8,7 +8,8 @@ import numpy as np
 
 from harness.metrics.protocol import Protocol
 from harness.metrics.scores import Scores, fold
-from harness.metrics.statistics import ImageStatistics, StatisticsTable, image_statistics
+from harness.metrics.records import ImageStatistics, StatisticsTable
+from harness.metrics.statistics import image_statistics
 
 
 class Evaluator:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.protocol import Protocol
-from harness.metrics.statistics import SURFACE_FLOATS, SURFACE_INTEGERS, StatisticsTable
+from harness.metrics.records import SURFACE_FLOATS, SURFACE_INTEGERS, StatisticsTable
 
 Array = NDArray[np.float64]
 

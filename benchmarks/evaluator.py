@@ -1,0 +1,248 @@
+"""The evaluator against its peers, side by side in one run, one thread each: `python benchmarks/evaluator.py`.
+
+For each image the best of several repetitions, then the median over images; what counts is the ratio. Masks are
+synthetic: 512×512 with 21 classes of which 3 to 5 are present and 255 along borders; 1024×1024 with two classes.
+Compiling the kernels is timed by itself and is in no other figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from medpy.metric import binary as medpy
+from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+from rich.console import Console
+from rich.table import Table
+from scipy import ndimage
+
+from harness.metrics import Protocol
+from harness.metrics.boundary import band_width
+from harness.metrics.surface import surface_distances
+
+Maps = tuple[np.ndarray, np.ndarray]
+
+
+def scene(side: int, classes: int, present: int, seed: int) -> Maps:
+    """Prediction and target: smooth regions; the prediction's borders are displaced, void lies along the target's."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([[0], rng.choice(np.arange(1, classes), present - 1, replace=False)]).astype(np.uint8)
+    fields = np.stack([ndimage.gaussian_filter(rng.random((side, side)), side / 12) for _ in range(present)])
+    fields[0] += 0.3 * fields.std()
+    noise = np.stack([ndimage.gaussian_filter(rng.random((side, side)), side / 40) for _ in range(present)])
+    target = labels[fields.argmax(0)]
+    prediction = labels[(fields + 0.15 * fields.std() * (noise - noise.mean()) / noise.std()).argmax(0)]
+    if classes > 2:
+        edge = np.zeros((side, side), dtype=bool)
+        edge[1:] |= target[1:] != target[:-1]
+        edge[:, 1:] |= target[:, 1:] != target[:, :-1]
+        target[ndimage.binary_dilation(edge, iterations=2)] = 255
+    return prediction, target
+
+
+def pairs(maps: Maps) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """The classes both maps hold, split into binary masks, void in neither: what peers are given."""
+    prediction, target = maps
+    known = target != 255
+    shared = np.intersect1d(np.unique(prediction[known]), np.unique(target[known]))
+    return [(int(c), (prediction == c) & known, (target == c) & known) for c in shared]
+
+
+# -- peers: each does what its users call -------------------------------------------------------------
+
+
+def bincount(maps: Maps, classes: int) -> object:
+    prediction, target = maps
+    known = target < classes
+    index = classes * target[known].astype(int) + prediction[known]
+    return np.bincount(index, minlength=classes**2).reshape(classes, classes)
+
+
+def calc_hist(maps: Maps, classes: int) -> object:
+    prediction, target = maps
+    return cv2.calcHist([target, prediction], [0, 1], None, [256, classes], [0, 256, 0, classes])[:classes]
+
+
+def medpy_distances(split: list[tuple[int, np.ndarray, np.ndarray]]) -> object:
+    return [(medpy.hd(p, t), medpy.hd95(p, t), medpy.assd(p, t)) for _, p, t in split]
+
+
+def monai_distances(split: list[tuple[int, np.ndarray, np.ndarray]]) -> object:
+    p, t = (torch.from_numpy(np.stack([s[i] for s in split]))[None] for i in (1, 2))
+    return (
+        compute_hausdorff_distance(p, t, include_background=True),
+        compute_hausdorff_distance(p, t, include_background=True, percentile=95),
+        compute_average_surface_distance(p, t, include_background=True, symmetric=True),
+    )
+
+
+def kd_tree_distances(split: list[tuple[int, np.ndarray, np.ndarray]]) -> object:
+    found = [surface_distances(p, t, (1.0, 1.0)) for _, p, t in split]
+    return [(max(d.to_target.max(), d.to_prediction.max()), d.percentile(95, "directed")) for d in found]
+
+
+def eroded_band(mask: np.ndarray, distance: int) -> np.ndarray:
+    """Boundary IoU as its authors compute it: pad by one, erode 3×3 as often as the band is wide, subtract."""
+    padded = cv2.copyMakeBorder(mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    eroded = cv2.erode(padded, np.ones((3, 3), dtype=np.uint8), iterations=distance)
+    return mask.view(np.uint8) - eroded[1:-1, 1:-1]
+
+
+def opencv_boundary_iou(split: list[tuple[int, np.ndarray, np.ndarray]]) -> object:
+    found = []
+    for _, p, t in split:
+        distance = band_width(*p.shape, 0.02)
+        a, b = eroded_band(p, distance), eroded_band(t, distance)
+        found.append((((a * b) > 0).sum(), ((a + b) > 0).sum()))
+    return found
+
+
+def davis_f(split: list[tuple[int, np.ndarray, np.ndarray]]) -> object:
+    found = []
+    for _, p, t in split:
+        radius = int(np.ceil(0.008 * np.hypot(*p.shape)))
+        y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+        disk = (x * x + y * y <= radius * radius).astype(np.uint8)
+        a, b = (boundary_map(m) for m in (p, t))
+        hit_a, hit_b = (a & cv2.dilate(b, disk)).sum(), (b & cv2.dilate(a, disk)).sum()
+        precision, recall = hit_a / max(1, a.sum()), hit_b / max(1, b.sum())
+        found.append(2 * precision * recall / max(1e-9, precision + recall))
+    return found
+
+
+def boundary_map(mask: np.ndarray) -> np.ndarray:
+    edge = np.zeros(mask.shape, dtype=np.uint8)
+    edge[:-1, :-1] = (mask[:-1, :-1] ^ mask[:-1, 1:]) | (mask[:-1, :-1] ^ mask[1:, :-1]) | (mask[:-1, :-1] ^ mask[1:, 1:])
+    return edge
+
+
+# -- ours, part by part -------------------------------------------------------------------------------
+
+
+def our_matrix(maps: Maps, classes: int) -> object:
+    from harness.metrics import fast, kernels
+
+    prediction, target = maps
+    counts = np.zeros((classes + 2, classes + 1), dtype=np.int64)
+    kernels.count_pairs(prediction.ravel(), target.ravel(), fast._words(prediction), fast._words(target), counts)
+    return counts
+
+
+def our_distances(masked: Maps, classes: int, protocol: Protocol) -> object:
+    from harness.metrics import fast, kernels
+
+    memory = fast._Memory.of(*masked[0].shape)
+    guess, true = memory.points("guess", masked[0]), memory.points("true", masked[1])
+    width, longest = masked[0].shape[1], max(len(guess[0]), len(true[0]))
+    results = np.zeros((classes, 2, 5))
+    kernels.class_distances(
+        *guess, *true, width, 0.95, 3.0, 2.0, memory.numbers("squares", longest, np.int64),
+        memory.numbers("columns", 4 * width, np.int64)[: 4 * width].reshape(4, width),
+        memory.numbers("order", longest, np.int64), memory.numbers("distances", longest, np.float64), results,
+    )  # fmt: skip
+    return results
+
+
+def our_boundary_iou(masked: Maps) -> object:
+    from harness.metrics import fast, kernels
+
+    memory = fast._Memory.of(*masked[0].shape)
+    band = band_width(*masked[0].shape, 0.02)
+    into = memory.map("guess band"), memory.map("true band")
+    for labels, out in zip(masked, into, strict=True):
+        kernels.mixed_windows(labels, band, out, memory.map("across"), memory.map("down"), *memory.lines(2 * band))
+    counts = np.zeros((256, 3), dtype=np.int64)
+    kernels.count_bands(
+        masked[0].ravel(), masked[1].ravel(), into[0].ravel(), into[1].ravel(), fast._words(into[0]),
+        fast._words(into[1]), counts,
+    )  # fmt: skip
+    return counts
+
+
+def measure(work: Callable[[], object], repetitions: int) -> float:
+    """Milliseconds of the best repetition, after one to warm up."""
+    work()
+    best = float("inf")
+    for _ in range(repetitions):
+        began = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - began)
+    return 1000 * best
+
+
+def run(title: str, side: int, classes: int, present: tuple[int, ...], images: int, console: Console) -> None:
+    """Time everything on one kind of image and print the table."""
+    from harness.metrics import image_statistics
+
+    times: dict[str, list[float]] = {}
+
+    def take(name: str, work: Callable[[], object], repetitions: int) -> None:
+        times.setdefault(name, []).append(measure(work, repetitions))
+
+    masking, standard = Protocol(void="mask", trimap_radii=(1,), trimap_headline=1), Protocol(trimap="void")
+    for seed in range(images):
+        maps = scene(side, classes, present[seed % len(present)], seed)
+        split = pairs(maps)
+        masked = np.where(maps[1] == 255, np.uint8(255), maps[0]), maps[1]
+        take("our matrix", lambda m=maps: our_matrix(m, classes), 20)
+        take("bincount", lambda m=maps: bincount(m, classes), 10)
+        take("cv2.calcHist", lambda m=maps: calc_hist(m, classes), 10)
+        take("our distances", lambda m=masked: our_distances(m, classes, masking), 20)
+        take("MedPy", lambda s=split: medpy_distances(s), 2)
+        take("MONAI", lambda s=split: monai_distances(s), 2)
+        take("cKDTree", lambda s=split: kd_tree_distances(s), 3)
+        take("our BIoU", lambda m=masked: our_boundary_iou(m), 20)
+        take("OpenCV BIoU, masks given", lambda s=split: opencv_boundary_iou(s), 10)
+        take("OpenCV BIoU with the split", lambda m=maps: opencv_boundary_iou(pairs(m)), 10)
+        take("DAVIS F", lambda s=split: davis_f(s), 5)
+        take("ours, everything", lambda m=maps: image_statistics(*m, classes, 255, masking, "x"), 20)
+        take(
+            "ours, everything, fill and five trimaps",
+            lambda m=maps: image_statistics(*m, classes, 255, standard, "x"), 20,
+        )  # fmt: skip
+    ms = {name: statistics.median(values) for name, values in times.items()}
+    ms["fastest stack of peers"] = sum(
+        ms[n] for n in ("cv2.calcHist", "cKDTree", "OpenCV BIoU, masks given", "DAVIS F")
+    )
+    table = Table(title=title, title_justify="left")
+    for heading in ("what", "peer", "peer ms", "ours ms", "ratio"):
+        table.add_column(heading, justify="left" if heading in ("what", "peer") else "right")
+    for what, ours, peers in (
+        ("confusion matrix", "our matrix", ("bincount", "cv2.calcHist")),
+        ("HD + HD95 + ASSD", "our distances", ("MedPy", "MONAI", "cKDTree")),
+        ("Boundary IoU", "our BIoU", ("OpenCV BIoU, masks given", "OpenCV BIoU with the split")),
+        ("everything", "ours, everything", ("fastest stack of peers",)),
+        ("everything, standard protocol", "ours, everything, fill and five trimaps", ("fastest stack of peers",)),
+    ):
+        for peer in peers:
+            table.add_row(what, peer, f"{ms[peer]:.3f}", f"{ms[ours]:.3f}", f"{ms[peer] / ms[ours]:.1f}×")
+    console.print(table)
+
+
+def main() -> None:
+    """Print both tables."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--images", type=int, default=6)
+    images = options.parse_args().images
+    warnings.simplefilter("ignore")
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    console = Console(width=110)
+    began = time.perf_counter()
+    import harness.metrics.fast  # noqa: F401
+
+    console.print(f"{platform.processor() or platform.machine()}, {platform.platform()}")
+    console.print(f"loading the kernels (compiling them where they are not cached): {time.perf_counter() - began:.2f} s")
+    run("512×512, 21 classes, 3 to 5 present, void borders", 512, 21, (3, 4, 5), images, console)
+    run("1024×1024, two classes", 1024, 2, (2,), images, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""The statistics of one image through the compiled kernels: the same numbers as `statistics.reference_statistics`."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics import kernels
+from harness.metrics.boundary import band_width
+from harness.metrics.confusion import Labels, Mask
+from harness.metrics.protocol import Protocol
+from harness.metrics.records import ClassSurface, ImageStatistics, diagonal, sparse
+
+Bytes = NDArray[np.uint8]
+
+_scratch = threading.local()
+
+
+def can_score(protocol: Protocol, num_classes: int, ignore_index: int) -> bool:
+    """Whether the kernels know these conventions; the others go the slower way."""
+    radii = protocol.trimap_radii
+    return (
+        num_classes < kernels.NOTHING - 1
+        and ignore_index == kernels.NOTHING
+        and protocol.spacing == (1.0, 1.0)
+        and protocol.hd_percentile_rule == "directed"
+        and list(radii) == sorted(set(radii))
+        and 1 <= min(radii)
+    )
+
+
+def fast_statistics(
+    prediction: Labels,
+    target: Labels,
+    num_classes: int,
+    protocol: Protocol,
+    image_id: str,
+    valid: Mask | None,
+) -> ImageStatistics | None:
+    """Gather the statistics of one image; None where a label is none of 0..255 or does not exist.
+
+    Args:
+        prediction: (H, W) predicted labels.
+        target: (H, W) true labels, 255 for void.
+        num_classes: K.
+        protocol: the conventions, which `can_score` accepts.
+        image_id: the image's name.
+        valid: (H, W) the region to score.
+    """
+    guess, given = _as_bytes(prediction), _as_bytes(target)
+    if guess is None or given is None:
+        return None
+    height, width = given.shape
+    true = given if valid is None else np.where(valid, given, np.uint8(kernels.NOTHING))
+    counts = np.zeros((num_classes + 2, num_classes + 1), dtype=np.int64)
+    kernels.count_pairs(guess.ravel(), true.ravel(), _words(guess), _words(true), counts)
+    if counts[num_classes].any() or (protocol.out_of_range == "raise" and counts[:num_classes, -1].any()):
+        return None
+    confusion = counts[:num_classes]
+    scored = int(confusion.sum())
+    trimap = np.zeros((0, 4), dtype=np.int64)
+    surfaces: tuple[ClassSurface, ...] = ()
+    if scored:
+        memory = _Memory.of(height, width)
+        filled = _void_handled(true, valid, protocol, memory)
+        masked = memory.map("masked")
+        kernels.mask_guess(guess.ravel(), filled.ravel(), num_classes, masked.ravel())
+        trimap = _trimap(guess, given, true, filled, num_classes, protocol, memory)
+        surfaces = _surfaces(masked, filled, num_classes, protocol, memory)
+    return ImageStatistics(
+        image_id, height, width, scored, height * width - scored, sparse(confusion), trimap, surfaces
+    )
+
+
+def _as_bytes(labels: Labels) -> Bytes | None:
+    """The labels as contiguous uint8; None where one does not fit."""
+    if labels.dtype != np.uint8:
+        if labels.size and (labels.min() < 0 or labels.max() > 255):
+            return None
+        labels = labels.astype(np.uint8)
+    return np.ascontiguousarray(labels)
+
+
+def _words(labels: Bytes) -> NDArray[np.uint64]:
+    """The whole words of eight pixels of a contiguous map."""
+    flat = labels.ravel()
+    return flat[: flat.size // 8 * 8].view(np.uint64)
+
+
+def _void_handled(true: Bytes, valid: Mask | None, protocol: Protocol, memory: _Memory) -> Bytes:
+    """The target after the protocol's void rule; NOTHING belongs to no class."""
+    if protocol.void == "mask" or protocol.fill_radius == 0:
+        return true
+    filled = memory.map("filled")
+    np.copyto(filled, true)
+    if valid is not None:
+        filled[~valid] = kernels.NOTHING - 1  # not to be filled
+    kernels.fill_nothing(true, filled, _offsets(protocol.fill_radius))
+    if valid is not None:
+        filled[~valid] = kernels.NOTHING
+    return filled
+
+
+@cache
+def _offsets(radius: int) -> NDArray[np.int64]:
+    """Every (dy, dx, d²) within a radius but the centre, nearest first."""
+    span = np.arange(-radius, radius + 1)
+    dy, dx = (a.ravel() for a in np.meshgrid(span, span, indexing="ij"))
+    rows = np.stack([dy, dx, dy**2 + dx**2], axis=1).astype(np.int64)
+    rows = rows[(rows[:, 2] <= radius**2) & (rows[:, 2] > 0)]
+    return np.ascontiguousarray(rows[np.argsort(rows[:, 2], kind="stable")])
+
+
+def _trimap(
+    guess: Bytes, given: Bytes, true: Bytes, filled: Bytes, num_classes: int, protocol: Protocol, memory: _Memory
+) -> NDArray[np.int64]:
+    """Confusion within each band, as rows (index of the radius, target, prediction, pixels)."""
+    mask, spread, reach = memory.map("mask"), memory.map("spread"), memory.map("reach")
+    if protocol.trimap == "void":
+        np.equal(given, kernels.NOTHING, out=mask.view(bool))
+        grown = 0
+    else:
+        kernels.change_map(filled, mask)
+        grown = 1  # a pixel beside a change has distance 1
+    reach[:] = 0
+    for number, radius in enumerate(protocol.trimap_radii, start=1):
+        if radius > grown:
+            kernels.dilate(mask, radius - grown, spread, *memory.lines(2 * (radius - grown)))
+            mask, spread, grown = spread, mask, radius
+        kernels.mark_reach(mask.ravel(), true.ravel(), reach.ravel(), number)
+    counts = np.zeros((len(protocol.trimap_radii) + 1, num_classes, num_classes + 1), dtype=np.int64)
+    kernels.count_reach(guess.ravel(), true.ravel(), reach.ravel(), _words(reach), counts)
+    # A band holds what all narrower ones hold.
+    index, row, column = np.nonzero(inside := counts[1:].cumsum(axis=0))
+    return np.stack([index, row, column, inside[index, row, column]], axis=1).astype(np.int64)
+
+
+def _surfaces(
+    guess: Bytes, true: Bytes, num_classes: int, protocol: Protocol, memory: _Memory
+) -> tuple[ClassSurface, ...]:
+    """Boundary statistics of each class that one of the maps holds."""
+    height, width = true.shape
+    band = band_width(height, width, protocol.biou_dilation)
+    bands = memory.map("guess band"), memory.map("true band")
+    for labels, into in ((guess, bands[0]), (true, bands[1])):
+        kernels.mixed_windows(
+            labels, band, into, memory.map("across"), memory.map("down"), *memory.lines(2 * band)
+        )
+    in_bands = np.zeros((256, 3), dtype=np.int64)
+    kernels.count_bands(
+        guess.ravel(), true.ravel(), bands[0].ravel(), bands[1].ravel(), _words(bands[0]), _words(bands[1]), in_bands
+    )
+    guess_points, guess_starts = memory.points("guess", guess)
+    true_points, true_starts = memory.points("true", true)
+    longest = max(len(guess_points), len(true_points))
+    results = np.zeros((num_classes, 2, 5))
+    bf_limit = protocol.bf_tolerance * diagonal(height, width, protocol)
+    kernels.class_distances(
+        guess_points,
+        guess_starts,
+        true_points,
+        true_starts,
+        width,
+        protocol.hd_percentile / 100,
+        bf_limit,
+        protocol.nsd_tolerance,
+        memory.numbers("squares", longest, np.int64),
+        memory.numbers("columns", 4 * width, np.int64)[: 4 * width].reshape(4, width),
+        memory.numbers("order", longest, np.int64),
+        memory.numbers("distances", longest, np.float64),
+        results,
+    )
+    found = []
+    for label in range(num_classes):
+        edges = (
+            int(guess_starts[label + 1] - guess_starts[label]),
+            int(true_starts[label + 1] - true_starts[label]),
+        )
+        if edges != (0, 0):
+            found.append(_class_surface(label, edges, results[label], in_bands[label].tolist()))
+    return tuple(found)
+
+
+def _class_surface(
+    label: int, edges: tuple[int, int], result: NDArray[np.float64], in_bands: list[int]
+) -> ClassSurface:
+    intersection, union = in_bands[2], in_bands[0] + in_bands[1] - in_bands[2]
+    if 0 in edges:
+        nan = float("nan")
+        return ClassSurface(label, *edges, nan, nan, nan, nan, 0, 0, 0, 0, intersection, union)
+    (hd_a, q_a, sum_a, bf_a, nsd_a), (hd_b, q_b, sum_b, bf_b, nsd_b) = result.tolist()
+    return ClassSurface(
+        label=label,
+        edge_prediction=edges[0],
+        edge_target=edges[1],
+        hd=max(hd_a, hd_b),
+        hd95=max(q_a, q_b),
+        sum_to_target=sum_a,
+        sum_to_prediction=sum_b,
+        bf_prediction=int(bf_a),
+        bf_target=int(bf_b),
+        nsd_prediction=int(nsd_a),
+        nsd_target=int(nsd_b),
+        band_intersection=intersection,
+        band_union=union,
+    )
+
+
+class _Memory:
+    """Scratch of one thread, kept between images of one size: fresh pages would cost more than the work."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.shape = (height, width)
+        self._maps: dict[str, Bytes] = {}
+        self._numbers: dict[str, NDArray[Any]] = {}
+
+    @classmethod
+    def of(cls, height: int, width: int) -> _Memory:
+        """This thread's scratch for a size; the last size's is dropped."""
+        held: _Memory | None = getattr(_scratch, "memory", None)
+        if held is None or held.shape != (height, width):
+            held = _scratch.memory = cls(height, width)
+        return held
+
+    def map(self, name: str) -> Bytes:
+        """A map (H, W); holds whatever was left in it."""
+        if name not in self._maps:
+            self._maps[name] = np.empty(self.shape, dtype=np.uint8)
+        return self._maps[name]
+
+    def numbers(self, name: str, count: int, dtype: type[np.int64] | type[np.float64]) -> NDArray[Any]:
+        """At least `count` numbers; hold whatever was left in them."""
+        held = self._numbers.get(name)
+        if held is None or held.size < count:
+            held = self._numbers[name] = np.empty(max(1, count), dtype=dtype)
+        return held
+
+    def lines(self, extra: int) -> tuple[Bytes, Bytes]:
+        """Two lines as long as a row and `extra`."""
+        length = self.shape[1] + extra
+        return np.empty(length, dtype=np.uint8), np.empty(length, dtype=np.uint8)
+
+    def points(self, name: str, labels: Bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The edge pixels of a map, class by class: rows of (y, x), and where each class begins."""
+        edges = self.map("edges")
+        kernels.edge_map(labels, edges)
+        starts = np.empty(257, dtype=np.int64)
+        flat, width = edges.ravel(), self.shape[1]
+        room = max(1, self._numbers[name].size // 2) if name in self._numbers else 4096
+        while True:
+            held = self.numbers(name, 2 * room, np.int64)
+            points = held[: held.size // 2 * 2].reshape(-1, 2)
+            found = kernels.edge_points(labels.ravel(), flat, _words(edges), width, points, starts)
+            if found >= 0:
+                return points[:found], starts
+            room = -1 - found
