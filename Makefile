@@ -53,7 +53,11 @@ docs: setup-dev ## write docs/cli.md from the command's own help
 leaderboard: setup ## serve the leaderboard on results.db
 	$(BIN)/bench leaderboard
 
-bench: setup-dev ## speed and memory against peers, as ratios
+$(VENV)/.peers: $(VENV)/.dev
+	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[peers]'
+	@touch $@
+
+bench: $(VENV)/.peers ## speed and memory against peers, as ratios
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean: ## remove the environment and the caches

@@ -119,7 +119,9 @@ def davis_f(split: list[tuple[int, np.ndarray, np.ndarray]]) -> object:
 
 def boundary_map(mask: np.ndarray) -> np.ndarray:
     edge = np.zeros(mask.shape, dtype=np.uint8)
-    edge[:-1, :-1] = (mask[:-1, :-1] ^ mask[:-1, 1:]) | (mask[:-1, :-1] ^ mask[1:, :-1]) | (mask[:-1, :-1] ^ mask[1:, 1:])
+    edge[:-1, :-1] = (
+        (mask[:-1, :-1] ^ mask[:-1, 1:]) | (mask[:-1, :-1] ^ mask[1:, :-1]) | (mask[:-1, :-1] ^ mask[1:, 1:])
+    )
     return edge
 
 
@@ -157,12 +159,10 @@ def our_boundary_iou(masked: Maps) -> object:
     band = band_width(*masked[0].shape, 0.02)
     into = memory.map("guess band"), memory.map("true band")
     for labels, out in zip(masked, into, strict=True):
-        kernels.mixed_windows(labels, band, out, memory.map("across"), memory.map("down"), *memory.lines(2 * band))
+        fast.mark_bands(labels, band, out, memory)
     counts = np.zeros((256, 3), dtype=np.int64)
-    kernels.count_bands(
-        masked[0].ravel(), masked[1].ravel(), into[0].ravel(), into[1].ravel(), fast._words(into[0]),
-        fast._words(into[1]), counts,
-    )  # fmt: skip
+    parts = (*masked, *into)
+    kernels.count_bands(*(part.ravel() for part in parts), *(fast._words(part) for part in parts), counts)
     return counts
 
 
@@ -239,7 +239,9 @@ def main() -> None:
     import harness.metrics.fast  # noqa: F401
 
     console.print(f"{platform.processor() or platform.machine()}, {platform.platform()}")
-    console.print(f"loading the kernels (compiling them where they are not cached): {time.perf_counter() - began:.2f} s")
+    console.print(
+        f"loading the kernels (compiling them where they are not cached): {time.perf_counter() - began:.2f} s"
+    )
     run("512×512, 21 classes, 3 to 5 present, void borders", 512, 21, (3, 4, 5), images, console)
     run("1024×1024, two classes", 1024, 2, (2,), images, console)
 

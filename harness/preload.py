@@ -11,6 +11,7 @@ import harness.models.deeplab
 import harness.models.fcn
 import harness.models.unet
 import harness.unit  # noqa: F401
+from harness.metrics import has_kernels
 
 
 def keep_freed_memory() -> None:
@@ -28,5 +29,6 @@ def keep_freed_memory() -> None:
 
 
 keep_freed_memory()
+has_kernels()  # compiled here once, or read from the cache, never in a job's own time
 # The pool of a template must not be copied into its children half-started.
 torch.set_num_threads(1)

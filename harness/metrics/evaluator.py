@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from harness.metrics.protocol import Protocol
-from harness.metrics.scores import Scores, fold
 from harness.metrics.records import ImageStatistics, StatisticsTable
+from harness.metrics.scores import Scores, fold
 from harness.metrics.statistics import image_statistics
 
 

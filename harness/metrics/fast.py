@@ -29,7 +29,8 @@ def can_score(protocol: Protocol, num_classes: int, ignore_index: int) -> bool:
         and protocol.spacing == (1.0, 1.0)
         and protocol.hd_percentile_rule == "directed"
         and list(radii) == sorted(set(radii))
-        and 1 <= min(radii)
+        and min(radii) >= 1
+        and max(radii) <= 126
     )
 
 
@@ -129,7 +130,8 @@ def _trimap(
     reach[:] = 0
     for number, radius in enumerate(protocol.trimap_radii, start=1):
         if radius > grown:
-            kernels.dilate(mask, radius - grown, spread, *memory.lines(2 * (radius - grown)))
+            age = np.empty(mask.shape[1], dtype=np.uint8)
+            kernels.dilate(mask, radius - grown, spread, *memory.lines(2 * (radius - grown)), age)
             mask, spread, grown = spread, mask, radius
         kernels.mark_reach(mask.ravel(), true.ravel(), reach.ravel(), number)
     counts = np.zeros((len(protocol.trimap_radii) + 1, num_classes, num_classes + 1), dtype=np.int64)
@@ -147,13 +149,10 @@ def _surfaces(
     band = band_width(height, width, protocol.biou_dilation)
     bands = memory.map("guess band"), memory.map("true band")
     for labels, into in ((guess, bands[0]), (true, bands[1])):
-        kernels.mixed_windows(
-            labels, band, into, memory.map("across"), memory.map("down"), *memory.lines(2 * band)
-        )
+        mark_bands(labels, band, into, memory)
     in_bands = np.zeros((256, 3), dtype=np.int64)
-    kernels.count_bands(
-        guess.ravel(), true.ravel(), bands[0].ravel(), bands[1].ravel(), _words(bands[0]), _words(bands[1]), in_bands
-    )
+    parts = (guess, true, *bands)
+    kernels.count_bands(*(part.ravel() for part in parts), *(_words(part) for part in parts), in_bands)
     guess_points, guess_starts = memory.points("guess", guess)
     true_points, true_starts = memory.points("true", true)
     longest = max(len(guess_points), len(true_points))
@@ -183,6 +182,12 @@ def _surfaces(
         if edges != (0, 0):
             found.append(_class_surface(label, edges, results[label], in_bands[label].tolist()))
     return tuple(found)
+
+
+def mark_bands(labels: Bytes, distance: int, into: Bytes, memory: _Memory) -> None:
+    """Mark the Boundary IoU bands of all classes of a map."""
+    age = np.empty(labels.shape[1], dtype=np.uint8 if 2 * distance < 256 else np.uint16)
+    kernels.mixed_windows(labels, distance, into, *memory.lines(2 * distance), age)
 
 
 def _class_surface(

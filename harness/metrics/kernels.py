@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import float64, int64, uint8, uint64, void
+from numba import float64, int64, uint8, uint16, uint64, void
 
 # A pixel that belongs to no class. Classes are 0..K-1 with K at most this.
 NOTHING = 255
@@ -77,29 +77,32 @@ def count_pairs(guess, true, guess_words, true_words, counts):
 @_compiled(void(_U1, _U1, int64, _U1))
 def mask_guess(guess, true, classes, out):
     """The prediction without what belongs to no class: NOTHING where the truth is NOTHING or the label is none."""
+    limit = uint8(classes)
     for i in range(guess.size):
-        out[i] = 255 if (true[i] == 255) | (guess[i] >= classes) else guess[i]
+        out[i] = uint8(255) if uint8(true[i] == uint8(255)) | uint8(guess[i] >= limit) else guess[i]
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _differs(one, other):  # type: ignore[no-untyped-def]
+    return uint8(one != other) & uint8(one != uint8(255)) & uint8(other != uint8(255))
 
 
 @_compiled(void(_U2, _U2))
-def change_map(labels, changes):
+def change_map(labels, changes):  # type: ignore[no-untyped-def]
     """Mark the pixels with a 4-neighbour of another class; NOTHING and the image's border make no change."""
     height, width = labels.shape
-    changes[:] = 0
     for y in range(height):
-        line, out = labels[y], changes[y]
-        for x in range(width - 1):
-            differs = (line[x] != line[x + 1]) & (line[x] != 255) & (line[x + 1] != 255)
-            out[x] |= differs
-        for x in range(1, width):
-            differs = (line[x] != line[x - 1]) & (line[x] != 255) & (line[x - 1] != 255)
-            out[x] |= differs
-        if y + 1 < height:
-            below, into = labels[y + 1], changes[y + 1]
-            for x in range(width):
-                differs = (line[x] != below[x]) & (line[x] != 255) & (below[x] != 255)
-                out[x] |= differs
-                into[x] |= differs
+        here, out = labels[y], changes[y]
+        # Beyond the image stands the row itself, which differs nowhere.
+        above, below = labels[max(y - 1, 0)], labels[min(y + 1, height - 1)]
+        for x in range(width):
+            out[x] = _differs(here[x], above[x]) | _differs(here[x], below[x])
+        if width > 1:
+            near, far, left, right = here[: width - 1], here[1:width], out[: width - 1], out[1:width]
+            for x in range(width - 1):
+                left[x] = left[x] | _differs(near[x], far[x])
+            for x in range(width - 1):
+                right[x] = right[x] | _differs(near[x], far[x])
 
 
 @_compiled(void(_U1, _U1, _U1, int64))
@@ -138,100 +141,126 @@ def fill_nothing(source, filled, offsets):
                 filled[y, x] = uint8(found)
 
 
-@_compiled(void(_U2, int64, _U2, _U2, _U2, _U1, _U1))
-def mixed_windows(labels, distance, band, across, down, row, other):
+@numba.njit(nogil=True, cache=True, inline="always")
+def _join_along(row, other, length, window):  # type: ignore[no-untyped-def]
+    """Join each run of `window` neighbours in place, by doubling: 1, 2, 4, …
+
+    Element x of the joined window is then `row[x] | row[x + rest]`, with the returned rest. Indices are unsigned and
+    the two lines keep their parts: a loop whose index could be negative, or whose arrays swap, is not vectorised.
+    """
+    span = uint64(1)
+    while span * uint64(2) <= uint64(window):
+        count = uint64(length) - span
+        for i in range(count):
+            other[i] = row[i] | row[i + span]
+        for i in range(count):
+            row[i] = other[i]
+        span = span * uint64(2)
+    return uint64(window) - span
+
+
+def _mixed_windows(labels, distance, band, row, other, age):  # type: ignore[no-untyped-def]
     """Mark the pixels whose (2d+1)² window is not one label; beyond the image is another label.
 
-    These are the pixels of the Boundary IoU bands of all classes at once. Changes between neighbours are spread
-    by doubling: windows of 1, 2, 4, … are joined, first along rows, then along columns.
+    These are the pixels of the Boundary IoU bands of all classes at once. One pass over the rows: changes within a row
+    are spread along it by doubling; each column knows how many rows ago it last saw a change.
 
     Args:
         labels: (H, W).
         distance: d, at least 1.
         band: (H, W) result: 1 in the band, else 0.
-        across: (H, W) scratch.
-        down: (H, W) scratch.
         row: scratch of W + 2d.
         other: scratch of W + 2d.
+        age: scratch of W, of a type that holds 2d.
     """
     height, width = labels.shape
-    length = width + 2 * distance - 1
+    window = 2 * distance
+    length = width + window - 1
+    age[:] = window
+    old = age[0]
+    age[:] = 0
     for y in range(height):
         line = labels[y]
-        for i in range(distance):
-            row[i] = 1
-            row[length - 1 - i] = 1
+        row[:distance] = 1
+        row[length - distance : length] = 1
+        near, far, inner = line[: width - 1], line[1:width], row[distance : distance + width - 1]
         for x in range(width - 1):
-            row[distance + x] = line[x] != line[x + 1]
-        span = 1
-        a, b = row, other
-        while 2 * span <= 2 * distance:
-            for i in range(length - span):
-                b[i] = a[i] | a[i + span]
-            for i in range(length - span, length):
-                b[i] = a[i]
-            a, b = b, a
-            span *= 2
-        rest = 2 * distance - span
-        target = across[y]
-        for x in range(width):
-            target[x] = a[x] | a[x + rest]
-        if y + 1 < height:
-            below, into = labels[y + 1], down[y]
+            inner[x] = near[x] != far[x]
+        rest = _join_along(row, other, length, window)
+        left, right = row[:width], row[rest : rest + width]
+        centre = y - distance  # the row whose window ends here
+        if centre >= distance:
+            result = band[centre]
             for x in range(width):
-                into[x] = target[x] | (line[x] != below[x])
-    span = 1
-    while 2 * span <= 2 * distance:
-        for y in range(height - 1 - span):
-            near, far = down[y], down[y + span]
-            for x in range(width):
-                near[x] |= far[x]
-        span *= 2
-    rest = 2 * distance - span
-    for y in range(height):
-        result = band[y]
+                result[x] = left[x] | right[x] | (age[x] < old)
         if y < distance or y + distance >= height:
-            result[:] = 1
-        else:
-            first, second, last = down[y - distance], down[y - distance + rest], across[y + distance]
+            band[y][:] = 1
+        if y + 1 < height:
+            below = labels[y + 1]
             for x in range(width):
-                result[x] = first[x] | second[x] | last[x]
+                # No minimum and no wider numbers: the loop stays in bytes.
+                same = (left[x] | right[x] | (line[x] != below[x])) == 0
+                age[x] = (age[x] + (age[x] < old)) * same
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
-def _count_band_pixel(guess, true, in_guess, in_true, counts):
-    counts[guess, 0] += in_guess
-    counts[true, 1] += in_true
-    if guess == true:
-        counts[guess, 2] += in_guess & in_true
+mixed_windows = numba.njit(
+    [void(_U2, int64, _U2, _U1, _U1, _U1), void(_U2, int64, _U2, _U1, _U1, uint16[::1])],
+    nogil=True, cache=True, boundscheck=False, error_model="numpy",
+)(_mixed_windows)  # fmt: skip
 
 
-@_compiled(void(_U1, _U1, _U1, _U1, _U8, _U8, _I2))
-def count_bands(guess, true, guess_band, true_band, guess_words, true_words, counts):
-    """Band pixels of each class: counts[c] = prediction's, target's, both at once. Flat maps."""
-    for w in range(guess_words.size):
-        if guess_words[w] | true_words[w] == 0:
-            continue
-        for i in range(8 * w, 8 * w + 8):
-            _count_band_pixel(guess[i], true[i], guess_band[i], true_band[i], counts)
-    for i in range(8 * guess_words.size, guess.size):
-        _count_band_pixel(guess[i], true[i], guess_band[i], true_band[i], counts)
+@_compiled(void(_U1, _U1, _U1, _U1, _U8, _U8, _U8, _U8, _I2))
+def count_bands(guess, true, guess_band, true_band, guess_words, true_words, guess_band_words, true_band_words, counts):
+    """Band pixels of each class: counts[c] = prediction's, target's, both at once. Flat maps, and their words of eight.
+
+    As in `count_pairs`, runs are counted; words outside both bands are passed over.
+    """
+    n = guess.size
+    if n == 0:
+        return
+    ones = uint64(0x0101010101010101)
+    run = 0
+    g, t, a, b = guess[0], true[0], guess_band[0], true_band[0]
+    gw, tw, aw, bw = uint64(g) * ones, uint64(t) * ones, uint64(a) * ones, uint64(b) * ones
+    for w in range(guess_words.size + 1):
+        last = w == guess_words.size
+        if not last:
+            if guess_band_words[w] | true_band_words[w] == 0:
+                continue
+            if guess_words[w] == gw and true_words[w] == tw and guess_band_words[w] == aw and true_band_words[w] == bw:
+                run += 8
+                continue
+        for i in range(8 * w, n if last else 8 * w + 8):
+            if guess[i] != g or true[i] != t or guess_band[i] != a or true_band[i] != b:
+                counts[g, 0] += run * a
+                counts[t, 1] += run * b
+                if g == t:
+                    counts[g, 2] += run * (a & b)
+                g, t, a, b, run = guess[i], true[i], guess_band[i], true_band[i], 0
+            run += 1
+        gw, tw, aw, bw = uint64(g) * ones, uint64(t) * ones, uint64(a) * ones, uint64(b) * ones
+    counts[g, 0] += run * a
+    counts[t, 1] += run * b
+    if g == t:
+        counts[g, 2] += run * (a & b)
 
 
 @_compiled(void(_U2, _U2))
-def edge_map(labels, edges):
+def edge_map(labels, edges):  # type: ignore[no-untyped-def]
     """Mark the pixels with a 4-neighbour of another label; beyond the image is another label. Both (H, W)."""
     height, width = labels.shape
-    for y in range(height):
-        line, out = labels[y], edges[y]
-        if y == 0 or y + 1 == height:
-            out[:] = 1
-            continue
-        above, below = labels[y - 1], labels[y + 1]
+    edges[0][:] = 1
+    edges[height - 1][:] = 1
+    for y in range(1, height - 1):
+        out = edges[y]
         out[0] = 1
         out[width - 1] = 1
-        for x in range(1, width - 1):
-            out[x] = (line[x] != line[x - 1]) | (line[x] != line[x + 1]) | (line[x] != above[x]) | (line[x] != below[x])
+        if width < 3:
+            continue
+        left, here, right = labels[y, : width - 2], labels[y, 1 : width - 1], labels[y, 2:width]
+        above, below, inner = labels[y - 1, 1 : width - 1], labels[y + 1, 1 : width - 1], out[1 : width - 1]
+        for x in range(width - 2):
+            inner[x] = (here[x] != left[x]) | (here[x] != right[x]) | (here[x] != above[x]) | (here[x] != below[x])
 
 
 @_compiled(int64(_U1, _U1, _U8, int64, _I2, _I1))
@@ -250,34 +279,30 @@ def edge_points(labels, edges, words, width, points, starts):
         The number of edge pixels that belong to a class, or -1 - n if `points` is too short for n of them.
     """
     starts[:] = 0
-    for w in range(words.size):
-        if words[w]:
-            for i in range(8 * w, 8 * w + 8):
+    last = words.size
+    for w in range(last + 1):
+        if w == last or words[w]:
+            for i in range(8 * w, labels.size if w == last else 8 * w + 8):
                 if edges[i] and labels[i] != 255:
                     starts[labels[i] + 1] += 1
-    for i in range(8 * words.size, labels.size):
-        if edges[i] and labels[i] != 255:
-            starts[labels[i] + 1] += 1
     for c in range(256):
         starts[c + 1] += starts[c]
     total = starts[256]
     if total > points.shape[0]:
         return -1 - total
     cursor = starts[:256].copy()
-    for w in range(words.size):
-        if words[w]:
-            for i in range(8 * w, 8 * w + 8):
+    y, row = 0, 0  # the row and its first pixel: cheaper than a division for each point
+    for w in range(last + 1):
+        if w == last or words[w]:
+            for i in range(8 * w, labels.size if w == last else 8 * w + 8):
                 if edges[i] and labels[i] != 255:
+                    while i >= row + width:
+                        y += 1
+                        row += width
                     k = cursor[labels[i]]
-                    cursor[labels[i]] += 1
-                    points[k, 0] = i // width
-                    points[k, 1] = i % width
-    for i in range(8 * words.size, labels.size):
-        if edges[i] and labels[i] != 255:
-            k = cursor[labels[i]]
-            cursor[labels[i]] += 1
-            points[k, 0] = i // width
-            points[k, 1] = i % width
+                    cursor[labels[i]] = k + 1
+                    points[k, 0] = y
+                    points[k, 1] = i - row
     return total
 
 
@@ -471,47 +496,36 @@ def count_reach(guess, true, reach, words, counts):
             counts[reach[i], true[i], min(int64(guess[i]), classes)] += 1
 
 
-@_compiled(void(_U2, int64, _U2, _U1, _U1))
-def dilate(mask, radius, result, row, other):
+@_compiled(void(_U2, int64, _U2, _U1, _U1, _U1))
+def dilate(mask, radius, result, row, other, age):  # type: ignore[no-untyped-def]
     """Mark every pixel within Chebyshev `radius` of a marked one; beyond the image nothing is marked.
 
     Args:
-        mask: (H, W) of 0 and 1; used as scratch.
-        radius: at least 1.
+        mask: (H, W) of 0 and 1.
+        radius: 1 to 126.
         result: (H, W).
-        row: scratch of at least W + 2·radius.
+        row: scratch of W + 2·radius.
         other: likewise.
+        age: scratch of W.
     """
     height, width = mask.shape
     window = 2 * radius + 1
     length = width + 2 * radius
-    for y in range(height):
-        row[:radius] = 0
-        row[radius + width : length] = 0
-        for x in range(width):
-            row[radius + x] = mask[y, x]
-        span = 1
-        a, b = row, other
-        while 2 * span <= window:
-            for i in range(length - span):
-                b[i] = a[i] | a[i + span]
-            for i in range(length - span, length):
-                b[i] = a[i]
-            a, b = b, a
-            span *= 2
-        rest = window - span
-        line = mask[y]
-        for x in range(width):
-            line[x] = a[x] | a[x + rest]
-    # Row y of the result joins rows y - radius to y + radius, cut at the image.
-    for y in range(height):
-        result[y] = mask[y]
-    for step in range(1, radius + 1):
-        for y in range(height - step):
-            near, far = result[y], mask[y + step]
+    old = uint8(window)
+    age[:] = old
+    for y in range(height + radius):
+        if y < height:
+            row[:radius] = 0
+            row[radius + width : length] = 0
+            row[radius : radius + width] = mask[y]
+            rest = _join_along(row, other, length, window)
+            left, right = row[:width], row[rest : rest + width]
             for x in range(width):
-                near[x] |= far[x]
-        for y in range(step, height):
-            near, far = result[y], mask[y - step]
+                age[x] = (age[x] + (age[x] < old)) * ((left[x] | right[x]) == 0)
+        else:
             for x in range(width):
-                near[x] |= far[x]
+                age[x] = age[x] + (age[x] < old)
+        if y >= radius:
+            out = result[y - radius]
+            for x in range(width):
+                out[x] = age[x] < old

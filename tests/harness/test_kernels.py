@@ -29,7 +29,9 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, i
     noisy = (field + rng.normal(0, 0.7 * field.std() + 1e-9, field.shape)).argmax(0)
     prediction = noisy if rng.random() < 0.5 else np.roll(target, (2, 3), (0, 1))
     if rng.random() < 0.6:
-        target[ndimage.gaussian_filter(rng.random((height, width)), rng.choice([0, 2])) < rng.choice([0.1, 0.49, 0.9])] = 255
+        target[
+            ndimage.gaussian_filter(rng.random((height, width)), rng.choice([0, 2])) < rng.choice([0.1, 0.49, 0.9])
+        ] = 255
     valid = None if rng.random() < 0.6 else ndimage.gaussian_filter(rng.random((height, width)), 3) < 0.51
     if rng.random() < 0.1:
         prediction = prediction.copy()
