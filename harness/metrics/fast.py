@@ -254,12 +254,13 @@ class _Memory:
         edges = self.map("edges")
         kernels.edge_map(labels, edges)
         starts = np.empty(257, dtype=np.int64)
-        flat, width = edges.ravel(), self.shape[1]
-        room = max(1, self._numbers[name].size // 2) if name in self._numbers else 4096
+        room = self._numbers[name].size // 2 if name in self._numbers else 4096
         while True:
-            held = self.numbers(name, 2 * room, np.int64)
-            points = held[: held.size // 2 * 2].reshape(-1, 2)
-            found = kernels.edge_points(labels.ravel(), flat, _words(edges), width, points, starts)
+            points = self.numbers(name, 2 * room, np.int64)[: 2 * room].reshape(room, 2)
+            places = self.numbers("places", room, np.int64)[:room]
+            found = kernels.edge_points(
+                labels.ravel(), edges.ravel(), _words(edges), self.shape[1], places, points, starts
+            )
             if found >= 0:
                 return points[:found], starts
-            room = -1 - found
+            room *= 2

@@ -263,8 +263,8 @@ def edge_map(labels, edges):  # type: ignore[no-untyped-def]
             inner[x] = (here[x] != left[x]) | (here[x] != right[x]) | (here[x] != above[x]) | (here[x] != below[x])
 
 
-@_compiled(int64(_U1, _U1, _U8, int64, _I2, _I1))
-def edge_points(labels, edges, words, width, points, starts):
+@_compiled(int64(_U1, _U1, _U8, int64, _I1, _I2, _I1))
+def edge_points(labels, edges, words, width, places, points, starts):  # type: ignore[no-untyped-def]
     """The edge pixels of every class, class by class, each in row order.
 
     Args:
@@ -272,38 +272,41 @@ def edge_points(labels, edges, words, width, points, starts):
         edges: flat edge map.
         words: `edges` as words of eight.
         width: W.
+        places: scratch; at least eight longer than the number of edge pixels.
         points: (n, 2) result: rows of y, x; n at least the number of edge pixels.
         starts: 257 numbers, result: class c has the points starts[c] to starts[c + 1].
 
     Returns:
-        The number of edge pixels that belong to a class, or -1 - n if `points` is too short for n of them.
+        The number of edge pixels that belong to a class, or -1 where `places` is too short.
     """
-    starts[:] = 0
+    found = 0
     last = words.size
     for w in range(last + 1):
-        if w == last or words[w]:
-            for i in range(8 * w, labels.size if w == last else 8 * w + 8):
-                if edges[i] and labels[i] != 255:
-                    starts[labels[i] + 1] += 1
+        if w < last and words[w] == 0:
+            continue
+        if found + 8 > places.size:
+            return -1
+        for i in range(8 * w, labels.size if w == last else 8 * w + 8):
+            # Written in any case and kept only if it counts: a branch here would be guessed wrong too often.
+            places[found] = i
+            found += edges[i] & (labels[i] != 255)
+    starts[:] = 0
+    for k in range(found):
+        starts[labels[places[k]] + 1] += 1
     for c in range(256):
         starts[c + 1] += starts[c]
-    total = starts[256]
-    if total > points.shape[0]:
-        return -1 - total
     cursor = starts[:256].copy()
     y, row = 0, 0  # the row and its first pixel: cheaper than a division for each point
-    for w in range(last + 1):
-        if w == last or words[w]:
-            for i in range(8 * w, labels.size if w == last else 8 * w + 8):
-                if edges[i] and labels[i] != 255:
-                    while i >= row + width:
-                        y += 1
-                        row += width
-                    k = cursor[labels[i]]
-                    cursor[labels[i]] = k + 1
-                    points[k, 0] = y
-                    points[k, 1] = i - row
-    return total
+    for p in range(found):
+        i = places[p]
+        while i >= row + width:
+            y += 1
+            row += width
+        k = cursor[labels[i]]
+        cursor[labels[i]] = k + 1
+        points[k, 0] = y
+        points[k, 1] = i - row
+    return found
 
 
 @_compiled(void(_I2, _I2, int64, _I1, _I2, _I1))
