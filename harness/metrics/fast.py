@@ -78,12 +78,15 @@ def fast_statistics(
 
 
 def _as_bytes(labels: Labels) -> Bytes | None:
-    """The labels as contiguous uint8; None where one does not fit."""
+    """The labels as contiguous, writable uint8, which is what the kernels' signatures say; None where one does not fit.
+
+    Decoded images are read-only: those are copied.
+    """
     if labels.dtype != np.uint8:
         if labels.size and (labels.min() < 0 or labels.max() > 255):
             return None
         labels = labels.astype(np.uint8)
-    return np.ascontiguousarray(labels)
+    return np.require(labels, requirements=["C", "W"])
 
 
 def _words(labels: Bytes) -> NDArray[np.uint64]:

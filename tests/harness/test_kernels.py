@@ -96,6 +96,18 @@ def test_another_ignore_label_gives_the_same_scores() -> None:
     assert one.compute() == two.compute()
 
 
+def test_read_only_maps_as_decoders_return_them_are_scored() -> None:
+    prediction, target, valid, classes, protocol = random_case(4)
+    expected = plain(image_statistics(prediction, target, classes, 255, protocol, "x", valid))
+    maps = [np.ascontiguousarray(m, dtype=np.uint8) for m in (prediction, target)]
+    for labels in maps:
+        labels.setflags(write=False)
+    found = fast_statistics(maps[0], maps[1], classes, protocol, "x", valid)
+    assert found is not None
+    assert plain(found) == expected
+    assert not maps[0].flags.writeable
+
+
 def test_threads_do_not_share_scratch() -> None:
     cases = [random_case(seed) for seed in range(24)]
 
