@@ -86,7 +86,7 @@ def _as_bytes(labels: Labels) -> Bytes | None:
         if labels.size and (labels.min() < 0 or labels.max() > 255):
             return None
         labels = labels.astype(np.uint8)
-    return np.require(labels, requirements=["C", "W"])
+    return np.require(labels, dtype=np.uint8, requirements=["C", "W"])
 
 
 def _words(labels: Bytes) -> NDArray[np.uint64]:
