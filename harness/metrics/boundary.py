@@ -39,7 +39,8 @@ def boundary_maps(
     Returns:
         Prediction and target as int32 (H, W), `NO_CLASS` where a pixel belongs to no class.
     """
-    true = np.where(counted, target, NO_CLASS).astype(np.int32)
+    # Widened first: among unsigned bytes, "no class" would turn into the label 255.
+    true = np.where(counted, target.astype(np.int32), np.int32(NO_CLASS))
     if protocol.void == "fill":
         fill_void(true, np.ones_like(counted) if valid is None else valid, protocol.fill_radius)
     guess = prediction.astype(np.int32)

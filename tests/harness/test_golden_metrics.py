@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.metrics import Evaluator, Protocol, Scores, StatisticsTable, fold
+from harness.metrics import Evaluator, Protocol, Scores, StatisticsTable, fold, reference_statistics
 from harness.metrics.boundary import band_width, fill_void, inner_band, label_changes
 from harness.metrics.surface import inner_edge, surface_distances
 
@@ -248,6 +248,19 @@ def test_torch_maps_any_dtype_and_strides_give_the_same_bits() -> None:
 def test_maps_that_cannot_be_compared_are_refused(prediction: object, target: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         score(prediction, target)
+
+
+@pytest.mark.parametrize("void", ["fill", "mask"])
+def test_void_is_no_class_in_any_dtype(void: str) -> None:
+    target = square(20, 5, 12)
+    target[4, 4:14] = 255
+    prediction = square(20, 5, 13)
+    scores = []
+    for dtype in (np.int64, np.int16, np.uint8):
+        conventions = Protocol.model_validate({"void": void})
+        image = reference_statistics(prediction.astype(dtype), target.astype(dtype), 2, 255, conventions, "x")
+        scores.append(fold(StatisticsTable.of([image]), 2, conventions))
+    assert scores[0] == scores[1] == scores[2]
 
 
 def test_an_empty_evaluator_has_no_score_and_does_not_fail() -> None:

@@ -38,6 +38,8 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, i
         prediction[0, 0] = 99
     if rng.random() < 0.3:
         prediction, target = prediction.astype(np.uint8), np.asfortranarray(target.astype(np.int16))
+    elif rng.random() < 0.5:
+        prediction, target = prediction.astype(np.uint8), target.astype(np.uint8)
     protocol = Protocol(
         void=str(rng.choice(["fill", "mask"])),  # type: ignore[arg-type]
         trimap=str(rng.choice(["labels", "void"])),  # type: ignore[arg-type]
