@@ -173,8 +173,3 @@ class _Memory:
             Path(file.name).replace(self.path)
         except OSError:
             return
-
-
-def split_counts(dataset: Dataset) -> dict[str, int]:
-    """Images of each split."""
-    return {split: len(dataset.ids(split)) for split in SPLITS}

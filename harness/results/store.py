@@ -22,7 +22,6 @@ from harness.errors import DatabaseError
 from harness.metrics.protocol import EVALUATOR_VERSION
 from harness.records import Record, now
 from harness.results.schema import (
-    FAILED,
     OVERALL,
     SCHEMA_VERSION,
     Artifact,
@@ -459,8 +458,3 @@ def _write_evaluation(session: Session, run: Run, evaluation: dict[str, Any], pl
         for name, values in per_class.items()
         for index, value in enumerate(values)
     )
-
-
-def failed_runs(store: Store, fingerprints: Sequence[str]) -> list[Run]:
-    """The runs among these that failed."""
-    return [run for run in store.known(fingerprints).values() if run.state in FAILED]
