@@ -133,7 +133,8 @@ def our_matrix(maps: Maps, classes: int) -> object:
 
     prediction, target = maps
     counts = np.zeros((classes + 2, classes + 1), dtype=np.int64)
-    kernels.count_pairs(prediction.ravel(), target.ravel(), fast._words(prediction), fast._words(target), counts)
+    blocks = fast._Memory.of(*target.shape).blocks
+    kernels.count_pairs(prediction.ravel(), target.ravel(), *blocks, counts)
     return counts
 
 
@@ -145,9 +146,8 @@ def our_distances(masked: Maps, classes: int, protocol: Protocol) -> object:
     width, longest = masked[0].shape[1], max(len(guess[0]), len(true[0]))
     results = np.zeros((classes, 2, 5))
     kernels.class_distances(
-        *guess, *true, width, 0.95, 3.0, 2.0, memory.numbers("squares", longest, np.int64),
-        memory.numbers("columns", 4 * width, np.int64)[: 4 * width].reshape(4, width),
-        memory.numbers("order", longest, np.int64), memory.numbers("distances", longest, np.float64), results,
+        *guess, *true, width, 0.95, 3.0, 2.0, memory.numbers("squares", longest), memory.columns,
+        memory.numbers("order", longest), memory.bins, results,
     )  # fmt: skip
     return results
 
@@ -162,7 +162,7 @@ def our_boundary_iou(masked: Maps) -> object:
         fast.mark_bands(labels, band, out, memory)
     counts = np.zeros((256, 3), dtype=np.int64)
     parts = (*masked, *into)
-    kernels.count_bands(*(part.ravel() for part in parts), *(fast._words(part) for part in parts), counts)
+    kernels.count_bands(*(part.ravel() for part in parts), *memory.blocks, counts)
     return counts
 
 

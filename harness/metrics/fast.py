@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,11 @@ from harness.metrics.protocol import Protocol
 from harness.metrics.records import ClassSurface, ImageStatistics, diagonal, sparse
 
 Bytes = NDArray[np.uint8]
+
+# Pixels whose runs are found at a time; small enough to stay in the first cache.
+_BLOCK = 4096
+# Squared distances up to here (64 pixels) are counted, the others sorted.
+_SMALL_SQUARES = 4096
 
 _scratch = threading.local()
 
@@ -58,7 +62,8 @@ def fast_statistics(
     height, width = given.shape
     true = given if valid is None else np.where(valid, given, np.uint8(kernels.NOTHING))
     counts = np.zeros((num_classes + 2, num_classes + 1), dtype=np.int64)
-    kernels.count_pairs(guess.ravel(), true.ravel(), _words(guess), _words(true), counts)
+    memory = _Memory.of(height, width)
+    kernels.count_pairs(guess.ravel(), true.ravel(), *memory.blocks, counts)
     if counts[num_classes].any() or (protocol.out_of_range == "raise" and counts[:num_classes, -1].any()):
         return None
     confusion = counts[:num_classes]
@@ -66,7 +71,6 @@ def fast_statistics(
     trimap = np.zeros((0, 4), dtype=np.int64)
     surfaces: tuple[ClassSurface, ...] = ()
     if scored:
-        memory = _Memory.of(height, width)
         filled = _void_handled(true, valid, protocol, memory)
         masked = memory.map("masked")
         kernels.mask_guess(guess.ravel(), filled.ravel(), num_classes, masked.ravel())
@@ -155,7 +159,7 @@ def _surfaces(
         mark_bands(labels, band, into, memory)
     in_bands = np.zeros((256, 3), dtype=np.int64)
     parts = (guess, true, *bands)
-    kernels.count_bands(*(part.ravel() for part in parts), *(_words(part) for part in parts), in_bands)
+    kernels.count_bands(*(part.ravel() for part in parts), *memory.blocks, in_bands)
     guess_points, guess_starts = memory.points("guess", guess)
     true_points, true_starts = memory.points("true", true)
     longest = max(len(guess_points), len(true_points))
@@ -170,10 +174,10 @@ def _surfaces(
         protocol.hd_percentile / 100,
         bf_limit,
         protocol.nsd_tolerance,
-        memory.numbers("squares", longest, np.int64),
-        memory.numbers("columns", 4 * width, np.int64)[: 4 * width].reshape(4, width),
-        memory.numbers("order", longest, np.int64),
-        memory.numbers("distances", longest, np.float64),
+        memory.numbers("squares", longest),
+        memory.columns,
+        memory.numbers("order", longest),
+        memory.bins,
         results,
     )
     found = []
@@ -224,7 +228,12 @@ class _Memory:
     def __init__(self, height: int, width: int) -> None:
         self.shape = (height, width)
         self._maps: dict[str, Bytes] = {}
-        self._numbers: dict[str, NDArray[Any]] = {}
+        self._numbers: dict[str, NDArray[np.int64]] = {}
+        changes = np.empty(_BLOCK, dtype=np.uint8)
+        self.blocks = changes, changes.view(np.uint64), np.empty(_BLOCK, dtype=np.int64)
+        self.columns = np.empty((4, 3 * width + 2), dtype=np.int64)
+        self.bins = np.zeros(_SMALL_SQUARES, dtype=np.int64)
+        self._row = np.zeros(-(-width // 8) * 8, dtype=np.uint8)
 
     @classmethod
     def of(cls, height: int, width: int) -> _Memory:
@@ -240,11 +249,11 @@ class _Memory:
             self._maps[name] = np.empty(self.shape, dtype=np.uint8)
         return self._maps[name]
 
-    def numbers(self, name: str, count: int, dtype: type[np.int64] | type[np.float64]) -> NDArray[Any]:
+    def numbers(self, name: str, count: int) -> NDArray[np.int64]:
         """At least `count` numbers; hold whatever was left in them."""
         held = self._numbers.get(name)
         if held is None or held.size < count:
-            held = self._numbers[name] = np.empty(max(1, count), dtype=dtype)
+            held = self._numbers[name] = np.empty(max(1, count), dtype=np.int64)
         return held
 
     def lines(self, extra: int) -> tuple[Bytes, Bytes]:
@@ -253,17 +262,13 @@ class _Memory:
         return np.empty(length, dtype=np.uint8), np.empty(length, dtype=np.uint8)
 
     def points(self, name: str, labels: Bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The edge pixels of a map, class by class: rows of (y, x), and where each class begins."""
-        edges = self.map("edges")
-        kernels.edge_map(labels, edges)
+        """The edge pixels of a map, class by class: y·2²⁴ + x of each, and where each class begins."""
         starts = np.empty(257, dtype=np.int64)
-        room = self._numbers[name].size // 2 if name in self._numbers else 4096
+        room = self._numbers[name].size if name in self._numbers else 8192
         while True:
-            points = self.numbers(name, 2 * room, np.int64)[: 2 * room].reshape(room, 2)
-            places = self.numbers("places", room, np.int64)[:room]
-            found = kernels.edge_points(
-                labels.ravel(), edges.ravel(), _words(edges), self.shape[1], places, points, starts
-            )
+            points = self.numbers(name, room)
+            places = self.numbers("places", room)[:room]
+            found = kernels.edge_points(labels, self._row, self._row.view(np.uint64), places, points, starts)
             if found >= 0:
                 return points[:found], starts
             room *= 2

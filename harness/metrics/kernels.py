@@ -28,50 +28,84 @@ def _compiled(signature: object) -> object:
     return numba.njit(signature, nogil=True, cache=True, boundscheck=False, error_model="numpy")
 
 
+# Runs of equal pixels are counted, not pixels. A block's changes are marked as bytes of 0 and 1 (a loop that the
+# compiler vectorises) and then found eight at a time, through the words of the same memory.
+
+
 @numba.njit(nogil=True, cache=True, inline="always")
-def _add(counts, true, guess, run):
+def _mark(one, other, first, size, changes):  # type: ignore[no-untyped-def]
+    """Set `changes[i]` where pixel first + i of one of two maps differs from the one before it; 0 beyond `size`."""
+    skip = 1 if first == 0 else 0
+    changes[0] = 0
+    changes[size : (size + 7) // 8 * 8] = 0
+    here, before = one[first + skip : first + size], one[first + skip - 1 : first + size - 1]
+    there, behind = other[first + skip : first + size], other[first + skip - 1 : first + size - 1]
+    out = changes[skip:size]
+    for i in range(here.size):
+        out[i] = (here[i] != before[i]) | (there[i] != behind[i])
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _mark_more(one, other, first, size, changes):  # type: ignore[no-untyped-def]
+    """As `_mark`, on top of what is marked already."""
+    skip = 1 if first == 0 else 0
+    here, before = one[first + skip : first + size], one[first + skip - 1 : first + size - 1]
+    there, behind = other[first + skip : first + size], other[first + skip - 1 : first + size - 1]
+    out = changes[skip:size]
+    for i in range(here.size):
+        out[i] = out[i] | (here[i] != before[i]) | (there[i] != behind[i])
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _lowest_byte(word):  # type: ignore[no-untyped-def]
+    """The index of the lowest byte that is set, in a word of bytes of 0 and 1 that is not 0."""
+    low = word & (~word + uint64(1))
+    # 256^k times this constant has k as its highest byte.
+    return int64((low * uint64(0x0001020304050607)) >> uint64(56))
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _list_changes(words, size, first, places):  # type: ignore[no-untyped-def]
+    """Write the pixels that are marked in a block into `places`, ascending; returns their number."""
+    found = 0
+    for w in range((size + 7) // 8):
+        word = words[w]
+        while word:
+            places[found] = first + 8 * w + _lowest_byte(word)
+            found += 1
+            word &= word - uint64(1)
+    return found
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _add(counts, true, guess, run):  # type: ignore[no-untyped-def]
     classes = counts.shape[1] - 1
     row = true if true < classes else (classes + 1 if true == 255 else classes)
     counts[row, min(guess, classes)] += run
 
 
-@_compiled(void(_U1, _U1, _U8, _U8, _I2))
-def count_pairs(guess, true, guess_words, true_words, counts):
+@_compiled(void(_U1, _U1, _U1, _U8, _I1, _I2))
+def count_pairs(guess, true, changes, words, places, counts):
     """Count (true, guess) pairs of two flat maps.
-
-    Runs are counted, not pixels: eight pixels that continue the last pair cost one comparison each map.
 
     Args:
         guess: predicted labels.
         true: true labels; NOTHING is not scored.
-        guess_words: `guess` as words of eight.
-        true_words: `true` as words of eight.
+        changes: scratch; its length, a multiple of eight, is the block's.
+        words: `changes` as words of eight.
+        places: scratch, as long as `changes`.
         counts: (K + 2, K + 1), added to. Column K: predictions outside 0..K-1. Row K: true labels that do not exist;
             row K + 1: NOTHING.
     """
-    n = guess.size
-    if n == 0:
-        return
-    ones = uint64(0x0101010101010101)
-    last_guess, last_true = guess[0], true[0]
-    guess_word, true_word = uint64(last_guess) * ones, uint64(last_true) * ones
-    run = 0
-    for w in range(guess_words.size):
-        if guess_words[w] == guess_word and true_words[w] == true_word:
-            run += 8
-            continue
-        for i in range(8 * w, 8 * w + 8):
-            if guess[i] != last_guess or true[i] != last_true:
-                _add(counts, int64(last_true), int64(last_guess), run)
-                last_guess, last_true, run = guess[i], true[i], 0
-            run += 1
-        guess_word, true_word = uint64(last_guess) * ones, uint64(last_true) * ones
-    for i in range(8 * guess_words.size, n):
-        if guess[i] != last_guess or true[i] != last_true:
-            _add(counts, int64(last_true), int64(last_guess), run)
-            last_guess, last_true, run = guess[i], true[i], 0
-        run += 1
-    _add(counts, int64(last_true), int64(last_guess), run)
+    n, start = guess.size, 0
+    for first in range(0, n, changes.size):
+        size = min(changes.size, n - first)
+        _mark(guess, true, first, size, changes)
+        for k in range(_list_changes(words, size, first, places)):
+            _add(counts, int64(true[start]), int64(guess[start]), places[k] - start)
+            start = places[k]
+    if n:
+        _add(counts, int64(true[start]), int64(guess[start]), n - start)
 
 
 @_compiled(void(_U1, _U1, int64, _U1))
@@ -209,107 +243,92 @@ mixed_windows = numba.njit(
 )(_mixed_windows)  # fmt: skip
 
 
-@_compiled(void(_U1, _U1, _U1, _U1, _U8, _U8, _U8, _U8, _I2))
-def count_bands(guess, true, guess_band, true_band, guess_words, true_words, guess_band_words, true_band_words, counts):
-    """Band pixels of each class: counts[c] = prediction's, target's, both at once. Flat maps, and their words of eight.
-
-    As in `count_pairs`, runs are counted; words outside both bands are passed over.
-    """
-    n = guess.size
-    if n == 0:
-        return
-    ones = uint64(0x0101010101010101)
-    run = 0
-    g, t, a, b = guess[0], true[0], guess_band[0], true_band[0]
-    gw, tw, aw, bw = uint64(g) * ones, uint64(t) * ones, uint64(a) * ones, uint64(b) * ones
-    for w in range(guess_words.size + 1):
-        last = w == guess_words.size
-        if not last:
-            if guess_band_words[w] | true_band_words[w] == 0:
-                continue
-            if guess_words[w] == gw and true_words[w] == tw and guess_band_words[w] == aw and true_band_words[w] == bw:
-                run += 8
-                continue
-        for i in range(8 * w, n if last else 8 * w + 8):
-            if guess[i] != g or true[i] != t or guess_band[i] != a or true_band[i] != b:
-                counts[g, 0] += run * a
-                counts[t, 1] += run * b
-                if g == t:
-                    counts[g, 2] += run * (a & b)
-                g, t, a, b, run = guess[i], true[i], guess_band[i], true_band[i], 0
-            run += 1
-        gw, tw, aw, bw = uint64(g) * ones, uint64(t) * ones, uint64(a) * ones, uint64(b) * ones
-    counts[g, 0] += run * a
-    counts[t, 1] += run * b
-    if g == t:
-        counts[g, 2] += run * (a & b)
+@numba.njit(nogil=True, cache=True, inline="always")
+def _add_band(counts, guess, true, in_guess, in_true, run):  # type: ignore[no-untyped-def]
+    counts[guess, 0] += run * in_guess
+    counts[true, 1] += run * in_true
+    if guess == true:
+        counts[guess, 2] += run * (in_guess & in_true)
 
 
-@_compiled(void(_U2, _U2))
-def edge_map(labels, edges):  # type: ignore[no-untyped-def]
-    """Mark the pixels with a 4-neighbour of another label; beyond the image is another label. Both (H, W)."""
+@_compiled(void(_U1, _U1, _U1, _U1, _U1, _U8, _I1, _I2))
+def count_bands(guess, true, guess_band, true_band, changes, words, places, counts):
+    """Band pixels of each class: counts[c] = prediction's, target's, both at once. Flat maps; scratch as `count_pairs`."""
+    n, start = guess.size, 0
+    for first in range(0, n, changes.size):
+        size = min(changes.size, n - first)
+        _mark(guess, true, first, size, changes)
+        _mark_more(guess_band, true_band, first, size, changes)
+        for k in range(_list_changes(words, size, first, places)):
+            _add_band(counts, guess[start], true[start], guess_band[start], true_band[start], places[k] - start)
+            start = places[k]
+    if n:
+        _add_band(counts, guess[start], true[start], guess_band[start], true_band[start], n - start)
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _edges_of_row(labels, y, row):  # type: ignore[no-untyped-def]
+    """Mark the pixels of a row with a 4-neighbour of another label and a class of their own, as 0 and 1."""
     height, width = labels.shape
-    edges[0][:] = 1
-    edges[height - 1][:] = 1
-    for y in range(1, height - 1):
-        out = edges[y]
-        out[0] = 1
-        out[width - 1] = 1
-        if width < 3:
-            continue
-        left, here, right = labels[y, : width - 2], labels[y, 1 : width - 1], labels[y, 2:width]
-        above, below, inner = labels[y - 1, 1 : width - 1], labels[y + 1, 1 : width - 1], out[1 : width - 1]
-        for x in range(width - 2):
-            inner[x] = (here[x] != left[x]) | (here[x] != right[x]) | (here[x] != above[x]) | (here[x] != below[x])
+    here = labels[y]
+    if y == 0 or y == height - 1:
+        for x in range(width):
+            row[x] = here[x] != uint8(255)
+        return
+    row[0] = here[0] != 255
+    row[width - 1] = here[width - 1] != 255
+    if width < 3:
+        return
+    left, middle, right = here[: width - 2], here[1 : width - 1], here[2:width]
+    above, below, inner = labels[y - 1, 1 : width - 1], labels[y + 1, 1 : width - 1], row[1 : width - 1]
+    for x in range(width - 2):
+        c = middle[x]
+        inner[x] = ((c != left[x]) | (c != right[x]) | (c != above[x]) | (c != below[x])) & (c != uint8(255))
 
 
-@_compiled(int64(_U1, _U1, _U8, int64, _I1, _I2, _I1))
-def edge_points(labels, edges, words, width, places, points, starts):  # type: ignore[no-untyped-def]
-    """The edge pixels of every class, class by class, each in row order.
+@_compiled(int64(_U2, _U1, _U8, _I1, _I1, _I1))
+def edge_points(labels, row, words, places, points, starts):  # type: ignore[no-untyped-def]
+    """The edge pixels of every class, class by class, each in row order; beyond the image is another label.
 
     Args:
-        labels: flat map.
-        edges: flat edge map.
-        words: `edges` as words of eight.
-        width: W.
-        places: scratch; at least eight longer than the number of edge pixels.
-        points: (n, 2) result: rows of y, x; n at least the number of edge pixels.
+        labels: (H, W).
+        row: scratch of W, rounded up to a multiple of eight.
+        words: `row` as words of eight.
+        places: scratch.
+        points: result, as long as `places`: y·2²⁴ + x of each.
         starts: 257 numbers, result: class c has the points starts[c] to starts[c + 1].
 
     Returns:
-        The number of edge pixels that belong to a class, or -1 where `places` is too short.
+        The number of edge pixels that belong to a class, or -1 where `places` might be too short.
     """
     found = 0
-    last = words.size
-    for w in range(last + 1):
-        if w < last and words[w] == 0:
-            continue
-        if found + 8 > places.size:
-            return -1
-        for i in range(8 * w, labels.size if w == last else 8 * w + 8):
-            # Written in any case and kept only if it counts: a branch here would be guessed wrong too often.
-            places[found] = i
-            found += edges[i] & (labels[i] != 255)
+    row[:] = 0
     starts[:] = 0
-    for k in range(found):
-        starts[labels[places[k]] + 1] += 1
+    for y in range(labels.shape[0]):
+        _edges_of_row(labels, y, row)
+        if found + row.size > places.size:
+            return -1
+        for w in range(words.size):
+            word = words[w]
+            while word:
+                x = 8 * w + _lowest_byte(word)
+                word &= word - uint64(1)
+                label = int64(labels[y, x])
+                starts[label + 1] += 1
+                places[found] = (((y << 24) | x) << 8) | label
+                found += 1
     for c in range(256):
         starts[c + 1] += starts[c]
     cursor = starts[:256].copy()
-    y, row = 0, 0  # the row and its first pixel: cheaper than a division for each point
     for p in range(found):
-        i = places[p]
-        while i >= row + width:
-            y += 1
-            row += width
-        k = cursor[labels[i]]
-        cursor[labels[i]] = k + 1
-        points[k, 0] = y
-        points[k, 1] = i - row
+        label = places[p] & 255
+        k = cursor[label]
+        cursor[label] = k + 1
+        points[k] = places[p] >> 8
     return found
 
 
-@_compiled(void(_I2, _I2, int64, _I1, _I2, _I1))
+@_compiled(void(_I1, _I1, int64, _I1, _I2, _I1))
 def nearest_squares(queries, targets, width, squares, columns, order):
     """For each query point the squared distance to the nearest target point; both in row order, none empty.
 
@@ -318,122 +337,123 @@ def nearest_squares(queries, targets, width, squares, columns, order):
     query grows with its distance.
 
     Args:
-        queries: (n, 2) rows of y, x.
-        targets: (m, 2) rows of y, x.
+        queries: n points, y·2²⁴ + x.
+        targets: m points, likewise.
         width: W.
         squares: at least n numbers, result.
-        columns: (4, at least W) scratch.
+        columns: (4, at least 3·W + 2) scratch.
         order: scratch of at least m.
     """
     far = int64(1) << 30
+    mask = (int64(1) << 24) - 1
+    n, m = queries.size, targets.size
+    # Above and below stand between columns without targets, so that a walk needs no look at the image's border.
     above, below, head, end = columns[0], columns[1], columns[2], columns[3]
     end[:width] = 0
-    for k in range(targets.shape[0]):
-        end[targets[k, 1]] += 1
-    total, low, high = 0, width, -1
+    for k in range(m):
+        end[targets[k] & mask] += 1
+    total = 0
     for x in range(width):
-        if end[x]:
-            low, high = min(low, x), x
         head[x] = total
         total += end[x]
         end[x] = head[x]
-    for k in range(targets.shape[0]):  # the rows of each column's targets, ascending
-        x = targets[k, 1]
-        order[end[x]] = targets[k, 0]
+    for k in range(m):  # the rows of each column's targets, ascending
+        x = targets[k] & mask
+        order[end[x]] = targets[k] >> 24
         end[x] += 1
-    for x in range(width):
+    for x in range(3 * width + 2):
         above[x] = -far
-        below[x] = order[head[x]] if head[x] < end[x] else far
+        below[x] = far
+    for x in range(width):
+        if head[x] < end[x]:
+            below[x + width] = order[head[x]]
     t = 0
-    for q in range(queries.shape[0]):
-        y, x = queries[q, 0], queries[q, 1]
-        while t < targets.shape[0] and targets[t, 0] <= y:
-            u = targets[t, 1]
-            above[u] = targets[t, 0]
+    for q in range(n):
+        y, x = queries[q] >> 24, (queries[q] & mask) + width
+        while t < m and targets[t] >> 24 <= y:
+            u = targets[t] & mask
+            above[u + width] = targets[t] >> 24
             head[u] += 1
-            below[u] = order[head[u]] if head[u] < end[u] else far
+            below[u + width] = order[head[u]] if head[u] < end[u] else far
             t += 1
         dy = min(y - above[x], below[x] - y)
         best = dy * dy
         k = int64(1)
-        while k * k < best:
-            left, right = x - k, x + k
-            if left < low and right > high:
-                break
-            if left >= low:
-                dy = min(y - above[left], below[left] - y)
-                best = min(best, dy * dy + k * k)
-            if right <= high:
-                dy = min(y - above[right], below[right] - y)
-                best = min(best, dy * dy + k * k)
-            k += 1
+        while k * k < best and k < width:  # two steps at a time: the second never does harm
+            one = min(min(y - above[x - k], below[x - k] - y), min(y - above[x + k], below[x + k] - y))
+            left, right = x - k - 1, x + k + 1
+            two = min(min(y - above[left], below[left] - y), min(y - above[right], below[right] - y))
+            best = min(best, min(one * one + k * k, two * two + (k + 1) * (k + 1)))
+            k += 2
         squares[q] = best
 
 
-@_compiled(float64(_F1, int64, int64))
-def smallest(values, count, rank):
-    """The element of a rank (from 0) among the first `count`; smaller ones end before it (Hoare's selection)."""
-    low, high = 0, count - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if rank <= j:
-            high = j
-        elif rank >= i:
-            low = i
-        else:
-            break
-    return values[rank]
-
-
-@_compiled(void(_I1, int64, float64, float64, float64, _F1, _F1))
-def fold_squares(squares, count, quantile, near, nearer, distances, result):
+@_compiled(void(_I1, int64, float64, float64, float64, _I1, _I1, _F1))
+def fold_squares(squares, count, quantile, near, nearer, bins, times, result):
     """Largest distance, its quantile, the sum, and how many lie within two limits.
 
-    The quantile interpolates linearly, as numpy.percentile does, to the bit; the sum runs in the points' order.
+    Equal distances are gathered first: most are small, so that counting them needs no sorting. The sum runs over the
+    distinct distances, ascending, each times its number; the quantile interpolates linearly, as numpy.percentile does,
+    to the bit.
 
     Args:
-        squares: at least `count` squared distances.
+        squares: at least `count` squared distances; overwritten.
         count: n, at least 1.
         quantile: in 0..1.
         near: the first limit.
         nearer: the second limit.
-        distances: at least n numbers, scratch.
+        bins: zeros; left so.
+        times: scratch of at least n.
         result: largest, quantile, sum, within the first, within the second.
     """
-    largest, total, one, two = 0.0, 0.0, 0, 0
+    large = 0
+    top = int64(-1)
     for i in range(count):
-        d = np.sqrt(float64(squares[i]))
-        distances[i] = d
-        largest = max(largest, d)
-        total += d
-        one += d <= near
-        two += d <= nearer
-    result[0], result[2], result[3], result[4] = largest, total, one, two
+        s = squares[i]
+        if s < bins.size:
+            bins[s] += 1
+            top = max(top, s)
+        else:
+            squares[large] = s
+            large += 1
+    rest = squares[:large].copy()
+    rest.sort()
+    distinct = 0
+    for s in range(top + 1):
+        if bins[s]:
+            squares[distinct], times[distinct] = s, bins[s]
+            bins[s] = 0
+            distinct += 1
+    for i in range(large):
+        if i > 0 and rest[i] == rest[i - 1]:
+            times[distinct - 1] += 1
+        else:
+            squares[distinct], times[distinct] = rest[i], 1
+            distinct += 1
+
     place = quantile * (count - 1)
     first = int64(np.floor(place))
-    if first >= count - 1:
-        result[1] = largest
-        return
-    t = place - first
-    low = smallest(distances, count, first)
-    high = distances[first + 1]
-    for i in range(first + 2, count):
-        high = min(high, distances[i])
+    part = place - first
+    low, high, d, total = 0.0, 0.0, 0.0, 0.0
+    seen, one, two = 0, 0, 0
+    for k in range(distinct):
+        d = np.sqrt(float64(squares[k]))
+        total += times[k] * d
+        if d <= near:
+            one += times[k]
+        if d <= nearer:
+            two += times[k]
+        if seen <= first:
+            low = d
+        if seen <= min(first + 1, count - 1):
+            high = d
+        seen += times[k]
+    result[0], result[2], result[3], result[4] = d, total, one, two
     # numpy takes the end that is nearer as its base.
-    result[1] = high - (high - low) * (1 - t) if t >= 0.5 else low + (high - low) * t
+    result[1] = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
 
 
-@_compiled(void(_I2, _I1, _I2, _I1, int64, float64, float64, float64, _I1, _I2, _I1, _F1, _F3))
+@_compiled(void(_I1, _I1, _I1, _I1, int64, float64, float64, float64, _I1, _I2, _I1, _I1, _F3))
 def class_distances(
     guess_points,
     guess_starts,
@@ -446,7 +466,7 @@ def class_distances(
     squares,
     columns,
     order,
-    distances,
+    bins,
     results,
 ):
     """Distances both ways for each class that both maps hold.
@@ -461,9 +481,9 @@ def class_distances(
         near: see `fold_squares`.
         nearer: see `fold_squares`.
         squares: scratch, as long as there are points.
-        columns: scratch, (4, W).
+        columns: scratch, (4, 3·W + 2).
         order: scratch, as long as there are points.
-        distances: scratch, as long as there are points.
+        bins: see `fold_squares`.
         results: (K, 2, 5): prediction to target, target to prediction; each as `fold_squares` gives it.
     """
     for c in range(results.shape[0]):
@@ -472,9 +492,9 @@ def class_distances(
         if guess.shape[0] == 0 or true.shape[0] == 0:
             continue
         nearest_squares(guess, true, width, squares, columns, order)
-        fold_squares(squares, guess.shape[0], quantile, near, nearer, distances, results[c, 0])
+        fold_squares(squares, guess.shape[0], quantile, near, nearer, bins, order, results[c, 0])
         nearest_squares(true, guess, width, squares, columns, order)
-        fold_squares(squares, true.shape[0], quantile, near, nearer, distances, results[c, 1])
+        fold_squares(squares, true.shape[0], quantile, near, nearer, bins, order, results[c, 1])
 
 
 @_compiled(void(_U1, _U1, _U1, _U8, _I3))

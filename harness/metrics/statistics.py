@@ -18,7 +18,7 @@ from harness.metrics.boundary import (
 from harness.metrics.confusion import Labels, Mask, check_labels, confusion_matrix, counted_pixels
 from harness.metrics.protocol import Protocol
 from harness.metrics.records import ClassSurface, ImageStatistics, diagonal, sparse
-from harness.metrics.surface import inner_edge, surface_distances
+from harness.metrics.surface import inner_edge, ordered_sum, surface_distances
 
 # Set to anything, it keeps the compiled kernels out: for comparison, and for machines where numba misbehaves.
 NO_KERNELS = "SEGBENCH_NO_KERNELS"
@@ -130,9 +130,8 @@ def class_surfaces(guess: NDArray[np.int32], true: NDArray[np.int32], protocol: 
                     edge_target=len(d.to_prediction),
                     hd=float(max(d.to_target.max(), d.to_prediction.max())),
                     hd95=d.percentile(protocol.hd_percentile, protocol.hd_percentile_rule),
-                    # One after another, not pairwise: the compiled kernels add in the same order.
-                    sum_to_target=float(d.to_target.cumsum()[-1]),
-                    sum_to_prediction=float(d.to_prediction.cumsum()[-1]),
+                    sum_to_target=ordered_sum(d.to_target),
+                    sum_to_prediction=ordered_sum(d.to_prediction),
                     bf_prediction=int((d.to_target <= bf_limit).sum()),
                     bf_target=int((d.to_prediction <= bf_limit).sum()),
                     nsd_prediction=int((d.to_target <= nsd).sum()),

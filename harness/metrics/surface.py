@@ -48,3 +48,10 @@ def surface_distances(prediction: Mask, target: Mask, spacing: tuple[float, floa
     a = np.argwhere(inner_edge(prediction)) * scale
     b = np.argwhere(inner_edge(target)) * scale
     return SurfaceDistances(cKDTree(b).query(a)[0], cKDTree(a).query(b)[0])
+
+
+def ordered_sum(distances: Distances) -> float:
+    """The sum over the distinct distances, ascending, each times its number: no order of the points moves a bit."""
+    values, times = np.unique(distances, return_counts=True)
+    # One after another, not pairwise: the compiled kernels add so.
+    return float((values * times).cumsum()[-1])
