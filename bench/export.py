@@ -102,14 +102,15 @@ def _latex(tables: list[tuple[Board, Table]], caption: str | None, label: str | 
 
 def _table(board: Board, metrics: str | None, every_cell: bool) -> Table:
     from harness.errors import UnknownName
-    from harness.metrics import SCORE_NAMES
+    from harness.metrics.scores import score_names
     from leaderboard.tables import ablation, all_metrics, overview
 
     chosen = [m.strip() for m in metrics.split(",") if m.strip()] if metrics else None
     for metric in chosen or ():
         if metric not in all_metrics(board.data):
+            names = score_names(board.data.foreground)
             near = UnknownName.of("metric", metric, all_metrics(board.data), "bench export")
-            raise UnknownName(near.message, f"Metrics: {', '.join(SCORE_NAMES)}; of one class: iou[NAME] and the like.")
+            raise UnknownName(near.message, f"Metrics: {', '.join(names)}; of one class: iou[NAME] and the like.")
     return ablation(board, chosen) if every_cell else overview(board, chosen)
 
 

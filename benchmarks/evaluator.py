@@ -98,7 +98,7 @@ def eroded_band(mask: np.ndarray, distance: int) -> np.ndarray:
 def opencv_boundary_iou(split: list[tuple[int, np.ndarray, np.ndarray]]) -> object:
     found = []
     for _, p, t in split:
-        distance = band_width(*p.shape, 0.02)
+        distance = band_width(*p.shape, Protocol())
         a, b = eroded_band(p, distance), eroded_band(t, distance)
         found.append((((a * b) > 0).sum(), ((a + b) > 0).sum()))
     return found
@@ -156,7 +156,7 @@ def our_boundary_iou(masked: Maps) -> object:
     from harness.metrics import fast, kernels
 
     memory = fast._Memory.of(*masked[0].shape)
-    band = band_width(*masked[0].shape, 0.02)
+    band = band_width(*masked[0].shape, Protocol())
     into = memory.map("guess band"), memory.map("true band")
     for labels, out in zip(masked, into, strict=True):
         fast.mark_bands(labels, band, out, memory)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,25 @@ from numpy.typing import NDArray
 
 from harness.datasets.base import Dataset, DatasetInfo, read_labels
 from harness.errors import SuiteError, UnknownName
-from harness.metrics import SCORE_NAMES, Evaluator, Protocol, Scores
-from harness.metrics.scores import PER_CLASS
+from harness.metrics import Evaluator, ImageStatistics, Protocol, Scores
+from harness.metrics.scores import PER_CLASS, score_names
+from harness.parallel import in_order
 
 Tick = Callable[[int, int], None]
 
 CHECKSUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a network predicted for one image."""
+
+    image_id: str
+    labels: NDArray[np.uint8]
+    """(H, W)"""
+    score: NDArray[np.floating] | None = None
+    """Binary sets: (H, W) probability of the foreground."""
+    loss: float = math.nan
 
 
 def new_evaluator(info: DatasetInfo, protocol: Protocol) -> Evaluator:
@@ -25,18 +40,39 @@ def new_evaluator(info: DatasetInfo, protocol: Protocol) -> Evaluator:
     return Evaluator(len(info.classes), info.ignore_index, protocol, info.foreground)
 
 
-def evaluate_labels(
-    dataset: Dataset, protocol: Protocol, label_maps: Iterable[tuple[str, NDArray[np.integer]]]
+def evaluate_images(
+    dataset: Dataset,
+    protocol: Protocol,
+    predicted: Iterable[Predicted],
+    threads: int = 1,
+    keep: Callable[[Predicted], None] | None = None,
 ) -> Evaluator:
-    """Score label maps (H, W), each with its image's id, at the original resolution."""
+    """Score predictions at the original resolution, by several threads and with a few images in memory at a time.
+
+    Args:
+        dataset: where the truth is read.
+        protocol: the conventions.
+        predicted: taken one by one, in the caller's thread.
+        threads: images scored at once.
+        keep: called with each prediction, in the thread that scores it.
+
+    Returns:
+        An evaluator that holds the images in the order they came.
+    """
     evaluator = new_evaluator(dataset.info, protocol)
-    for image_id, labels in label_maps:
-        sample = dataset.read(image_id)
-        evaluator.update(labels, sample.mask, image_id, sample.valid)
+
+    def score(one: Predicted) -> list[ImageStatistics]:
+        if keep is not None:
+            keep(one)
+        sample = dataset.read(one.image_id)
+        return evaluator.measure(one.labels, sample.mask, one.image_id, sample.valid, one.score, one.loss)
+
+    for found in in_order(score, predicted, threads):
+        evaluator.add(found)
     return evaluator
 
 
-def stored_label_maps(folder: Path, ids: Iterable[str]) -> Iterable[tuple[str, NDArray[np.uint8]]]:
+def stored_label_maps(folder: Path, ids: Iterable[str]) -> Iterator[Predicted]:
     """Label maps kept as PNG, each checked against the folder's checksums.
 
     Raises:
@@ -48,7 +84,7 @@ def stored_label_maps(folder: Path, ids: Iterable[str]) -> Iterable[tuple[str, N
         path = folder / f"{image_id}.png"
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sums.get(path.name):
             raise ValueError(f"{path}: is not the file that was written (SHA-256 differs)")
-        yield image_id, read_labels(path)
+        yield Predicted(image_id, read_labels(path))
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
@@ -58,8 +94,8 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
 
 def write_checksums(folder: Path) -> tuple[int, str]:
-    """Write the checksums of every PNG; returns how many there are, and the SHA-256 of that list."""
-    names = sorted(path.name for path in folder.glob("*.png"))
+    """Write the checksums of every file; returns how many there are, and the SHA-256 of that list."""
+    names = sorted(path.name for path in folder.iterdir())
     text = "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names)
     (folder / CHECKSUMS).write_text(text)
     return len(names), hashlib.sha256(text.encode()).hexdigest()
@@ -72,9 +108,10 @@ def check_metric(metric: str, info: DatasetInfo) -> None:
         SuiteError: names the nearest metric, or the class that does not exist.
     """
     name, label = split_metric(metric)
-    if label is None and name not in SCORE_NAMES:
-        error = UnknownName.of("metric", metric, [*SCORE_NAMES, info.headline], "bench metrics")
-        raise SuiteError(error.message, f"Scores: {', '.join(SCORE_NAMES)}; of one class: iou[NAME] and others.")
+    names = score_names(info.foreground)
+    if label is None and name not in names:
+        error = UnknownName.of("metric", metric, [*names, info.headline], "bench metrics")
+        raise SuiteError(error.message, f"Scores: {', '.join(names)}; of one class: iou[NAME] and others.")
     if label is not None and (name not in PER_CLASS or label not in info.classes):
         raise SuiteError(
             f"{info.name} has no metric {metric!r}",

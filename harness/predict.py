@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from harness.datasets.loader import DecodedSamples
 from harness.datasets.transforms import normalise, resize_image
 from harness.errors import BadModel
+from harness.metrics import has_kernels
 from harness.recipe import Recipe
 
 
@@ -110,8 +109,22 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
 
 
-def label_map(logits: Tensor) -> NDArray[np.uint8]:
-    """Logits (K, H, W) -> labels (H, W); one sigmoid channel means class 1 where the logit is positive."""
-    labels = logits[0] > 0 if logits.shape[0] == 1 else logits.argmax(dim=0)
-    array: NDArray[np.uint8] = labels.to(torch.uint8).cpu().numpy()
-    return array
+def label_map(logits: Tensor) -> Tensor:
+    """Logits (K, H, W) -> labels (H, W) in uint8, on their device.
+
+    Of equal logits the first class counts; one sigmoid channel means class 1 where the logit is positive.
+    """
+    if logits.shape[0] == 1:
+        return (logits[0] > 0).to(torch.uint8)
+    if logits.device.type == "cpu" and logits.dtype == torch.float32 and has_kernels():
+        from harness.metrics import fast
+
+        return torch.from_numpy(fast.largest_channel(logits.contiguous().numpy()))
+    return logits.argmax(dim=0).to(torch.uint8)
+
+
+def foreground_probability(logits: Tensor, foreground: int) -> Tensor:
+    """The probability (H, W) of a binary set's foreground from its logits: one sigmoid channel, or two of a softmax."""
+    if logits.shape[0] == 1:
+        return torch.sigmoid(logits[0] if foreground == 1 else -logits[0])
+    return torch.sigmoid(logits[foreground] - logits[1 - foreground])

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,9 +24,10 @@ from harness.errors import Diverged
 from harness.evaluate import new_evaluator, pick, split_metric
 from harness.losses import total_loss
 from harness.metrics import higher_is_better
-from harness.metrics.confusion import confusion_matrix, counted_pixels
-from harness.metrics.scores import REGION, exact_mean, number, region_scores, region_values
-from harness.predict import autocast, label_map, padded_to_stride, predictions, split_outputs
+from harness.metrics.counter import ConfusionCounter
+from harness.metrics.exact import exact_mean, number
+from harness.metrics.region import REGION, region_scores, region_values
+from harness.predict import autocast, foreground_probability, label_map, padded_to_stride, predictions, split_outputs
 from harness.recipe import Recipe
 from harness.schedules import build_optimizer, set_learning_rate
 from harness.suite import Job
@@ -209,27 +209,28 @@ def validate(job: Job, setting: Setting) -> dict[str, float | None]:
     if not ids:
         return {}
     k = len(info.classes)
-    wants_all = split_metric(job.selection.metric)[0] not in (*REGION, "iou", "accuracy")
+    metric, label = split_metric(job.selection.metric)
+    wants_all = metric not in (*REGION, "iou", "accuracy")
     evaluator = new_evaluator(info, job.protocol)
-    confusion = np.zeros((k, k + 1), dtype=np.int64)
+    counter = ConfusionCounter(k, info.ignore_index)
     losses = []
     for image_id, logits in predictions(
         setting.model, setting.samples, ids, job.recipe, setting.channels, setting.stride
     ):
         _, mask, valid = setting.samples.get(image_id)
-        region = None if valid is None else valid.numpy()
         labels = label_map(logits)
-        counted = counted_pixels(mask.numpy(), info.ignore_index, region)
-        confusion += confusion_matrix(labels, mask.numpy(), counted, k)
+        counter.update(labels, mask, valid)
         losses.append(image_loss(logits, mask, valid, job.recipe, info.ignore_index))
         if wants_all:
-            evaluator.update(labels, mask.numpy(), image_id, region)
+            binary = metric == "auc" and info.foreground is not None
+            score = foreground_probability(logits, info.foreground) if binary else None
+            evaluator.update(labels, mask, image_id, valid, score)
+    confusion = counter.matrix()
     per_class = region_scores(confusion, job.protocol)
     values = region_values(confusion, per_class)
     record = {"val_loss": exact_mean(losses)} | {f"val_{name}": values[name] for name in CURVES}
     if info.foreground is not None:
         record[f"val_{info.headline}"] = number(per_class["iou"][info.foreground])
-    metric, label = split_metric(job.selection.metric)
     if wants_all:
         record[f"val_{job.selection.metric}"] = pick(evaluator.compute(), job.selection.metric, info)
     elif label is not None:

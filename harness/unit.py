@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import random
 import shutil
 import time
@@ -18,24 +17,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from harness import provenance
 from harness.datasets import Dataset, dataset_class
+from harness.datasets.base import read_labels
 from harness.datasets.loader import DecodedSamples, derived_seed
 from harness.datasets.palette import palette_image, png_bytes, save_labels
 from harness.errors import BadModel, BenchError, RunFailure
-from harness.evaluate import evaluate_labels, stored_label_maps, write_checksums
-from harness.metrics import Evaluator
-from harness.metrics.scores import exact_mean
-from harness.predict import label_map, predictions
+from harness.evaluate import Predicted, evaluate_images, stored_label_maps, write_checksums
+from harness.metrics import Evaluator, StatisticsTable
+from harness.predict import foreground_probability, label_map, predictions
 from harness.records import Record, Unit, now
 from harness.suite import Job
 from harness.train import RESUME, Emit, Interrupted, Progress, Setting, image_loss, train
 
 GALLERY_IMAGES = 12
 GALLERY_SIDE = 224
+# Beside the label maps: losses and score histograms, which another protocol needs again.
+STATISTICS = "statistics.npz"
 SCORED_SPLITS = ("val", "test")
 
 
@@ -105,26 +105,37 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
     record.curve = progress.curve
     record.progress = _summary(progress, job)
 
-    predict_seconds = evaluate_seconds = 0.0
     for split in SCORED_SPLITS:
-        if not dataset.ids(split):
-            continue
-        emit({"kind": "stage", "stage": f"scoring {split}"})
-        began = time.monotonic()
-        labels, loss = predict_split(job, setting, split)
-        predict_seconds += time.monotonic() - began
-        began = time.monotonic()
-        ids = dataset.ids(split, job.protocol.images)
-        evaluator = evaluate_labels(dataset, job.protocol, ((i, labels[i]) for i in ids))
-        evaluate_seconds += time.monotonic() - began
-        record.evaluations.append(evaluation(split, evaluator, loss))
-        record.artifacts.append(keep_predictions(folder, split, labels, dataset))
-        if split == "test":
-            record.gallery = gallery(dataset, ids, labels)
-    record.times |= {"predict": predict_seconds, "evaluate": evaluate_seconds}
+        if dataset.ids(split):
+            emit({"kind": "stage", "stage": f"scoring {split}"})
+            predict_and_score(unit, setting, split, record)
     (setting.folder / RESUME).unlink(missing_ok=True)
     if job.protocol.smoke:
         shutil.rmtree(setting.folder)  # weights of a few steps are of no use, and can be gigabytes
+
+
+def predict_and_score(unit: Unit, setting: Setting, split: str, record: Record) -> None:
+    """Predict a split, score it at original resolution and keep its label maps: image by image, none held for long."""
+    job, dataset, folder = unit.job, setting.dataset, Path(unit.folder)
+    began = time.monotonic()
+    predicted = Timed(predicted_images(job, setting, split))
+    with kept_predictions(folder, split) as (partial, artifact):
+        evaluator = evaluate_images(
+            dataset,
+            job.protocol,
+            predicted,
+            job.resources.cpus,
+            lambda one: save_labels(partial / f"{one.image_id}.png", one.labels, dataset.info.palette),
+        )
+        table = evaluator.statistics()
+        (partial / STATISTICS).write_bytes(table.to_bytes())
+    record.evaluations.append(evaluation(split, evaluator, table))
+    record.artifacts.append(artifact)
+    if split == "test":
+        record.gallery = gallery(dataset, dataset.ids(split, job.protocol.images), folder / artifact["path"])
+    record.times["predict"] = record.times.get("predict", 0.0) + predicted.seconds
+    rest = time.monotonic() - began - predicted.seconds
+    record.times["evaluate"] = record.times.get("evaluate", 0.0) + rest
 
 
 def rescore(unit: Unit, record: Record) -> None:
@@ -136,8 +147,10 @@ def rescore(unit: Unit, record: Record) -> None:
         ids = dataset.ids(split, job.protocol.images)
         if not ids:
             continue
-        maps = stored_label_maps(Path(unit.folder) / "predictions" / split, ids)
-        record.evaluations.append(evaluation(split, evaluate_labels(dataset, job.protocol, maps), None))
+        kept = Path(unit.folder) / "predictions" / split
+        evaluator = evaluate_images(dataset, job.protocol, stored_label_maps(kept, ids), job.resources.cpus)
+        before = StatisticsTable.from_bytes((kept / STATISTICS).read_bytes())
+        record.evaluations.append(evaluation(split, evaluator, evaluator.statistics().with_scores_of(before)))
     record.times["evaluate"] = time.monotonic() - began
 
 
@@ -168,53 +181,63 @@ def build_model(unit: Unit, channels: int) -> torch.nn.Module:
     return model.to(torch.device("cuda" if unit.job.resources.gpus > 0 else "cpu"))
 
 
-def predict_split(job: Job, setting: Setting, split: str) -> tuple[dict[str, NDArray[np.uint8]], float]:
-    """The label maps of a split at original resolution, and the mean loss of its images."""
-    labels, losses = {}, []
+def predicted_images(job: Job, setting: Setting, split: str) -> Iterator[Predicted]:
+    """Label map, loss and, on binary sets, the foreground's probability of each image, at its original resolution."""
     info = setting.dataset.info
     ids = setting.dataset.ids(split, job.protocol.images)
     for image_id, logits in predictions(
         setting.model, setting.samples, ids, job.recipe, setting.channels, setting.stride
     ):
         _, mask, valid = setting.samples.get(image_id)
-        labels[image_id] = label_map(logits)
-        losses.append(image_loss(logits, mask, valid, job.recipe, info.ignore_index))
-    return labels, exact_mean(losses)
+        score = None
+        if info.foreground is not None and len(info.classes) == 2:
+            score = foreground_probability(logits, info.foreground).cpu().numpy()
+        loss = image_loss(logits, mask, valid, job.recipe, info.ignore_index)
+        yield Predicted(image_id, label_map(logits).cpu().numpy(), score, loss)
 
 
-def evaluation(split: str, evaluator: Evaluator, loss: float | None) -> dict[str, Any]:
+class Timed(Iterator[Predicted]):
+    """Items and the seconds that waiting for them took."""
+
+    def __init__(self, items: Iterator[Predicted]) -> None:
+        self._items = items
+        self.seconds = 0.0
+
+    def __next__(self) -> Predicted:
+        began = time.monotonic()
+        try:
+            return next(self._items)
+        finally:
+            self.seconds += time.monotonic() - began
+
+
+def evaluation(split: str, evaluator: Evaluator, table: StatisticsTable) -> dict[str, Any]:
     """The record of one scored split."""
     return {
         "split": split,
-        "scores": evaluator.compute().to_dict(),
-        "statistics": evaluator.statistics().to_bytes(),
-        "loss": None if loss is None or math.isnan(loss) else loss,
+        "scores": evaluator.scores_of(table).to_dict(),
+        "statistics": table.to_bytes(),
     }
 
 
-def keep_predictions(
-    folder: Path, split: str, labels: dict[str, NDArray[np.uint8]], dataset: Dataset
-) -> dict[str, Any]:
-    """Write label maps as palette PNGs with their checksums, beside the final folder and then into it."""
+@contextlib.contextmanager
+def kept_predictions(folder: Path, split: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A folder to write a split's label maps into, and what the database notes of it.
+
+    Checksums are added at the end, and only then does the folder take its place: a split is there whole or not at all.
+    """
     final = folder / "predictions" / split
     partial = final.with_name(f"{split}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for image_id, one in labels.items():
-        save_labels(partial / f"{image_id}.png", one, dataset.info.palette)
-    count, digest = write_checksums(partial)
+    artifact: dict[str, Any] = {"kind": "predictions", "split": split, "path": f"predictions/{split}"}
+    yield partial, artifact
+    artifact["files"], artifact["sha256"] = write_checksums(partial)
     shutil.rmtree(final, ignore_errors=True)
     partial.replace(final)
-    return {
-        "kind": "predictions",
-        "split": split,
-        "path": f"predictions/{split}",
-        "files": count,
-        "sha256": digest,
-    }
 
 
-def gallery(dataset: Dataset, ids: Sequence[str], labels: dict[str, NDArray[np.uint8]]) -> list[dict[str, Any]]:
+def gallery(dataset: Dataset, ids: Sequence[str], predictions_folder: Path) -> list[dict[str, Any]]:
     """Small copies of evenly spaced images with truth and prediction: the same images for every network."""
     step = max(1, len(ids) / GALLERY_IMAGES)
     chosen = [ids[int(i * step)] for i in range(min(GALLERY_IMAGES, len(ids)))]
@@ -228,7 +251,7 @@ def gallery(dataset: Dataset, ids: Sequence[str], labels: dict[str, NDArray[np.u
         Image.fromarray(sample.image).resize(size, Image.Resampling.BILINEAR).save(photo, "JPEG", quality=85)
         maps = [
             png_bytes(palette_image(m, dataset.info.palette).resize(size, Image.Resampling.NEAREST))
-            for m in (sample.mask, labels[image_id])
+            for m in (sample.mask, read_labels(predictions_folder / f"{image_id}.png"))
         ]
         shown.append({"image_id": image_id, "image": photo.getvalue(), "target": maps[0], "prediction": maps[1]})
     return shown

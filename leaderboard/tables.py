@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.metrics import SCORE_NAMES, higher_is_better
-from harness.metrics.scores import PER_CLASS
+from harness.metrics import higher_is_better
+from harness.metrics.scores import PER_CLASS, score_names
 from leaderboard.queries import Data, Result
 from leaderboard.stats import Estimate, estimate
 
@@ -36,6 +36,9 @@ TITLES = {
     "iou": "IoU",
     "accuracy": "Acc",
     "loss": "Loss",
+    "auc": "AUC",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
 }
 
 
@@ -271,7 +274,7 @@ def board_metrics(board: Board, metrics: Sequence[str] | None) -> tuple[str, ...
 
 def all_metrics(data: Data) -> list[str]:
     """Every metric a board can show or be ranked by."""
-    return [*SCORE_NAMES, "loss", *(f"{m}[{c}]" for m in PER_CLASS for c in data.classes)]
+    return [*score_names(data.foreground), "loss", *(f"{m}[{c}]" for m in PER_CLASS for c in data.classes)]
 
 
 def hyperparameters(cell: Cell) -> str:
@@ -295,7 +298,7 @@ def records(board: Board) -> list[dict[str, Any]]:
             "seeds": row.cell.seeds,
             "n_runs": len(row.cell.scored),
             "states": row.cell.states,
-            "metrics": {name: _plain(row.cell.test(name)) for name in (*SCORE_NAMES, "loss")},
+            "metrics": {name: _plain(row.cell.test(name)) for name in (*score_names(board.data.foreground), "loss")},
             "per_class": {
                 name: {c: row.cell.test(f"{name}[{c}]").mean for c in board.data.classes} for name in PER_CLASS
             },

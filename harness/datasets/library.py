@@ -14,6 +14,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from harness.datasets.base import SPLITS, Dataset, Manifest, Say
+from harness.datasets.drive import Drive
 from harness.datasets.horse import WeizmannHorse
 from harness.datasets.shapes import Shapes
 from harness.datasets.voc import Voc
@@ -22,7 +23,7 @@ from harness.errors import DataError, UnknownName
 # (done, of how many)
 Tick = Callable[[int, int], None]
 
-_CLASSES: dict[str, type[Dataset]] = {cls.info.name: cls for cls in (Shapes, WeizmannHorse, Voc)}
+_CLASSES: dict[str, type[Dataset]] = {cls.info.name: cls for cls in (Shapes, WeizmannHorse, Drive, Voc)}
 
 
 def dataset_names() -> list[str]:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from harness.metrics.confusion import Labels, Mask
 from harness.metrics.protocol import Protocol
+from harness.metrics.surface import inner_edge
 
 Int = NDArray[np.int32]
 
@@ -66,29 +67,41 @@ def fill_void(labels: Int, fillable: Mask, radius: int) -> None:
     labels[ys[within], xs[within]] = chosen[within]
 
 
-def band_width(height: int, width: int, fraction: float) -> int:
+def band_width(height: int, width: int, protocol: Protocol) -> int:
     """Pixels of the Boundary IoU band: max(1, round(fraction · diagonal)), halves to even (Cheng et al.)."""
-    return max(1, round(fraction * float(np.hypot(height, width))))
+    if protocol.biou_width is not None:
+        return protocol.biou_width
+    return max(1, round(protocol.biou_dilation * float(np.hypot(height, width))))
 
 
-def inner_band(mask: Mask, distance: int) -> Mask:
-    """Pixels of `mask` within Chebyshev `distance` of its outside; beyond the image is outside. (H, W)."""
+def inner_band(mask: Mask, distance: int, band_metric: str = "chessboard") -> Mask:
+    """Pixels of `mask` within `distance` of its outside; beyond the image is outside. (H, W).
+
+    `chessboard` repeats a 3×3 erosion (Cheng et al.); `euclidean` takes the pixels nearer than `distance` to the
+    mask's inner edge, so that a distance of 1 is that edge.
+    """
+    if band_metric == "euclidean":
+        edge = inner_edge(mask)
+        near: Mask = mask & (ndimage.distance_transform_edt(~edge) < distance)
+        return near
     size = 2 * distance + 1
     eroded = ndimage.minimum_filter(mask.astype(np.uint8), size=size, mode="constant", cval=0)
     band: Mask = mask & (eroded == 0)
     return band
 
 
-def boundary_counts(prediction: Mask, target: Mask, distance: int) -> tuple[int, int]:
+def boundary_counts(prediction: Mask, target: Mask, distance: int, band_metric: str) -> tuple[int, int]:
     """Intersection and union, in pixels, of the two inner bands of one class.
 
     Source: Cheng et al., Boundary IoU (CVPR 2021), equation 3.
     """
-    a, b = inner_band(prediction, distance), inner_band(target, distance)
+    a, b = (inner_band(mask, distance, band_metric) for mask in (prediction, target))
     return int((a & b).sum()), int((a | b).sum())
 
 
-def trimap_band(target: Labels, filled: Int, counted: Mask, ignore_index: int, protocol: Protocol) -> Int:
+def trimap_distance(
+    target: Labels, filled: Int, counted: Mask, ignore_index: int, protocol: Protocol
+) -> NDArray[np.float64]:
     """How far each scored pixel lies from the trimap's centre.
 
     Args:
@@ -99,10 +112,10 @@ def trimap_band(target: Labels, filled: Int, counted: Mask, ignore_index: int, p
         protocol: supplies `trimap` and `trimap_radii`.
 
     Returns:
-        (H, W) Chebyshev distance in pixels; beyond the largest radius, or not scored: a number above it.
+        (H, W) distance in pixels; beyond the largest radius, or not scored: a number above it.
         With `labels`, a pixel beside a change has distance 1, on both sides; the image border is no change.
     """
-    far = max(protocol.trimap_radii) + 1
+    far = max(protocol.trimap_radii) + 1.0
     if protocol.trimap == "void":
         centre = target == ignore_index
         offset = 0
@@ -110,9 +123,12 @@ def trimap_band(target: Labels, filled: Int, counted: Mask, ignore_index: int, p
         centre = label_changes(filled)
         offset = 1
     if not centre.any():
-        return np.full(target.shape, far, dtype=np.int32)
-    distance = ndimage.distance_transform_cdt(~centre, metric="chessboard").astype(np.int32) + offset
-    return np.where(counted, np.minimum(distance, far), far).astype(np.int32)
+        return np.full(target.shape, far)
+    if protocol.trimap_band == "euclidean":
+        distance = ndimage.distance_transform_edt(~centre) + offset
+    else:
+        distance = ndimage.distance_transform_cdt(~centre, metric="chessboard").astype(np.float64) + offset
+    return np.where(counted, np.minimum(distance, far), far)
 
 
 def label_changes(labels: Int) -> Mask:

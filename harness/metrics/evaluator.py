@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from harness.metrics.confusion import counted_pixels
+from harness.metrics.histogram import score_histogram
 from harness.metrics.protocol import Protocol
 from harness.metrics.records import ImageStatistics, StatisticsTable
 from harness.metrics.scores import Scores, fold
@@ -41,7 +46,15 @@ class Evaluator:
         self.foreground = foreground
         self._images: list[ImageStatistics] = []
 
-    def update(self, prediction: Any, target: Any, image_id: Any = None, valid: Any = None) -> list[ImageStatistics]:
+    def update(
+        self,
+        prediction: Any,
+        target: Any,
+        image_id: Any = None,
+        valid: Any = None,
+        score: Any = None,
+        loss: Any = None,
+    ) -> list[ImageStatistics]:
         """Score one image (H, W) or a batch (N, H, W) of integer label maps, NumPy or torch.
 
         Args:
@@ -49,41 +62,68 @@ class Evaluator:
             target: true labels; `ignore_index` marks void.
             image_id: a name, or one for each image of a batch; the running number if None.
             valid: boolean region(s) to score, shaped like the target; None scores everything.
+            score: binary sets: the foreground's probability, shaped like the target; gives the AUC.
+            loss: a number, or one for each image of a batch; gives the mean loss.
 
         Returns:
             The statistics of each image.
 
         Raises:
-            ValueError: shapes differ, labels are not whole numbers, or a scored label does not exist.
+            ValueError: shapes differ, labels are not whole numbers, a scored label does not exist, or a score is no
+                probability or comes without a foreground.
         """
+        found = self.measure(prediction, target, image_id, valid, score, loss)
+        self.add(found)
+        return found
+
+    def measure(
+        self,
+        prediction: Any,
+        target: Any,
+        image_id: Any = None,
+        valid: Any = None,
+        score: Any = None,
+        loss: Any = None,
+    ) -> list[ImageStatistics]:
+        """What `update` gathers, without adding it: may be called from many threads at once."""
         guess, true = _as_labels(prediction, "prediction"), _as_labels(target, "target")
         if guess.shape != true.shape or true.ndim not in (2, 3):
             raise ValueError(f"prediction {guess.shape} and target {true.shape} must both be (H, W) or (N, H, W)")
-        region = None if valid is None else np.asarray(_to_numpy(valid), dtype=bool)
-        if region is not None and region.shape != true.shape:
-            raise ValueError(f"valid {region.shape} must be shaped like the target {true.shape}")
+        region = _like(valid, true, "valid", bool)
+        chance = _like(score, true, "score", float)
+        if chance is not None and self.foreground is None:
+            raise ValueError("scores of the foreground need Evaluator(…, foreground=CLASS)")
         if true.ndim == 2:
             guess, true = guess[None], true[None]
-            region = None if region is None else region[None]
+            region, chance = (None if part is None else part[None] for part in (region, chance))
         names = [image_id] if true.shape[0] == 1 and not isinstance(image_id, list | tuple) else image_id
         if names is None or names == [None]:
             names = [len(self._images) + i for i in range(len(true))]
+        losses = np.broadcast_to(np.nan if loss is None else np.asarray(_to_numpy(loss), dtype=float), len(true))
         if len(names) != len(true):
             raise ValueError(f"{len(names)} image ids for {len(true)} images")
-        found = [
-            image_statistics(
+        return [
+            self._measure_one(
                 guess[i],
                 true[i],
-                self.num_classes,
-                self.ignore_index,
-                self.protocol,
                 str(names[i]),
                 None if region is None else region[i],
+                None if chance is None else chance[i],
+                float(losses[i]),
             )
             for i in range(len(true))
         ]
-        self._images.extend(found)
-        return found
+
+    def _measure_one(self, guess: Any, true: Any, name: str, region: Any, chance: Any, loss: float) -> ImageStatistics:
+        found = image_statistics(guess, true, self.num_classes, self.ignore_index, self.protocol, name, region)
+        if chance is not None and self.foreground is not None:
+            counted = counted_pixels(true, self.ignore_index, region)
+            found = replace(found, histogram=score_histogram(chance, true, counted, self.foreground))
+        return found if math.isnan(loss) else replace(found, loss=loss)
+
+    def add(self, images: Iterable[ImageStatistics]) -> None:
+        """Add what `measure` gathered."""
+        self._images.extend(images)
 
     def merge(self, other: Evaluator) -> None:
         """Add another evaluator's images.
@@ -91,10 +131,10 @@ class Evaluator:
         Raises:
             ValueError: it counts other classes or follows another protocol.
         """
-        ours = (self.num_classes, self.ignore_index, self.protocol)
-        theirs = (other.num_classes, other.ignore_index, other.protocol)
+        ours = (self.num_classes, self.ignore_index, self.protocol, self.foreground)
+        theirs = (other.num_classes, other.ignore_index, other.protocol, other.foreground)
         if ours != theirs:
-            raise ValueError("only evaluators of the same classes, ignore index and protocol can be merged")
+            raise ValueError("only evaluators of the same classes, ignore index, protocol and foreground can be merged")
         self._images.extend(other._images)
 
     def reset(self) -> None:
@@ -107,11 +147,25 @@ class Evaluator:
 
     def compute(self) -> Scores:
         """The scores of all images so far."""
-        return fold(self.statistics(), self.num_classes, self.protocol, self.foreground)
+        return self.scores_of(self.statistics())
+
+    def scores_of(self, table: StatisticsTable) -> Scores:
+        """The scores of statistics gathered elsewhere under the same protocol."""
+        return fold(table, self.num_classes, self.protocol, self.foreground)
 
 
 def _to_numpy(values: Any) -> Any:
     return values.detach().cpu().numpy() if hasattr(values, "detach") else values
+
+
+def _like(values: Any, target: Any, what: str, dtype: type) -> Any:
+    """An array shaped like the target, or None."""
+    if values is None:
+        return None
+    array: Any = np.asarray(_to_numpy(values), dtype=dtype)
+    if array.shape != target.shape:
+        raise ValueError(f"{what} {array.shape} must be shaped like the target {target.shape}")
+    return array
 
 
 def _as_labels(values: Any, what: str) -> Any:

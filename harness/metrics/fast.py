@@ -12,7 +12,7 @@ from harness.metrics import kernels
 from harness.metrics.boundary import band_width
 from harness.metrics.confusion import Labels, Mask
 from harness.metrics.protocol import Protocol
-from harness.metrics.records import ClassSurface, ImageStatistics, diagonal, sparse
+from harness.metrics.records import ClassSurface, ImageStatistics, sparse
 
 Bytes = NDArray[np.uint8]
 
@@ -31,7 +31,8 @@ def can_score(protocol: Protocol, num_classes: int, ignore_index: int) -> bool:
         num_classes < kernels.NOTHING - 1
         and ignore_index == kernels.NOTHING
         and protocol.spacing == (1.0, 1.0)
-        and protocol.hd_percentile_rule == "directed"
+        and (protocol.boundary, protocol.hd_percentile_rule, protocol.bf) == ("inner", "directed", "inner")
+        and protocol.biou_band == protocol.trimap_band == "chessboard"
         and list(radii) == sorted(set(radii))
         and min(radii) >= 1
         and max(radii) <= 126
@@ -79,6 +80,29 @@ def fast_statistics(
     return ImageStatistics(
         image_id, height, width, scored, height * width - scored, sparse(confusion), trimap, surfaces
     )
+
+
+def count_labels(
+    prediction: Labels, target: Labels, num_classes: int, valid: Mask | None = None
+) -> NDArray[np.int64] | None:
+    """The confusion matrix alone, (K, K+1), with 255 for void; None where the kernels cannot count it."""
+    guess, true = _as_bytes(prediction), _as_bytes(target)
+    if guess is None or true is None or num_classes >= kernels.NOTHING - 1:
+        return None
+    if valid is not None:
+        true = np.where(valid, true, np.uint8(kernels.NOTHING))
+    counts = np.zeros((num_classes + 2, num_classes + 1), dtype=np.int64)
+    kernels.count_pairs(guess.ravel(), true.ravel(), *_Memory.of(*true.shape).blocks, counts)
+    return None if counts[num_classes].any() else counts[:num_classes]
+
+
+def largest_channel(logits: NDArray[np.float32]) -> Bytes:
+    """Logits (K, H, W) -> labels (H, W): the channel with the largest logit, of equal ones the first."""
+    channels, height, width = logits.shape
+    labels = np.empty((height, width), dtype=np.uint8)
+    best, channel = np.empty(_BLOCK, dtype=np.float32), np.empty(_BLOCK, dtype=np.int32)
+    kernels.largest_channel(logits.reshape(channels, -1), labels.ravel(), best, channel)
+    return labels
 
 
 def _as_bytes(labels: Labels) -> Bytes | None:
@@ -153,7 +177,7 @@ def _surfaces(
 ) -> tuple[ClassSurface, ...]:
     """Boundary statistics of each class that one of the maps holds."""
     height, width = true.shape
-    band = band_width(height, width, protocol.biou_dilation)
+    band = band_width(height, width, protocol)
     bands = memory.map("guess band"), memory.map("true band")
     for labels, into in ((guess, bands[0]), (true, bands[1])):
         mark_bands(labels, band, into, memory)
@@ -164,7 +188,6 @@ def _surfaces(
     true_points, true_starts = memory.points("true", true)
     longest = max(len(guess_points), len(true_points))
     results = np.zeros((num_classes, 2, 5))
-    bf_limit = protocol.bf_tolerance * diagonal(height, width, protocol)
     kernels.class_distances(
         guess_points,
         guess_starts,
@@ -172,7 +195,7 @@ def _surfaces(
         true_starts,
         width,
         protocol.hd_percentile / 100,
-        bf_limit,
+        protocol.bf_limit(height, width),
         protocol.nsd_tolerance,
         memory.numbers("squares", longest),
         memory.columns,
@@ -201,22 +224,25 @@ def _class_surface(
     label: int, edges: tuple[int, int], result: NDArray[np.float64], in_bands: list[int]
 ) -> ClassSurface:
     intersection, union = in_bands[2], in_bands[0] + in_bands[1] - in_bands[2]
+    lengths = float(edges[0]), float(edges[1])
     if 0 in edges:
         nan = float("nan")
-        return ClassSurface(label, *edges, nan, nan, nan, nan, 0, 0, 0, 0, intersection, union)
+        return ClassSurface(label, *lengths, nan, nan, nan, nan, 0.0, 0.0, *lengths, 0.0, 0.0, intersection, union)
     (hd_a, q_a, sum_a, bf_a, nsd_a), (hd_b, q_b, sum_b, bf_b, nsd_b) = result.tolist()
     return ClassSurface(
         label=label,
-        edge_prediction=edges[0],
-        edge_target=edges[1],
+        edge_prediction=lengths[0],
+        edge_target=lengths[1],
         hd=max(hd_a, hd_b),
         hd95=max(q_a, q_b),
         sum_to_target=sum_a,
         sum_to_prediction=sum_b,
-        bf_prediction=int(bf_a),
-        bf_target=int(bf_b),
-        nsd_prediction=int(nsd_a),
-        nsd_target=int(nsd_b),
+        nsd_prediction=nsd_a,
+        nsd_target=nsd_b,
+        bf_edge_prediction=lengths[0],
+        bf_edge_target=lengths[1],
+        bf_prediction=bf_a,
+        bf_target=bf_b,
         band_intersection=intersection,
         band_union=union,
     )

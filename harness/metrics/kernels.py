@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import float64, int64, uint8, uint16, uint64, void
+from numba import float32, float64, int32, int64, uint8, uint16, uint64, void
 
 # A pixel that belongs to no class. Classes are 0..K-1 with K at most this.
 NOTHING = 255
@@ -22,6 +22,9 @@ _I2 = int64[:, ::1]
 _F1 = float64[::1]
 _I3 = int64[:, :, ::1]
 _F3 = float64[:, :, ::1]
+_F = float32[::1]
+_F2 = float32[:, ::1]
+_I4 = int32[::1]
 
 
 def _compiled(signature: object) -> object:
@@ -253,7 +256,7 @@ def _add_band(counts, guess, true, in_guess, in_true, run):  # type: ignore[no-u
 
 @_compiled(void(_U1, _U1, _U1, _U1, _U1, _U8, _I1, _I2))
 def count_bands(guess, true, guess_band, true_band, changes, words, places, counts):
-    """Band pixels of each class: counts[c] = prediction's, target's, both at once. Flat maps; scratch as `count_pairs`."""
+    """Band pixels of each class: counts[c] = prediction's, target's, both at once. Flat maps; scratch as above."""
     n, start = guess.size, 0
     for first in range(0, n, changes.size):
         size = min(changes.size, n - first)
@@ -552,3 +555,35 @@ def dilate(mask, radius, result, row, other, age):  # type: ignore[no-untyped-de
             out = result[y - radius]
             for x in range(width):
                 out[x] = age[x] < old
+
+
+@_compiled(void(_F2, _U1, _F, _I4))
+def largest_channel(logits, labels, best, channel):  # type: ignore[no-untyped-def]
+    """The channel with the largest logit of each pixel; of equal ones the first.
+
+    A block of pixels at a time, so that what is compared stays in the first cache: a reduction over the channels' axis
+    would walk through memory in strides.
+
+    Args:
+        logits: (K, n); K at most 256.
+        labels: (n,) result.
+        best: scratch; its length is the block's.
+        channel: scratch, as long.
+    """
+    count = logits.shape[1]
+    for first in range(0, count, best.size):
+        size = min(best.size, count - first)
+        top, place, out, start = best[:size], channel[:size], labels[first : first + size], logits[0]
+        start = start[first : first + size]
+        for i in range(top.size):
+            top[i] = start[i]
+            place[i] = 0
+        for k in range(1, logits.shape[0]):
+            line = logits[k]
+            line, number = line[first : first + size], int32(k)
+            for i in range(top.size):
+                new, old = line[i], top[i]
+                place[i] = number if new > old else place[i]
+                top[i] = new if new > old else old
+        for i in range(top.size):
+            out[i] = place[i]

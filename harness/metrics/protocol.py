@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # Raised whenever the same label maps would give other figures under the same protocol.
-EVALUATOR_VERSION = 1
+EVALUATOR_VERSION = 2
 
 
 class Protocol(BaseModel):
@@ -39,14 +40,33 @@ class Protocol(BaseModel):
     background_in_boundary_means: bool = False
     """True keeps the background in those means. mIoU always keeps it, as VOC does."""
 
+    level: Literal["dataset", "image"] = "dataset"
+    """`dataset`: region scores and Boundary IoU from counts summed over all images. `image`: scored image by image,
+    averaged over the images where the score is defined, then over classes (MONAI)."""
+
+    mean_over: Literal["union", "target"] = "union"
+    """`union`: region scores of a class count where either map holds it. `target`: only where the target does, so that
+    false alarms of an absent class vanish (MONAI, and mean IoU over the classes of the ground truth)."""
+
     absent: Literal["nan", "zero", "one"] = "nan"
-    """IoU and Dice of a class that neither map holds: excluded from the mean, 0, or 1."""
+    """IoU and Dice of a class that is absent (see `mean_over`): excluded from the mean, 0, or 1."""
+
+    f1: Literal["dice", "mmseg"] = "dice"
+    """`dice`: 2TP / (2TP + FP + FN). `mmseg`: from precision and recall, so that a class that is never predicted is
+    undefined and leaves the mean."""
+
+    boundary: Literal["inner", "set", "davis", "deepmind"] = "inner"
+    """The points between which distances and NSD are measured. `inner`: pixels of the mask with a 4-neighbour outside
+    it, the image's border being outside (MedPy, MONAI). `set`: all pixels of the mask (scikit-image). `davis`: pixels
+    that differ from their right, lower or lower right neighbour. `deepmind`: corners between pixels, each weighted by
+    the length of the contour there (surface-distance)."""
 
     hd_percentile: float = Field(95.0, gt=0, le=100)
     """Percentile of the robust Hausdorff distance."""
 
-    hd_percentile_rule: Literal["directed", "pooled"] = "directed"
-    """`directed`: maximum of the two directed percentiles (MONAI). `pooled`: of both sets together (MedPy)."""
+    hd_percentile_rule: Literal["directed", "pooled", "deepmind"] = "directed"
+    """`directed`: maximum of the two directed percentiles (MONAI). `pooled`: of both sets together (MedPy).
+    `deepmind`: as directed, by contour length and without interpolation."""
 
     spacing: tuple[float, float] = (1.0, 1.0)
     """Length of a pixel's side along y and x; distances are in this unit."""
@@ -54,8 +74,19 @@ class Protocol(BaseModel):
     biou_dilation: float = Field(0.02, gt=0)
     """Width of the Boundary IoU band as a fraction of the image diagonal (Cheng et al. 2021)."""
 
-    bf_tolerance: float = Field(0.0075, gt=0)
-    """Tolerance of the boundary F-measure as a fraction of the image diagonal (Csurka et al. 2013)."""
+    biou_width: int | None = Field(None, ge=1)
+    """Width of the band in pixels, whatever the image's size; None: by `biou_dilation`."""
+
+    biou_band: Literal["chessboard", "euclidean"] = "chessboard"
+    """How the band's width is measured (MetricsReloaded: Euclidean)."""
+
+    bf: Literal["inner", "davis"] = "inner"
+    """Boundary F-measure. `inner`: on inner edges, averaged over the images whose target holds the class. `davis`: on
+    DAVIS's edges, within a whole number of pixels, averaged over all images; neither map having an edge scores 1."""
+
+    bf_tolerance: float | None = Field(None, gt=0)
+    """Tolerance of the boundary F-measure as a fraction of the image diagonal; None: 0.0075 (Csurka et al. 2013), and
+    0.008, rounded up to whole pixels, for `davis`."""
 
     nsd_tolerance: float = Field(2.0, ge=0)
     """Tolerance of the normalised surface distance, in units of `spacing` (Nikolov et al. 2018)."""
@@ -63,8 +94,11 @@ class Protocol(BaseModel):
     trimap: Literal["labels", "void"] = "labels"
     """Centre of the trimap band: target label changes, or the target's void pixels (Chen et al. 2018)."""
 
+    trimap_band: Literal["chessboard", "euclidean"] = "chessboard"
+    """How the distance from that centre is measured."""
+
     trimap_radii: tuple[int, ...] = (1, 2, 4, 8, 16)
-    """Chebyshev radii, in pixels, of the trimap bands."""
+    """Radii, in pixels, of the trimap bands."""
 
     trimap_headline: int = 8
     """The radius whose score is `trimap_iou`."""
@@ -74,6 +108,20 @@ class Protocol(BaseModel):
 
     images: int | None = None
     """Score only this many images of each split; None scores all."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Protocol:
+        if self.trimap_headline not in self.trimap_radii:
+            raise ValueError(f"trimap_headline {self.trimap_headline} is none of trimap_radii {self.trimap_radii}")
+        if min(self.spacing) <= 0:
+            raise ValueError(f"spacing {self.spacing} must be positive")
+        return self
+
+    def bf_limit(self, height: int, width: int) -> float:
+        """The tolerance of the boundary F-measure on an image, in units of the spacing (`davis`: in pixels)."""
+        if self.bf == "davis":
+            return math.ceil((self.bf_tolerance or 0.008) * math.hypot(height, width))
+        return (self.bf_tolerance or 0.0075) * math.hypot(height * self.spacing[0], width * self.spacing[1])
 
     def canonical(self) -> str:
         """The protocol as canonical JSON: sorted keys, no spaces."""

@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.protocol import Protocol
-
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
 class ClassSurface:
     """Boundary statistics of one class in one image, for a class that at least one of the maps holds.
 
-    Distances are in units of the protocol's spacing. Where one map lacks the class its edge count is 0 and
-    every distance is NaN.
+    Distances are in units of the protocol's spacing. Where one map has no boundary, its length is 0 and every distance
+    is NaN. A length is the number of boundary points; under `boundary="deepmind"`, the length of the contour.
     """
 
     label: int
-    edge_prediction: int
-    """Edge pixels of the prediction."""
-    edge_target: int
-    """Edge pixels of the target."""
+    edge_prediction: float
+    """Length of the prediction's boundary."""
+    edge_target: float
+    """Length of the target's boundary."""
     hd: float
     """Hausdorff distance: the largest of all distances, both ways."""
     hd95: float
     """Robust Hausdorff distance by the protocol's percentile and rule."""
     sum_to_target: float
-    """Sum of distances from the prediction's edge pixels."""
+    """Sum of distances along the prediction's boundary."""
     sum_to_prediction: float
-    """Sum of distances from the target's edge pixels."""
-    bf_prediction: int
-    """Edge pixels of the prediction within the BF tolerance."""
-    bf_target: int
-    nsd_prediction: int
-    """Edge pixels of the prediction within the NSD tolerance."""
-    nsd_target: int
+    """Sum of distances along the target's boundary."""
+    nsd_prediction: float
+    """Length of the prediction's boundary within the NSD tolerance."""
+    nsd_target: float
+    bf_edge_prediction: float
+    """Edge pixels of the prediction, as the boundary F-measure sees them."""
+    bf_edge_target: float
+    bf_prediction: float
+    """Of those, the ones within the BF tolerance of the target's."""
+    bf_target: float
     band_intersection: int
     """Pixels in both Boundary IoU bands."""
     band_union: int
@@ -52,7 +53,8 @@ class ImageStatistics:
     """Everything that is kept of one scored image.
 
     `confusion` is sparse: rows of (target, prediction, pixels); prediction K means out of range.
-    `trimap` adds the index of the radius in front. An image without a scored pixel has empty parts and
+    `trimap` adds the index of the radius in front. `histogram` has rows of (bin, whether the target is the foreground,
+    pixels) where scores of the foreground were given. An image without a scored pixel has empty parts and
     `scored` 0: it is skipped and counted.
     """
 
@@ -68,6 +70,10 @@ class ImageStatistics:
     trimap: NDArray[np.int64]
     """(m, 4)"""
     surfaces: tuple[ClassSurface, ...] = field(default=())
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
+    """(h, 3)"""
+    loss: float = float("nan")
+    """The loss of this image; NaN where there is none."""
 
     def dense_confusion(self, num_classes: int) -> NDArray[np.int64]:
         """The (K, K) confusion matrix; out-of-range predictions are left out."""
@@ -82,23 +88,8 @@ def sparse(matrix: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([rows, columns, matrix[rows, columns]], axis=1).astype(np.int64)
 
 
-def diagonal(height: int, width: int, protocol: Protocol) -> float:
-    """The image's diagonal in units of the spacing."""
-    return float(np.hypot(height * protocol.spacing[0], width * protocol.spacing[1]))
-
-
-SURFACE_INTEGERS = (
-    "label",
-    "edge_prediction",
-    "edge_target",
-    "bf_prediction",
-    "bf_target",
-    "nsd_prediction",
-    "nsd_target",
-    "band_intersection",
-    "band_union",
-)
-SURFACE_FLOATS = ("hd", "hd95", "sum_to_target", "sum_to_prediction")
+SURFACE_INTEGERS = ("label", "band_intersection", "band_union")
+SURFACE_FLOATS = tuple(f.name for f in fields(ClassSurface) if f.name not in SURFACE_INTEGERS)
 
 
 @dataclass(frozen=True)
@@ -116,9 +107,13 @@ class StatisticsTable:
     trimap: NDArray[np.int64]
     """(m, 5): image, index of the radius, target, prediction, pixels."""
     surface_integers: NDArray[np.int64]
-    """(s, 1 + 9): image, then `SURFACE_INTEGERS`."""
+    """(s, 1 + 3): image, then `SURFACE_INTEGERS`."""
     surface_floats: NDArray[np.float64]
-    """(s, 4): `SURFACE_FLOATS`."""
+    """(s, 12): `SURFACE_FLOATS`."""
+    histogram: NDArray[np.int64]
+    """(h, 4): image, bin, whether the target is the foreground, pixels."""
+    loss: NDArray[np.float64]
+    """(N,): the loss of each image; NaN where there is none."""
 
     @classmethod
     def of(cls, images: Sequence[ImageStatistics]) -> StatisticsTable:
@@ -136,6 +131,8 @@ class StatisticsTable:
             surface_floats=np.array(
                 [[getattr(s, name) for name in SURFACE_FLOATS] for _, s in surfaces], dtype=np.float64
             ).reshape(-1, len(SURFACE_FLOATS)),
+            histogram=_indexed([image.histogram for image in images], 4),
+            loss=np.array([image.loss for image in images], dtype=np.float64),
         )
 
     def subset(self, ids: Iterable[str]) -> StatisticsTable:
@@ -156,7 +153,20 @@ class StatisticsTable:
             trimap=part(self.trimap),
             surface_integers=part(self.surface_integers),
             surface_floats=self.surface_floats[keep[self.surface_integers[:, 0]]],
+            histogram=part(self.histogram),
+            loss=self.loss[keep],
         )
+
+    def with_scores_of(self, other: StatisticsTable) -> StatisticsTable:
+        """The same statistics with another table's losses and score histograms, which label maps alone do not give."""
+        place = {name: index for index, name in enumerate(self.ids)}
+        renumber = np.array([place.get(name, -1) for name in other.ids], dtype=np.int64)
+        known = renumber >= 0
+        loss = self.loss.copy()
+        loss[renumber[known]] = other.loss[known]
+        histogram = other.histogram[known[other.histogram[:, 0]]].copy()
+        histogram[:, 0] = renumber[histogram[:, 0]]
+        return replace(self, loss=loss, histogram=histogram)
 
     def to_bytes(self) -> bytes:
         """Serialise; compressed, without pickled objects."""
@@ -171,12 +181,12 @@ class StatisticsTable:
         """Read what `to_bytes` wrote.
 
         Raises:
-            ValueError: the bytes are of a newer format.
+            ValueError: the bytes are of another format.
         """
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             version = int(stored["version"])
-            if version > FORMAT_VERSION:
-                raise ValueError(f"statistics of format {version}; this version reads up to {FORMAT_VERSION}")
+            if version != FORMAT_VERSION:
+                raise ValueError(f"statistics of format {version}; this version reads format {FORMAT_VERSION}")
             text = stored["ids"].tobytes().decode()
             arrays = {f.name: stored[f.name] for f in fields(cls) if f.name != "ids"}
         return cls(ids=tuple(text.split("\n")) if text else (), **arrays)

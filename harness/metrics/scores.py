@@ -6,24 +6,29 @@ order of the images never moves a bit.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.exact import Array, divide, exact_mean, mean, number
+from harness.metrics.histogram import area_under_curve
+from harness.metrics.image_level import image_boundary_iou, image_counts, image_level_scores, image_region_scores
 from harness.metrics.protocol import Protocol
 from harness.metrics.records import SURFACE_FLOATS, SURFACE_INTEGERS, StatisticsTable
-
-Array = NDArray[np.float64]
+from harness.metrics.region import REGION, region_scores, region_values
 
 DISTANCES = ("hd", "hd95", "assd", "masd")
 BOUNDARY = ("biou", "bf", "nsd")
-REGION = ("miou", "pa", "mpa", "fwiou", "dice", "precision", "recall", "f1")
 SCORE_NAMES = (*REGION, *DISTANCES, *BOUNDARY, "trimap_iou")
+BINARY = ("auc", "sensitivity", "specificity")
 PER_CLASS = ("iou", "accuracy", "dice", "precision", "recall", *DISTANCES, *BOUNDARY)
+
+
+def score_names(foreground: int | None) -> tuple[str, ...]:
+    """The scores of a data set: binary sets have three more."""
+    return SCORE_NAMES if foreground is None else (*SCORE_NAMES, *BINARY)
 
 
 def higher_is_better(metric: str) -> bool:
@@ -35,16 +40,18 @@ def higher_is_better(metric: str) -> bool:
 class Scores:
     """The scores of a set of images.
 
-    Every score is None where it is undefined. `values` holds one figure over classes for each of
-    `SCORE_NAMES`; `per_class` holds K figures for each of `PER_CLASS`.
+    Every score is None where it is undefined. `values` holds one figure over classes for each of `SCORE_NAMES`, and
+    where a foreground is named one for each of `BINARY`; `per_class` holds K figures for each of `PER_CLASS`.
     """
 
     values: dict[str, float | None]
     per_class: dict[str, list[float | None]]
     foreground: dict[str, float | None] | None
-    """The scores of the class that counts in a binary set, under the names of `PER_CLASS`."""
+    """The scores of the class that counts in a binary set: `SCORE_NAMES`, over that class alone, and `PER_CLASS`."""
+    loss: float | None
+    """Mean of the images' losses, where there are any."""
     image_level: dict[str, float | None]
-    """`miou_i`, `miou_c` and `dice_i` after Wang et al. 2023; `biou` as a mean over images, then classes."""
+    """Scores averaged over images, and over the worst of them: see `image_level.image_level_scores`."""
     trimap: dict[int, float | None]
     """mIoU inside the band of each radius."""
     variants: dict[str, dict[str, float | None]]
@@ -83,23 +90,42 @@ def fold(table: StatisticsTable, num_classes: int, protocol: Protocol, foregroun
     """
     scored = table.shape[:, 2] > 0
     confusion = dataset_confusion(table, num_classes)
+    images = image_counts(table, num_classes)
     region = region_scores(confusion, protocol)
+    overall = region_values(confusion, region)
     boundary, variants, missed, spurious = boundary_scores(table, num_classes, protocol)
+    if protocol.level == "image":
+        region, overall = image_region_scores(images, protocol)
+        boundary["biou"] = np.array([exact_mean(column) for column in image_boundary_iou(table, num_classes).T])
+    f1 = region.pop("f1")
     per_class = {**region, **boundary}
     counting = classes_that_count(num_classes, protocol)
+    trimap = trimap_ious(table, num_classes, protocol)
+    headline = trimap[protocol.trimap_headline]
     values: dict[str, float | None] = {
-        **region_values(confusion, region),
+        **overall,
         **{name: mean(per_class[name][counting]) for name in (*DISTANCES, *BOUNDARY)},
+        "trimap_iou": mean(headline),
     }
-    trimap = trimap_scores(table, num_classes, protocol)
-    values["trimap_iou"] = trimap.get(protocol.trimap_headline)
     lists = {name: [number(v) for v in per_class[name]] for name in PER_CLASS}
+    of_foreground = None
+    if foreground is not None:
+        values |= binary_scores(table, confusion, foreground)
+        of_foreground = {name: figures[foreground] for name, figures in lists.items()} | {
+            "miou": lists["iou"][foreground],
+            "fwiou": lists["iou"][foreground],
+            "pa": lists["accuracy"][foreground],
+            "mpa": lists["accuracy"][foreground],
+            "f1": number(f1[foreground]),
+            "trimap_iou": number(headline[foreground]),
+        }
     return Scores(
         values=values,
         per_class=lists,
-        foreground=None if foreground is None else {name: lists[name][foreground] for name in PER_CLASS},
-        image_level=image_level_scores(table, num_classes, protocol),
-        trimap=trimap,
+        foreground=of_foreground,
+        loss=mean(table.loss),
+        image_level=image_level_scores(table, images, protocol, counting),
+        trimap={radius: mean(ious) for radius, ious in trimap.items()},
         variants={name: {kind: mean(v[counting]) for kind, v in kinds.items()} for name, kinds in variants.items()},
         undefined={
             name: int(np.isnan(per_class[name][counting] if name in (*DISTANCES, *BOUNDARY) else per_class[name]).sum())
@@ -127,40 +153,18 @@ def dataset_confusion(table: StatisticsTable, num_classes: int) -> NDArray[np.in
     return _sum_cells(table.confusion[:, 1], table.confusion[:, 2], table.confusion[:, 3], num_classes)
 
 
-def region_scores(confusion: NDArray[np.int64], protocol: Protocol) -> dict[str, Array]:
-    """IoU, accuracy, Dice, precision and recall of each class from a (K, K+1) confusion matrix.
+def binary_scores(table: StatisticsTable, confusion: NDArray[np.int64], foreground: int) -> dict[str, float | None]:
+    """AUC from the score histograms of all images; sensitivity and specificity of the label maps.
 
-    NaN where undefined: IoU and Dice of a class in neither map (unless the protocol gives it a value);
-    accuracy and recall of a class the target lacks; precision of a class in neither map.
+    Sensitivity is the share of the foreground's pixels that were found, specificity the share of the other pixels
+    that were left; under a threshold of one half these are the histograms' figures too.
     """
-    k = len(confusion)
-    hit = np.diag(confusion[:, :k])
-    row, column = confusion.sum(axis=1), confusion[:, :k].sum(axis=0)
-    union = row + column - hit
-    absent = {"nan": np.nan, "zero": 0.0, "one": 1.0}[protocol.absent]
-    recall = _divide(hit, row)
-    # A class that is there and never predicted has precision 0, not none: else it would leave the mean.
-    precision = np.where((column == 0) & (row > 0), 0.0, _divide(hit, column))
+    row = confusion.sum(axis=1)
+    others = np.delete(confusion, foreground, axis=0)
     return {
-        "iou": np.where(union > 0, _divide(hit, union), absent),
-        "accuracy": recall,
-        "dice": np.where(union > 0, _divide(2 * hit, row + column), absent),
-        "precision": precision,
-        "recall": recall,
-    }
-
-
-def region_values(confusion: NDArray[np.int64], region: dict[str, Array]) -> dict[str, float | None]:
-    """The scores over classes that follow from a (K, K+1) confusion matrix and its per-class scores."""
-    return {
-        "miou": mean(region["iou"]),
-        "pa": _pixel_accuracy(confusion),
-        "mpa": mean(region["accuracy"]),
-        "fwiou": _frequency_weighted_iou(confusion),
-        "dice": mean(region["dice"]),
-        "precision": mean(region["precision"]),
-        "recall": mean(region["recall"]),
-        "f1": mean(region["dice"]),
+        "auc": number(area_under_curve(table.histogram[:, 1:])),
+        "sensitivity": number(float(divide(confusion[foreground, foreground], row[foreground]))),
+        "specificity": number(float(divide(others.sum() - others[:, foreground].sum(), others.sum()))),
     }
 
 
@@ -197,12 +201,19 @@ def boundary_scores(
         }
     scores["biou"] = np.array(
         [
-            _divide(s["band_intersection"][m].sum(), s["band_union"][m].sum())
+            divide(s["band_intersection"][m].sum(), s["band_union"][m].sum())
             for m in (s["label"] == c for c in range(num_classes))
         ]
     )
-    for name, value in image_boundary_fractions(s).items():
-        scores[name] = by_class(np.where(both, value, 0.0), in_target)
+    scores["nsd"] = by_class(np.where(both, image_nsd(s), 0.0), in_target)
+    f = image_boundary_f(s)
+    if protocol.bf == "davis":
+        # Every image counts: an object that is nowhere was drawn without a fault.
+        images = int((table.shape[:, 2] > 0).sum())
+        rows = [f[s["label"] == c] for c in range(num_classes)]
+        scores["bf"] = np.array([exact_mean([*row, *[1.0] * (images - len(row))]) for row in rows])
+    else:
+        scores["bf"] = by_class(f, s["bf_edge_target"] > 0)
     count = [[int((flag & (s["label"] == c)).sum()) for c in range(num_classes)] for flag in (missed, spurious)]
     return scores, variants, count[0], count[1]
 
@@ -223,97 +234,34 @@ def image_distances(s: dict[str, Array]) -> dict[str, Array]:
     return {
         "hd": s["hd"],
         "hd95": s["hd95"],
-        "assd": _divide(s["sum_to_target"] + s["sum_to_prediction"], edges),
-        "masd": (_divide(s["sum_to_target"], s["edge_prediction"]) + _divide(s["sum_to_prediction"], s["edge_target"]))
+        "assd": divide(s["sum_to_target"] + s["sum_to_prediction"], edges),
+        "masd": (divide(s["sum_to_target"], s["edge_prediction"]) + divide(s["sum_to_prediction"], s["edge_target"]))
         / 2,
     }
 
 
-def image_boundary_fractions(s: dict[str, Array]) -> dict[str, Array]:
-    """Boundary F-measure and normalised surface distance of each (image, class) row."""
-    precision = _divide(s["bf_prediction"], s["edge_prediction"])
-    recall = _divide(s["bf_target"], s["edge_target"])
-    total = precision + recall
-    return {
-        "bf": np.where(total > 0, 2 * _divide(precision * recall, total), 0.0),
-        "nsd": _divide(s["nsd_prediction"] + s["nsd_target"], s["edge_prediction"] + s["edge_target"]),
-    }
+def image_boundary_f(s: dict[str, Array]) -> Array:
+    """Boundary F-measure of each (image, class) row: 0 where one map has no edge, 1 where neither has (DAVIS)."""
+    precision = divide(s["bf_prediction"], s["bf_edge_prediction"])
+    recall = divide(s["bf_target"], s["bf_edge_target"])
+    none = (s["bf_edge_prediction"] == 0) & (s["bf_edge_target"] == 0)
+    f = np.nan_to_num(2 * divide(precision * recall, precision + recall), nan=0.0)
+    return np.where(none, 1.0, f)
 
 
-def image_level_scores(table: StatisticsTable, num_classes: int, protocol: Protocol) -> dict[str, float | None]:
-    """Scores averaged over images.
-
-    `miou_i`: mean over the classes an image holds, then over images; `miou_c`: mean over the images that hold
-    a class (in either map), then over classes (Wang et al., Revisiting evaluation metrics for semantic
-    segmentation, 2023: mIoU^I and mIoU^C). `biou_c` is Boundary IoU the second way, over images whose
-    target holds the class.
-    """
-    iou, dice = image_region_scores(table, num_classes)
-    s = surface_columns(table)
-    band = _divide(s["band_intersection"], s["band_union"])
-    in_target = s["edge_target"] > 0
-    counting = classes_that_count(num_classes, protocol)
-    biou = [exact_mean(band[in_target & (s["label"] == c)]) for c in np.flatnonzero(counting)]
-    return {
-        "miou_i": mean([exact_mean(row) for row in iou]),
-        "miou_c": mean([exact_mean(column) for column in iou.T]),
-        "dice_i": mean([exact_mean(row) for row in dice]),
-        "dice_c": mean([exact_mean(column) for column in dice.T]),
-        "biou_c": mean(biou),
-    }
+def image_nsd(s: dict[str, Array]) -> Array:
+    """Normalised surface distance of each (image, class) row."""
+    return divide(s["nsd_prediction"] + s["nsd_target"], s["edge_prediction"] + s["edge_target"])
 
 
-def image_region_scores(table: StatisticsTable, num_classes: int) -> tuple[Array, Array]:
-    """IoU and Dice of each image and class, two (N, K) arrays; NaN where neither map holds the class."""
-    n = len(table.ids)
-    image, true, guess, pixels = table.confusion.T
-    row, column, hit = (np.zeros((n, num_classes + 1), dtype=np.int64) for _ in range(3))
-    np.add.at(row, (image, true), pixels)
-    np.add.at(column, (image, guess), pixels)
-    same = true == guess
-    np.add.at(hit, (image[same], true[same]), pixels[same])
-    row, column, hit = row[:, :-1], column[:, :-1], hit[:, :-1]
-    return _divide(hit, row + column - hit), _divide(2 * hit, row + column)
-
-
-def trimap_scores(table: StatisticsTable, num_classes: int, protocol: Protocol) -> dict[int, float | None]:
-    """MIoU inside the band of each radius (Kohli et al. 2009; Chen et al. 2018, section 4.4)."""
+def trimap_ious(table: StatisticsTable, num_classes: int, protocol: Protocol) -> dict[int, Array]:
+    """IoU of each class inside the band of each radius (Kohli et al. 2009; Chen et al. 2018, section 4.4)."""
     scores = {}
     for index, radius in enumerate(protocol.trimap_radii):
         cells = table.trimap[table.trimap[:, 1] == index]
         confusion = _sum_cells(cells[:, 2], cells[:, 3], cells[:, 4], num_classes)
-        scores[radius] = mean(region_scores(confusion, protocol)["iou"])
+        scores[radius] = region_scores(confusion, protocol)["iou"]
     return scores
-
-
-def mean(values: Sequence[float] | Array) -> float | None:
-    """The exactly rounded mean of the defined values; None if there is none."""
-    return number(exact_mean(values))
-
-
-def exact_mean(values: Iterable[float]) -> float:
-    """Mean of the values that are not NaN, summed without rounding error; NaN if there is none."""
-    defined = [float(v) for v in values if not math.isnan(v)]
-    return math.fsum(defined) / len(defined) if defined else math.nan
-
-
-def number(value: float) -> float | None:
-    """A float for a record: None stands for NaN."""
-    return None if math.isnan(value) else float(value)
-
-
-def _pixel_accuracy(confusion: NDArray[np.int64]) -> float | None:
-    return number(float(_divide(np.trace(confusion[:, :-1]), confusion.sum())))
-
-
-def _frequency_weighted_iou(confusion: NDArray[np.int64]) -> float | None:
-    """IoU weighted by how often the target holds each class (Long et al. 2015)."""
-    row, hit = confusion.sum(axis=1), np.diag(confusion[:, :-1])
-    iou = _divide(hit, row + confusion[:, :-1].sum(axis=0) - hit)
-    total = int(row.sum())
-    if total == 0:
-        return None
-    return math.fsum(float(r) / total * float(i) for r, i in zip(row, iou, strict=True) if r > 0)
 
 
 def _sum_cells(
@@ -322,10 +270,3 @@ def _sum_cells(
     matrix = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
     np.add.at(matrix, (rows, columns), counts)
     return matrix
-
-
-def _divide(numerator: Any, denominator: Any) -> Array:
-    """Element-wise division; NaN where the denominator is 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
-        return np.asarray(np.where(bottom == 0, np.nan, top / bottom), dtype=np.float64)

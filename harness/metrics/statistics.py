@@ -13,12 +13,12 @@ from harness.metrics.boundary import (
     band_width,
     boundary_counts,
     boundary_maps,
-    trimap_band,
+    trimap_distance,
 )
 from harness.metrics.confusion import Labels, Mask, check_labels, confusion_matrix, counted_pixels
 from harness.metrics.protocol import Protocol
-from harness.metrics.records import ClassSurface, ImageStatistics, diagonal, sparse
-from harness.metrics.surface import inner_edge, ordered_sum, surface_distances
+from harness.metrics.records import ClassSurface, ImageStatistics, sparse
+from harness.metrics.surface import boundary_points, ordered_sum, surface_distances
 
 # Set to anything, it keeps the compiled kernels out: for comparison, and for machines where numba misbehaves.
 NO_KERNELS = "SEGBENCH_NO_KERNELS"
@@ -88,7 +88,7 @@ def reference_statistics(
     surfaces: tuple[ClassSurface, ...] = ()
     if scored:
         guess, true = boundary_maps(prediction, target, counted, valid, num_classes, protocol)
-        distance = trimap_band(target, true, counted, ignore_index, protocol)
+        distance = trimap_distance(target, true, counted, ignore_index, protocol)
         trimap = trimap_counts(prediction, target, counted, distance, num_classes, protocol)
         surfaces = class_surfaces(guess, true, protocol)
     return ImageStatistics(image_id, height, width, scored, height * width - scored, confusion, trimap, surfaces)
@@ -98,7 +98,7 @@ def trimap_counts(
     prediction: Labels,
     target: Labels,
     counted: Mask,
-    distance: NDArray[np.int32],
+    distance: NDArray[np.float64],
     num_classes: int,
     protocol: Protocol,
 ) -> NDArray[np.int64]:
@@ -113,35 +113,51 @@ def trimap_counts(
 def class_surfaces(guess: NDArray[np.int32], true: NDArray[np.int32], protocol: Protocol) -> tuple[ClassSurface, ...]:
     """Boundary statistics of each class that one of the maps holds; both (H, W), `NO_CLASS` is no class."""
     height, width = true.shape
-    band = band_width(height, width, protocol.biou_dilation)
-    bf_limit = protocol.bf_tolerance * diagonal(height, width, protocol)
+    band = band_width(height, width, protocol)
     present = np.union1d(np.unique(guess), np.unique(true))
     found = []
     for label in present[present != NO_CLASS]:
         p, t = guess == label, true == label
-        intersection, union = boundary_counts(p, t, band)
-        if p.any() and t.any():
-            d = surface_distances(p, t, protocol.spacing)
-            nsd = protocol.nsd_tolerance
-            found.append(
-                ClassSurface(
-                    label=int(label),
-                    edge_prediction=len(d.to_target),
-                    edge_target=len(d.to_prediction),
-                    hd=float(max(d.to_target.max(), d.to_prediction.max())),
-                    hd95=d.percentile(protocol.hd_percentile, protocol.hd_percentile_rule),
-                    sum_to_target=ordered_sum(d.to_target),
-                    sum_to_prediction=ordered_sum(d.to_prediction),
-                    bf_prediction=int((d.to_target <= bf_limit).sum()),
-                    bf_target=int((d.to_prediction <= bf_limit).sum()),
-                    nsd_prediction=int((d.to_target <= nsd).sum()),
-                    nsd_target=int((d.to_prediction <= nsd).sum()),
-                    band_intersection=intersection,
-                    band_union=union,
-                )
-            )
-        else:
-            nan = float("nan")
-            edges = int(inner_edge(p).sum()), int(inner_edge(t).sum())
-            found.append(ClassSurface(int(label), *edges, nan, nan, nan, nan, 0, 0, 0, 0, intersection, union))
+        intersection, union = boundary_counts(p, t, band, protocol.biou_band)
+        values = distance_statistics(p, t, protocol) | boundary_f_statistics(p, t, protocol)
+        found.append(ClassSurface(int(label), band_intersection=intersection, band_union=union, **values))
     return tuple(found)
+
+
+def distance_statistics(prediction: Mask, target: Mask, protocol: Protocol) -> dict[str, float]:
+    """The fields of `ClassSurface` that follow from the protocol's boundary; both masks (H, W)."""
+    d = surface_distances(prediction, target, protocol.spacing, protocol.boundary)
+    if d is None:
+        lengths = [
+            float(boundary_points(m, protocol.boundary, protocol.spacing)[1].sum()) for m in (prediction, target)
+        ]
+        values = dict.fromkeys(("hd", "hd95", "sum_to_target", "sum_to_prediction"), float("nan"))
+        return values | dict(zip(("edge_prediction", "edge_target"), lengths, strict=True)) | {
+            "nsd_prediction": 0.0, "nsd_target": 0.0,
+        }  # fmt: skip
+    limit = protocol.nsd_tolerance
+    return {
+        "edge_prediction": float(d.weights[0].sum()),
+        "edge_target": float(d.weights[1].sum()),
+        "hd": float(max(d.to_target.max(), d.to_prediction.max())),
+        "hd95": d.percentile(protocol.hd_percentile, protocol.hd_percentile_rule),
+        "sum_to_target": ordered_sum(d.to_target, d.weights[0]),
+        "sum_to_prediction": ordered_sum(d.to_prediction, d.weights[1]),
+        "nsd_prediction": float(d.weights[0][d.to_target <= limit].sum()),
+        "nsd_target": float(d.weights[1][d.to_prediction <= limit].sum()),
+    }
+
+
+def boundary_f_statistics(prediction: Mask, target: Mask, protocol: Protocol) -> dict[str, float]:
+    """The fields of `ClassSurface` that the boundary F-measure is folded from; both masks (H, W)."""
+    spacing = (1.0, 1.0) if protocol.bf == "davis" else protocol.spacing
+    d = surface_distances(prediction, target, spacing, protocol.bf)
+    if d is None:
+        edges = [len(boundary_points(m, protocol.bf, spacing)[0]) for m in (prediction, target)]
+        hits = [0, 0]
+    else:
+        limit = protocol.bf_limit(*target.shape)
+        edges = [len(d.to_target), len(d.to_prediction)]
+        hits = [int((d.to_target <= limit).sum()), int((d.to_prediction <= limit).sum())]
+    names = ("bf_edge_prediction", "bf_edge_target", "bf_prediction", "bf_target")
+    return {name: float(value) for name, value in zip(names, (*edges, *hits), strict=True)}

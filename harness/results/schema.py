@@ -131,7 +131,7 @@ class Evaluation(Base):
     protocol: Mapped[dict[str, Any]]
     evaluator_version: Mapped[int]
     loss: Mapped[float | None]
-    """The recipe's loss, averaged over images; None after rescoring, which has no logits."""
+    """The recipe's loss, averaged over images; None where there is none."""
     n_images: Mapped[int]
     details: Mapped[dict[str, Any]]
     """Everything the evaluator says besides the scores: undefined counts, variants, trimap, image level."""

@@ -421,7 +421,7 @@ def _write_results(session: Session, run: Run, record: Record, planned: Planned)
 
 def _write_evaluation(session: Session, run: Run, evaluation: dict[str, Any], planned: Planned) -> None:
     """Replace the run's scores of one split under one score fingerprint."""
-    from harness.metrics.scores import SCORE_NAMES
+    from harness.metrics.scores import BINARY, SCORE_NAMES
 
     protocol = planned.job.protocol
     old = session.scalars(
@@ -432,7 +432,7 @@ def _write_evaluation(session: Session, run: Run, evaluation: dict[str, Any], pl
     session.execute(delete(Score).where(Score.evaluation_id.in_(old)))
     session.execute(delete(Evaluation).where(Evaluation.id.in_(old)))
     scores = dict(evaluation["scores"])
-    overall = {name: scores.pop(name) for name in SCORE_NAMES}
+    overall = {name: scores.pop(name) for name in (*SCORE_NAMES, *BINARY) if name in scores}
     per_class = scores.pop("per_class")
     row = Evaluation(
         run_id=run.id,
@@ -442,7 +442,7 @@ def _write_evaluation(session: Session, run: Run, evaluation: dict[str, Any], pl
         protocol_hash=protocol.hash,
         protocol=protocol.model_dump(mode="json"),
         evaluator_version=EVALUATOR_VERSION,
-        loss=evaluation["loss"],
+        loss=scores["loss"],
         n_images=scores["n_images"],
         details=scores,
         statistics=evaluation["statistics"],

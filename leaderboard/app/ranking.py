@@ -6,8 +6,8 @@ import pandas as pd
 import plotly.express as px
 import streamlit as st
 
-from harness.metrics import SCORE_NAMES, higher_is_better
-from harness.metrics.scores import PER_CLASS
+from harness.metrics import higher_is_better
+from harness.metrics.scores import PER_CLASS, score_names
 from leaderboard.app.data import choose_board
 from leaderboard.latex import latex_table
 from leaderboard.tables import (
@@ -32,7 +32,11 @@ def show() -> None:
         st.warning("Checkpoints were chosen on the very images that are scored.")
     metrics = st.multiselect(
         "Metrics",
-        [*SCORE_NAMES, "loss", *([board.data.headline] if board.data.foreground is not None else [])],
+        [
+            *score_names(board.data.foreground),
+            "loss",
+            *([board.data.headline] if board.data.foreground is not None else []),
+        ],
         default=list(board_metrics(board, None)),
         format_func=metric_title,
         key=f"columns-{board.key}-{board.metric}",

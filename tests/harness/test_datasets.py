@@ -164,3 +164,36 @@ def test_a_horse_image_has_the_size_of_its_mask_and_two_labels() -> None:
         sample = dataset.read(image_id)
         assert sample.image.shape[:2] == sample.mask.shape
         assert set(np.unique(sample.mask)) == {0, 1}
+
+
+@real("DRIVE")
+def test_drives_second_observer_against_the_first_gives_the_known_counts() -> None:
+    from harness.datasets.drive import Drive
+    from harness.evaluate import Predicted, evaluate_images
+    from harness.metrics import Protocol
+    from harness.metrics.scores import dataset_confusion
+
+    dataset = Drive(REAL_DATA / "DRIVE")
+    predicted = (Predicted(i, dataset.second_observer(i)) for i in dataset.ids("test"))
+    evaluator = evaluate_images(dataset, Protocol(), predicted, threads=2)
+    (tn, fp), (fn, tp) = dataset_confusion(evaluator.statistics(), 2)[:, :2].tolist()
+    assert (tn, fp, fn, tp) == (3851430, 109064, 130181, 447468)
+    scores = evaluator.compute()
+    assert scores.per_class["dice"][1] == pytest.approx(0.78906, abs=5e-6)
+    assert scores.per_class["iou"][1] == pytest.approx(0.65161, abs=5e-6)
+    assert scores.values["sensitivity"] == pytest.approx(447468 / (447468 + 130181))
+
+
+@real("DRIVE")
+def test_every_drive_image_has_a_field_of_view_and_255_is_vessel_there() -> None:
+    from harness.datasets.drive import Drive
+
+    dataset = Drive(REAL_DATA / "DRIVE", "16-4")
+    assert [len(dataset.ids(s)) for s in ("train", "val", "test")] == [16, 4, 20]
+    for image_id in (*dataset.ids("train")[:2], *dataset.ids("test")[:2]):
+        sample = dataset.read(image_id)
+        assert sample.image.shape == (584, 565, 3)
+        assert set(np.unique(sample.mask)) == {0, 1}
+        assert sample.valid is not None
+        assert 0.6 < sample.valid.mean() < 0.75
+        assert 0.05 < sample.mask[sample.valid].mean() < 0.25

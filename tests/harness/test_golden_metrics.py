@@ -35,6 +35,9 @@ def test_g1_a_hole_of_one_pixel() -> None:
     assert result.per_class["hd95"][1] == 3
     assert result.per_class["assd"][1] == pytest.approx(12 / 68, abs=1e-15)
     assert score(prediction, target, hd_percentile_rule="pooled").per_class["hd95"][1] == pytest.approx(1.95)
+    # Every pixel of the mask counts as its boundary, or the corners of pixels do.
+    assert score(prediction, target, boundary="set").per_class["hd"][1] == 1
+    assert score(prediction, target, boundary="deepmind").per_class["hd"][1] == 4
 
 
 def test_g2_two_single_pixels() -> None:
@@ -54,7 +57,10 @@ def test_g3_a_tail() -> None:
     assert result.per_class["hd95"][1] == 13.5
     assert result.per_class["assd"][1] == pytest.approx(137 / 87, abs=1e-15)
     assert score(prediction, target, hd_percentile_rule="pooled").per_class["hd95"][1] == pytest.approx(11.7)
+    corners = {"boundary": "deepmind", "hd_percentile_rule": "deepmind"}
+    assert score(prediction, target, **corners).per_class["hd95"][1] == 14
     distances = surface_distances(prediction == 1, target == 1, (1.0, 1.0))
+    assert distances is not None
     assert (distances.to_target <= 2).sum() == 37
     assert (distances.to_prediction <= 2).all()
 
@@ -165,10 +171,11 @@ def test_pixels_outside_the_valid_region_are_never_filled_or_scored() -> None:
 
 
 def test_band_width_rounds_halves_to_even() -> None:
-    assert band_width(75, 100, 0.02) == 2
-    assert band_width(512, 512, 0.02) == 14
-    assert band_width(1024, 2048, 0.02) == 46
-    assert band_width(3, 3, 0.02) == 1
+    assert band_width(75, 100, Protocol()) == 2
+    assert band_width(512, 512, Protocol()) == 14
+    assert band_width(1024, 2048, Protocol()) == 46
+    assert band_width(3, 3, Protocol()) == 1
+    assert band_width(512, 512, Protocol(biou_width=3)) == 3
 
 
 def test_the_image_border_is_no_label_change() -> None:
@@ -274,8 +281,9 @@ def test_the_protocol_hash_depends_on_every_convention() -> None:
         "name": "other", "void": "mask", "fill_radius": 3, "out_of_range": "fn", "background": None,
         "background_in_boundary_means": True, "absent": "zero", "hd_percentile": 90.0,
         "hd_percentile_rule": "pooled", "spacing": (2.0, 1.0), "biou_dilation": 0.01, "bf_tolerance": 0.01,
-        "nsd_tolerance": 1.0, "trimap": "void", "trimap_radii": (1,), "trimap_headline": 1, "smoke": True,
-        "images": 3,
+        "nsd_tolerance": 1.0, "trimap": "void", "trimap_radii": (1, 8), "trimap_headline": 1, "smoke": True,
+        "images": 3, "level": "image", "mean_over": "target", "f1": "mmseg", "boundary": "set", "biou_width": 2,
+        "biou_band": "euclidean", "bf": "davis", "trimap_band": "euclidean",
     }  # fmt: skip
     assert set(changed) == set(Protocol.model_fields)
     hashes = {Protocol.model_validate({k: v}).hash for k, v in changed.items()} | {Protocol().hash}

@@ -52,7 +52,8 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, i
 def plain(statistics: ImageStatistics) -> dict[str, object]:
     """As values that compare by their bits, NaN included."""
     record = asdict(statistics)
-    record["confusion"], record["trimap"] = statistics.confusion.tolist(), statistics.trimap.tolist()
+    record |= {name: getattr(statistics, name).tolist() for name in ("confusion", "trimap", "histogram")}
+    record["loss"] = repr(statistics.loss)
     record["surfaces"] = [
         {k: "nan" if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(s).items()}
         for s in statistics.surfaces
