@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench import demo, doctor, export, leaderboard, listing, run, status, submit
+from bench import demo, doctor, export, leaderboard, listing, run, score, status, submit
 
 app = typer.Typer(
     name="bench",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("submit")(submit.submit)
+app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("export")(export.export)
 app.command("status")(status.status)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -137,3 +138,25 @@ def _duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02d} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+class CountBar:
+    """A progress bar for counting through files; nothing where that is quick or not a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say how far it is."""
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(what, total=total)
+            self._since = time.monotonic()
+        if time.monotonic() - self._since > 1 and not self._bar.live.is_started:
+            self._bar.start()
+        self._bar.update(self._task, completed=done, total=total, description=what)
+        if done == total:
+            self._bar.stop()
+            self._bar = None

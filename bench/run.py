@@ -103,6 +103,7 @@ def run(
 
 def run_suite(options: Options) -> int:
     """Run a suite and print its board; returns the exit code: 0, 1 (jobs failed) or 130 (stopped)."""
+    from bench.progress import CountBar
     from harness.datasets import data_dir
     from harness.registry import read_plugin
     from harness.results import artifacts_folder, open_existing, open_store
@@ -125,7 +126,7 @@ def run_suite(options: Options) -> int:
             plugins,
             Smoke() if options.smoke else None,
             say=console.print,
-            tick=_Tick(),
+            tick=CountBar(),
             obtain=not options.dry_run,
         )
         if options.dry_run:
@@ -317,29 +318,3 @@ def print_plan(plan: Plan, console: Any) -> None:
 
 def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-class _Tick:
-    """A progress bar for the first check of a data set; nothing where that is quick or not a terminal."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        import sys
-        import time
-
-        if not sys.stderr.isatty():
-            return
-        if self._bar is None:
-            from rich.progress import Progress
-
-            self._bar = Progress(console=new_console(stderr=True), transient=True)
-            self._task = self._bar.add_task(what, total=total)
-            self._since = time.monotonic()
-        if time.monotonic() - self._since > 1 and not self._bar.live.is_started:
-            self._bar.start()
-        self._bar.update(self._task, completed=done, total=total, description=what)
-        if done == total:
-            self._bar.stop()
-            self._bar = None

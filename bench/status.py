@@ -98,8 +98,11 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
     from harness.errors import BenchError
     from harness.fingerprint import differing_parts, train_parts
     from harness.registry import find_model
+    from harness.results.store import PREDICTIONS
     from harness.suite import Job
 
+    if run.model_origin == PREDICTIONS:
+        return ["predictions came from outside: how they were made is not known here"]
     job = Job.model_validate(run.config)
     source, manifest = run.parts["model_source"], run.parts["data"]
     notes = []

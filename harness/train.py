@@ -222,8 +222,9 @@ def validate(job: Job, setting: Setting) -> dict[str, float | None]:
         counter.update(labels, mask, valid)
         losses.append(image_loss(logits, mask, valid, job.recipe, info.ignore_index))
         if wants_all:
-            binary = metric == "auc" and info.foreground is not None
-            score = foreground_probability(logits, info.foreground) if binary else None
+            score = None
+            if metric == "auc" and info.foreground is not None:
+                score = foreground_probability(logits, info.foreground)
             evaluator.update(labels, mask, image_id, valid, score)
     confusion = counter.matrix()
     per_class = region_scores(confusion, job.protocol)

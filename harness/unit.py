@@ -6,36 +6,30 @@ A unit never raises for what a network does: a failure becomes a record with its
 from __future__ import annotations
 
 import contextlib
-import io
 import random
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from harness import provenance
 from harness.datasets import Dataset, dataset_class
-from harness.datasets.base import read_labels
 from harness.datasets.loader import DecodedSamples, derived_seed
-from harness.datasets.palette import palette_image, png_bytes, save_labels
+from harness.datasets.palette import save_labels
 from harness.errors import BadModel, BenchError, RunFailure
-from harness.evaluate import Predicted, evaluate_images, stored_label_maps, write_checksums
-from harness.metrics import Evaluator, StatisticsTable
+from harness.evaluate import Predicted, evaluate_images, stored_label_maps
+from harness.keep import STATISTICS, evaluation, gallery, kept_predictions
+from harness.metrics import StatisticsTable
 from harness.predict import foreground_probability, label_map, predictions
 from harness.records import Record, Unit, now
 from harness.suite import Job
 from harness.train import RESUME, Emit, Interrupted, Progress, Setting, image_loss, train
 
-GALLERY_IMAGES = 12
-GALLERY_SIDE = 224
-# Beside the label maps: losses and score histograms, which another protocol needs again.
-STATISTICS = "statistics.npz"
 SCORED_SPLITS = ("val", "test")
 
 
@@ -209,52 +203,6 @@ class Timed(Iterator[Predicted]):
             return next(self._items)
         finally:
             self.seconds += time.monotonic() - began
-
-
-def evaluation(split: str, evaluator: Evaluator, table: StatisticsTable) -> dict[str, Any]:
-    """The record of one scored split."""
-    return {
-        "split": split,
-        "scores": evaluator.scores_of(table).to_dict(),
-        "statistics": table.to_bytes(),
-    }
-
-
-@contextlib.contextmanager
-def kept_predictions(folder: Path, split: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A folder to write a split's label maps into, and what the database notes of it.
-
-    Checksums are added at the end, and only then does the folder take its place: a split is there whole or not at all.
-    """
-    final = folder / "predictions" / split
-    partial = final.with_name(f"{split}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    artifact: dict[str, Any] = {"kind": "predictions", "split": split, "path": f"predictions/{split}"}
-    yield partial, artifact
-    artifact["files"], artifact["sha256"] = write_checksums(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.replace(final)
-
-
-def gallery(dataset: Dataset, ids: Sequence[str], predictions_folder: Path) -> list[dict[str, Any]]:
-    """Small copies of evenly spaced images with truth and prediction: the same images for every network."""
-    step = max(1, len(ids) / GALLERY_IMAGES)
-    chosen = [ids[int(i * step)] for i in range(min(GALLERY_IMAGES, len(ids)))]
-    shown = []
-    for image_id in chosen:
-        sample = dataset.read(image_id)
-        height, width = sample.mask.shape
-        scale = min(1.0, GALLERY_SIDE / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        photo = io.BytesIO()
-        Image.fromarray(sample.image).resize(size, Image.Resampling.BILINEAR).save(photo, "JPEG", quality=85)
-        maps = [
-            png_bytes(palette_image(m, dataset.info.palette).resize(size, Image.Resampling.NEAREST))
-            for m in (sample.mask, read_labels(predictions_folder / f"{image_id}.png"))
-        ]
-        shown.append({"image_id": image_id, "image": photo.getvalue(), "target": maps[0], "prediction": maps[1]})
-    return shown
 
 
 def _summary(progress: Progress, job: Job) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.metrics import higher_is_better
 from harness.metrics.scores import PER_CLASS, score_names
+from harness.results.store import PREDICTIONS
 from leaderboard.queries import Data, Result
 from leaderboard.stats import Estimate, estimate
 
@@ -232,14 +233,24 @@ class Table:
 def overview(board: Board, metrics: Sequence[str] | None = None) -> Table:
     """The ranked table: one row a model, its hyperparameters chosen by val."""
     chosen = board_metrics(board, metrics)
-    lead = [(str(row.rank or "–"), row.model, hyperparameters(row.cell)) for row in board.rows]
+    lead = [(str(row.rank or "–"), row.model + outside(row), hyperparameters(row.cell)) for row in board.rows]
     notes = [f"{row.model}: {row.cell.incomplete()}" for row in board.rows if row.cell.incomplete()]
     notes += [
         f"{row.model}: {sum(bool(c.incomplete()) for c in row.cells)} of {len(row.cells)} cells incomplete"
         for row in board.rows
         if any(c.incomplete() for c in row.cells if c is not row.cell)
     ]
+    notes += [
+        f"{row.model}{outside(row)}: predictions from outside; how they were made is not known here"
+        for row in board.rows
+        if outside(row)
+    ]
     return _table(board, ("#", "model", "chosen by val"), chosen, [row.cell for row in board.rows], lead, notes)
+
+
+def outside(row: Row) -> str:
+    """The mark of a row whose label maps came from outside."""
+    return " ‡" if row.cell.first.origin == PREDICTIONS else ""
 
 
 def ablation(board: Board, metrics: Sequence[str] | None = None) -> Table:

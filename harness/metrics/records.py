@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -169,11 +170,17 @@ class StatisticsTable:
         return replace(self, loss=loss, histogram=histogram)
 
     def to_bytes(self) -> bytes:
-        """Serialise; compressed, without pickled objects."""
-        buffer = io.BytesIO()
+        """Serialise in NumPy's npz format: compressed, without pickled objects, the same bytes for the same values."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
-        ids = np.frombuffer("\n".join(self.ids).encode(), dtype=np.uint8)
-        np.savez_compressed(buffer, version=np.array(FORMAT_VERSION), ids=ids, **arrays)
+        arrays["version"] = np.array(FORMAT_VERSION)
+        arrays["ids"] = np.frombuffer("\n".join(self.ids).encode(), dtype=np.uint8)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                part = io.BytesIO()
+                np.lib.format.write_array(part, np.asarray(array, order="C"), allow_pickle=False)
+                # Without a date: np.savez would write the time of day.
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), part.getvalue(), zipfile.ZIP_DEFLATED)
         return buffer.getvalue()
 
     @classmethod

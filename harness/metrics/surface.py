@@ -110,7 +110,8 @@ def _nearest(points: NDArray[np.int64], others: NDArray[np.int64], spacing: tupl
     scale = np.asarray(spacing)
     _, nearest = cKDTree(others * scale).query(points * scale)
     apart = (points - others[nearest]) * scale
-    return np.sqrt((apart**2).sum(axis=1))
+    distances: Floats = np.sqrt((apart**2).sum(axis=1))
+    return distances
 
 
 def ordered_sum(distances: Floats, weights: Floats) -> float:

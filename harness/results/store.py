@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from harness.datasets.base import DatasetInfo, Manifest
 from harness.errors import DatabaseError
-from harness.metrics.protocol import EVALUATOR_VERSION
+from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
 from harness.records import Record, now
 from harness.results.schema import (
     OVERALL,
@@ -43,6 +43,11 @@ LEASE_S = 120.0
 BUSY_TIMEOUT_S = 30.0
 
 
+# The origin of a run whose label maps came from outside, and its suite where no other scored the same images.
+PREDICTIONS = "predictions"
+EXTERNAL = "external"
+
+
 class ClaimLost(Exception):
     """A record came from an attempt that is no longer the current one; it is refused."""
 
@@ -60,6 +65,21 @@ class Planned:
     origin: str
     source: str
     selected_on_test: bool
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Predictions from outside: what they are called and what they were scored on."""
+
+    name: str
+    seed: int
+    parts: dict[str, Any]
+    cell: str
+    score_fingerprint: str
+    info: DatasetInfo
+    variant: str
+    manifest: Manifest
+    protocol: Protocol
 
 
 def default_url(path: Path | None = None) -> str:
@@ -328,7 +348,54 @@ class Store:
         with self.session() as session:
             run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint)).one()
             for evaluation in record.evaluations:
-                _write_evaluation(session, run, evaluation, planned)
+                _write_evaluation(session, run, evaluation, planned.job.protocol, planned.score_fingerprint)
+
+    def submitted(self, fingerprint: str, split: str) -> str | None:
+        """The SHA-256 of the label maps that a submission brought for a split; None if it has not."""
+        with self.session() as session:
+            return session.scalars(
+                select(Artifact.sha256)
+                .join(Run, Artifact.run_id == Run.id)
+                .where(Run.fingerprint == fingerprint, Artifact.split == split)
+            ).one_or_none()
+
+    def save_submission(self, record: Record, submission: Submission) -> list[str]:
+        """Write scored predictions from outside, in one transaction.
+
+        Returns:
+            The suites they are ranked in: those that scored the same images; `external` where none did.
+        """
+        with self.session() as session:
+            key = submission.manifest.hash
+            if session.get(DatasetRow, key) is None:
+                session.add(_dataset_row(key, submission.info, submission.variant, submission.manifest))
+                session.flush()
+            run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint)).one_or_none()
+            if run is None:
+                run = _submitted_run(submission, record)
+                session.add(run)
+                session.flush()
+            for evaluation in record.evaluations:
+                _write_evaluation(session, run, evaluation, submission.protocol, submission.score_fingerprint)
+            for artifact in record.artifacts:
+                session.merge(Artifact(run_id=run.id, **artifact))
+            if record.gallery:
+                session.execute(delete(GalleryPrediction).where(GalleryPrediction.run_id == run.id))
+                _write_gallery(session, run, record)
+            same_images = (
+                select(SuiteEntry.suite)
+                .distinct()
+                .join(Run, SuiteEntry.run_id == Run.id)
+                .join(DatasetRow, Run.manifest == DatasetRow.manifest)
+                .where(
+                    DatasetRow.name == submission.info.name,
+                    DatasetRow.test_manifest == submission.manifest.split_hash("test"),
+                )
+            )
+            suites = sorted(session.scalars(same_images).all()) or [EXTERNAL]
+            for suite in suites:
+                session.merge(SuiteEntry(suite=suite, run_id=run.id))
+        return suites
 
     def interrupt_own(self) -> int:
         """Mark what this driver still had running as interrupted; returns how many there were."""
@@ -393,6 +460,39 @@ def _new_run(p: Planned) -> Run:
     )
 
 
+def _submitted_run(submission: Submission, record: Record) -> Run:
+    """A row for predictions from outside: nothing of how they came about is known."""
+    return Run(
+        fingerprint=record.fingerprint,
+        parts=submission.parts,
+        cell=submission.cell,
+        manifest=submission.manifest.hash,
+        model=submission.name,
+        model_name=submission.name,
+        model_params={},
+        model_origin=PREDICTIONS,
+        model_source=None,
+        parameters=None,
+        recipe="–",
+        grid={},
+        seed=submission.seed,
+        config={
+            "dataset": {"name": submission.info.name, "variant": submission.variant},
+            "protocol": submission.protocol.model_dump(mode="json"),
+        },
+        selection={"rule": "none", "split": "none", "metric": submission.info.headline},
+        selected_on_test=False,
+        state="ok",
+        attempt=1,
+        created=now(),
+        started=record.started,
+        finished=record.finished,
+        times=record.times,
+        progress={},
+        provenance=record.provenance,
+    )
+
+
 def _write_results(session: Session, run: Run, record: Record, planned: Planned) -> None:
     for table in (CurvePoint, GalleryPrediction, Artifact):
         session.execute(delete(table).where(table.run_id == run.id))
@@ -403,7 +503,12 @@ def _write_results(session: Session, run: Run, record: Record, planned: Planned)
         if name != "epoch"
     )
     for evaluation in record.evaluations:
-        _write_evaluation(session, run, evaluation, planned)
+        _write_evaluation(session, run, evaluation, planned.job.protocol, planned.score_fingerprint)
+    _write_gallery(session, run, record)
+    session.add_all(Artifact(run_id=run.id, **artifact) for artifact in record.artifacts)
+
+
+def _write_gallery(session: Session, run: Run, record: Record) -> None:
     test = session.get_one(DatasetRow, run.manifest).test_manifest
     for shown in record.gallery:
         if session.get(GalleryImage, (test, shown["image_id"])) is None:
@@ -416,17 +521,17 @@ def _write_results(session: Session, run: Run, record: Record, planned: Planned)
                 )
             )
         session.add(GalleryPrediction(run_id=run.id, image_id=shown["image_id"], prediction=shown["prediction"]))
-    session.add_all(Artifact(run_id=run.id, **artifact) for artifact in record.artifacts)
 
 
-def _write_evaluation(session: Session, run: Run, evaluation: dict[str, Any], planned: Planned) -> None:
+def _write_evaluation(
+    session: Session, run: Run, evaluation: dict[str, Any], protocol: Protocol, score_fingerprint: str
+) -> None:
     """Replace the run's scores of one split under one score fingerprint."""
     from harness.metrics.scores import BINARY, SCORE_NAMES
 
-    protocol = planned.job.protocol
     old = session.scalars(
         select(Evaluation.id).where(
-            Evaluation.score_fingerprint == planned.score_fingerprint, Evaluation.split == evaluation["split"]
+            Evaluation.score_fingerprint == score_fingerprint, Evaluation.split == evaluation["split"]
         )
     ).all()
     session.execute(delete(Score).where(Score.evaluation_id.in_(old)))
@@ -436,7 +541,7 @@ def _write_evaluation(session: Session, run: Run, evaluation: dict[str, Any], pl
     per_class = scores.pop("per_class")
     row = Evaluation(
         run_id=run.id,
-        score_fingerprint=planned.score_fingerprint,
+        score_fingerprint=score_fingerprint,
         split=evaluation["split"],
         protocol_name=protocol.name,
         protocol_hash=protocol.hash,
