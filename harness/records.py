@@ -52,7 +52,7 @@ class Record:
     """Epochs, iterations, best epoch."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
-    """For each scored split: `split`, `scores`, `statistics` (bytes), `loss`."""
+    """For each scored split: `split`, `scores`, `statistics` (bytes)."""
     gallery: list[dict[str, Any]] = field(default_factory=list)
     """`image_id`, `image` (JPEG), `target` and `prediction` (PNG), all small."""
     artifacts: list[dict[str, Any]] = field(default_factory=list)

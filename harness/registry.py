@@ -99,10 +99,66 @@ BUILT_IN: dict[str, ModelEntry] = {
             paper="Ronneberger et al., U-Net, MICCAI 2015",
         ),
         ModelEntry(
+            "unet_strided",
+            "harness.models.unet_strided:unet_strided",
+            "the U-Net of study C: strided convolutions, nearest upsampling, dropout",
+            stride=16,
+            paper="after Ronneberger et al., U-Net, MICCAI 2015",
+        ),
+        ModelEntry(
+            "unetpp",
+            "harness.models.unetpp:unetpp",
+            "U-Net with nested dense skips and deep supervision; can be pruned",
+            stride=16,
+            paper="Zhou et al., UNet++, DLMIA 2018",
+        ),
+        ModelEntry(
+            "segnet",
+            "harness.models.segnet:segnet",
+            "VGG16 and its mirror image, joined by the places of the maxima",
+            paper="Badrinarayanan et al., SegNet, TPAMI 2017",
+        ),
+        ModelEntry(
+            "refinenet",
+            "harness.models.refinenet:refinenet",
+            "ResNet and four cascaded refinement blocks",
+            paper="Lin et al., RefineNet, CVPR 2017",
+        ),
+        ModelEntry(
+            "pspnet",
+            "harness.models.pspnet:pspnet",
+            "dilated ResNet with pooled contexts at four grids, and an auxiliary head",
+            paper="Zhao et al., Pyramid Scene Parsing Network, CVPR 2017",
+        ),
+        ModelEntry(
+            "deeplabv3",
+            "harness.models.deeplab:deeplabv3",
+            "ResNet and atrous spatial pyramid pooling; the heads of v1 and v2 as options",
+            paper="Chen et al., Rethinking Atrous Convolution, 2017",
+        ),
+        ModelEntry(
             "deeplabv3plus",
             "harness.models.deeplab:deeplabv3plus",
             "ResNet, atrous spatial pyramid pooling and a decoder with low-level features",
             paper="Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018",
+        ),
+        ModelEntry(
+            "bisenet",
+            "harness.models.bisenet:bisenet",
+            "a spatial and a context path, fused; two auxiliary heads",
+            paper="Yu et al., BiSeNet, ECCV 2018",
+        ),
+        ModelEntry(
+            "emanet",
+            "harness.models.emanet:emanet",
+            "dilated ResNet and expectation-maximization attention",
+            paper="Li et al., Expectation-Maximization Attention Networks, ICCV 2019",
+        ),
+        ModelEntry(
+            "segformer",
+            "harness.models.segformer:segformer",
+            "hierarchical transformer and a decoder of linear layers; b0 to b5",
+            paper="Xie et al., SegFormer, NeurIPS 2021",
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -15,7 +16,14 @@ DEPTHS = {
 }
 
 
-def resnet(name: str, output_stride: int = 32, width: int = 64, pretrained: str = "none") -> ResNet:
+def resnet(
+    name: str,
+    output_stride: int = 32,
+    width: int = 64,
+    pretrained: str = "none",
+    deep_stem: bool = False,
+    multigrid: Sequence[int] = (1, 1, 1),
+) -> ResNet:
     """Build a ResNet backbone.
 
     Args:
@@ -23,6 +31,9 @@ def resnet(name: str, output_stride: int = 32, width: int = 64, pretrained: str 
         output_stride: 8, 16 or 32; below 32 the last stages dilate instead of striding.
         width: channels of the stem; ImageNet weights exist for 64.
         pretrained: `imagenet` or `none`.
+        deep_stem: three 3×3 convolutions instead of one 7×7, ending in twice the width (PSPNet, EMANet).
+        multigrid: the dilations of the last stage's blocks, as multiples of the stage's; the first block of a dilated
+            stage keeps the dilation of the stage before it.
 
     Raises:
         ValueError: no such backbone or output stride.
@@ -32,7 +43,7 @@ def resnet(name: str, output_stride: int = 32, width: int = 64, pretrained: str 
         raise ValueError(f"backbone {name!r}: use one of {', '.join(DEPTHS)}")
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output stride {output_stride}: use 8, 16 or 32")
-    network = ResNet(*DEPTHS[name], output_stride, width)
+    network = ResNet(*DEPTHS[name], output_stride, width, deep_stem, multigrid)
     if pretrained != "none":
         from harness.errors import WeightsError
         from harness.models.weights import imagenet_or_none, imagenet_state
@@ -40,6 +51,11 @@ def resnet(name: str, output_stride: int = 32, width: int = 64, pretrained: str 
         imagenet_or_none(pretrained, name)
         if width != 64:
             raise WeightsError(f"{name}: ImageNet weights exist for width 64, not {width}")
+        if deep_stem:
+            raise WeightsError(
+                f"{name}: torchvision's ImageNet weights are for the plain stem, not the deep one",
+                "Set the model parameter deep_stem: false, or pretrained: none.",
+            )
         state = imagenet_state(name)
         network.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
     return network
@@ -48,14 +64,33 @@ def resnet(name: str, output_stride: int = 32, width: int = 64, pretrained: str 
 class ResNet(nn.Module):
     """Stem and four stages; `forward` returns the features of every stage."""
 
-    def __init__(self, blocks: tuple[int, ...], bottleneck: bool, output_stride: int, width: int) -> None:
+    def __init__(
+        self,
+        blocks: tuple[int, ...],
+        bottleneck: bool,
+        output_stride: int,
+        width: int,
+        deep_stem: bool = False,
+        multigrid: Sequence[int] = (1, 1, 1),
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.conv1: nn.Module
+        if deep_stem:
+            self.conv1 = nn.Sequential(
+                nn.Conv2d(3, width, kernel_size=3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+                conv_bn_relu(width, width),
+                nn.Conv2d(width, 2 * width, kernel_size=3, padding=1, bias=False),
+            )
+        else:
+            self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
+        stem = 2 * width if deep_stem else width
+        self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         kind: type[Bottleneck | BasicBlock] = Bottleneck if bottleneck else BasicBlock
-        inside, dilation, stride = width, 1, 4
+        inside, dilation, stride = stem, 1, 4
         self.channels = []
         for number, count in enumerate(blocks):
             step, before = (1 if number == 0 else 2), dilation
@@ -66,7 +101,8 @@ class ResNet(nn.Module):
             # The first block of a dilated stage still has the dilation of the stage before it.
             stage = [kind(inside, channels, step, before)]
             inside = channels * kind.expansion
-            stage += [kind(inside, channels, 1, dilation) for _ in range(count - 1)]
+            grid = multigrid if number == len(blocks) - 1 else (1,)
+            stage += [kind(inside, channels, 1, dilation * grid[n % len(grid)]) for n in range(1, count)]
             setattr(self, f"layer{number + 1}", nn.Sequential(*stage))
             self.channels.append(inside)
         for module in self.modules():

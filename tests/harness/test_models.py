@@ -15,6 +15,15 @@ SMALL = {
     "fcn16s": {"width": 4, "hidden": 8},
     "fcn8s": {"width": 4, "hidden": 8, "padding": "same", "norm": True},
     "unet": {"width": 4},
+    "unet_strided": {"width": 4},
+    "unetpp": {"width": 4},
+    "segnet": {"width": 4},
+    "refinenet": {"backbone": "resnet18", "width": 8, "channels": 8},
+    "pspnet": {"backbone": "resnet18", "width": 8, "channels": 8},
+    "deeplabv3": {"backbone": "resnet18", "width": 8, "channels": 8},
+    "bisenet": {"width": 8},
+    "emanet": {"backbone": "resnet18", "width": 8, "channels": 16, "bases": 8},
+    "segformer": {"width": 8, "decoder": 16},
     "deeplabv3plus": {"backbone": "resnet18", "width": 4, "channels": 8},
 }
 
@@ -34,6 +43,24 @@ def count(model: torch.nn.Module) -> int:
         ("deeplabv3plus", {"decoder_convs": 1}, 39_761_845),
         ("deeplabv3plus", {"decoder_convs": 1, "backbone": "resnet101"}, 58_753_973),
         ("deeplabv3plus", {}, 40_352_181),
+        ("deeplabv3plus", {"backbone": "resnet101"}, 59_344_309),
+        ("deeplabv3plus", {"decoder_convs": 1, "separable": True}, 26_614_373),
+        ("unetpp", {"deep_supervision": False}, 9_163_989),
+        ("unetpp", {}, 9_166_068),
+        ("unetpp", {"level": 1, "deep_supervision": False}, 103_701),
+        ("unetpp", {"level": 2, "deep_supervision": False}, 519_765),
+        ("unetpp", {"level": 3, "deep_supervision": False}, 2_236_821),
+        ("emanet", {}, 34_781_397),
+        ("emanet", {"backbone": "resnet101"}, 53_773_525),
+        ("emanet", {"deep_stem": False}, 34_781_397 - 123_776),
+        ("pspnet", {"aux": False}, 46_716_373),
+        ("pspnet", {}, 46_716_373 + 2_365_205),
+        ("pspnet", {"backbone": "resnet101", "aux": False}, 65_708_501),
+        ("segnet", {}, 29_455_125),
+        ("bisenet", {"aux": False}, 13_276_053),
+        ("bisenet", {}, 13_426_495),
+        ("segformer", {}, 3_719_541),
+        ("segformer", {"variant": "b5"}, 84_609_493),
     ],
 )
 def test_parameter_counts_are_those_of_the_reference_implementations(
@@ -43,12 +70,41 @@ def test_parameter_counts_are_those_of_the_reference_implementations(
         assert count(build(name, 21, **params)) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "classes", "params", "expected"),
+    [
+        ("unet_strided", 3, {}, 32_090_627),
+        ("unetpp", 1, {"norm": False, "up": "learned", "deep_supervision": False, "in_channels": 1}, 9_041_601),
+        ("segnet", 11, {}, 29_449_355),
+        ("segformer", 150, {"variant": "b0"}, 3_752_694),
+        ("segformer", 150, {"variant": "b1"}, 13_715_798),
+        ("segformer", 150, {"variant": "b2"}, 27_461_974),
+        ("segformer", 150, {"variant": "b3"}, 47_337_814),
+        ("segformer", 150, {"variant": "b4"}, 64_108_374),
+        ("segformer", 150, {"variant": "b5"}, 84_708_694),
+    ],
+)
+def test_parameter_counts_with_other_classes(name: str, classes: int, params: dict[str, object], expected: int) -> None:
+    with torch.device("meta"):
+        assert count(build(name, classes, **params)) == expected
+
+
+def logits(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The main logits, of whatever the network returned."""
+    out = model(x)
+    return out["out"] if isinstance(out, dict) else out
+
+
+def test_small_forms_are_listed_for_every_network() -> None:
+    assert set(SMALL) == {name for name, entry in known_models().items() if entry.origin == "built in"}
+
+
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("multiple", [(1, 1), (3, 2)])
 def test_logits_have_the_size_of_any_multiple_of_the_stride(name: str, multiple: tuple[int, int]) -> None:
     stride = find_model(name).stride
     size = (2 * stride * multiple[0], 2 * stride * multiple[1])
-    out = build(name, 5, **SMALL[name])(torch.randn(2, 3, *size))
+    out = logits(build(name, 5, **SMALL[name]), torch.randn(2, 3, *size))
     assert out.shape == (2, 5, *size)
 
 
@@ -60,8 +116,9 @@ def test_every_trainable_parameter_gets_a_gradient(name: str) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
-        logits = model(torch.randn(2, 3, 64, 64))
-        (logits * torch.randn_like(logits)).sum().backward()
+        out = model(torch.randn(2, 3, 64, 64))
+        outputs = list(out.values()) if isinstance(out, dict) else [out]
+        sum((o * torch.randn_like(o)).sum() for o in outputs).backward()
         optimizer.step()
     missing = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert missing == []
@@ -185,3 +242,108 @@ def test_reading_a_plugin_runs_nothing_of_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(PLUGIN + "raise SystemExit('this ran')\n")
     assert read_plugin(path).stride == 8
+
+
+def test_unets_valid_convolutions_turn_572_pixels_into_388_and_score_every_pixel() -> None:
+    model = build("unet", 2, width=2, padding="valid").eval()
+    with torch.no_grad():
+        assert model.tile(torch.zeros(1, 3, 572, 572)).shape[-2:] == (388, 388)  # type: ignore[operator]
+        for size in ((16, 48), (208, 224)):
+            assert model(torch.zeros(1, 3, *size)).shape[-2:] == size
+    same = build("unet", 2, width=2).eval()
+    same.load_state_dict(model.state_dict())
+    x = torch.randn(1, 3, 256, 256)
+    with torch.no_grad():
+        # Far from the border, where mirroring and zeros differ, both are the same network.
+        assert torch.allclose(model(x)[..., 112:144, 112:144], same(x)[..., 112:144, 112:144], atol=1e-5)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4])
+def test_pruned_unetpp_equals_that_head_of_the_whole_network(level: int) -> None:
+    torch.manual_seed(0)
+    whole = build("unetpp", 3, width=4)
+    x = torch.randn(2, 3, 64, 64)
+    for module in whole.modules():  # in training for its heads, with running statistics that stay
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    whole.training = True
+    with torch.no_grad():
+        heads = whole(x)
+        expected = heads["out"] if level == 4 else heads[f"level{level}"]
+        whole.eval()
+        whole.level = level
+        assert torch.equal(whole(x), expected)
+        alone = build("unetpp", 3, width=4, level=level).eval()
+        alone.load_state_dict({k: v for k, v in whole.state_dict().items() if k in alone.state_dict()})
+        assert torch.equal(alone(x), expected)
+
+
+def small_emanet() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build("emanet", 3, **SMALL["emanet"])
+
+
+def test_emanets_bases_move_in_training_only_and_are_saved() -> None:
+    model = small_emanet()
+    unit = model.attention
+    before = unit.bases.clone()  # type: ignore[union-attr, operator]
+    assert torch.allclose(before.norm(dim=1), torch.ones(8))
+    x = torch.randn(2, 3, 64, 64)
+    model.eval()(x)
+    assert torch.equal(unit.bases, before)  # type: ignore[union-attr, arg-type]
+    model.train()(x)
+    assert not torch.equal(unit.bases, before)  # type: ignore[union-attr, arg-type]
+    other = small_emanet()
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.attention.bases, unit.bases)  # type: ignore[union-attr, arg-type]
+
+
+def test_emanets_first_convolution_is_frozen_and_its_dilations_are_2_8_16() -> None:
+    model = small_emanet()
+    frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
+    assert frozen == ["attention.conv1.weight", "attention.conv1.bias"]
+    whole = build("emanet", 3, width=4, channels=8)
+    assert [b.conv2.dilation[0] for b in whole.encoder.layer4] == [2, 8, 16]  # type: ignore[union-attr]
+    assert {m.momentum for m in whole.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {3e-4}
+
+
+def test_auxiliary_heads_are_there_in_training_only() -> None:
+    x = torch.randn(2, 3, 64, 64)
+    expected = {
+        "pspnet": {"out", "aux"}, "bisenet": {"out", "aux16", "aux32"},
+        "unetpp": {"out", "level1", "level2", "level3"},
+    }  # fmt: skip
+    for name, keys in expected.items():
+        model = build(name, 3, **SMALL[name])
+        assert set(model(x)) == keys
+        assert isinstance(model.eval()(x), torch.Tensor)
+
+
+@pytest.mark.parametrize("head", ["v1", "v2", "v3"])
+def test_deeplabs_heads(head: str) -> None:
+    model = build("deeplabv3", 4, head=head, **SMALL["deeplabv3"]).eval()
+    assert model(torch.randn(1, 3, 64, 96)).shape == (1, 4, 64, 96)
+
+
+def test_deeplabv3_has_as_many_parameters_as_torchvisions() -> None:
+    from harness.vision import import_torchvision
+
+    import_torchvision()
+    from torchvision.models.segmentation import deeplabv3_resnet50
+
+    with torch.device("meta"):
+        theirs = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=None)
+        assert count(build("deeplabv3", 21, output_stride=8)) == count(theirs)
+
+
+def test_segformer_drops_whole_branches_in_training_only() -> None:
+    torch.manual_seed(0)
+    model = build("segformer", 3, width=8, decoder=16, drop_path=0.9)
+    x = torch.randn(1, 3, 64, 64)
+    assert not torch.equal(model(x), model(x))
+    assert torch.equal(model.eval()(x), model(x))
+
+
+def test_deep_stems_have_no_imagenet_weights() -> None:
+    with pytest.raises(WeightsError, match="plain stem"):
+        build("pspnet", 3, pretrained="imagenet")
