@@ -248,7 +248,7 @@ def end_to_end(data_dir: Path, console: Console) -> None:
     from harness.datasets.base import read_labels
     from harness.datasets.palette import save_labels
     from harness.evaluate import new_evaluator
-    from harness.external import predictions_of, score_files, truth_of
+    from harness.external import predictions_of, score_files
     from harness.submission import score_submission
 
     dataset = open_dataset("voc", "official", data_dir, obtain=False)
@@ -280,8 +280,8 @@ def end_to_end(data_dir: Path, console: Console) -> None:
         for threads in (1, os.cpu_count() or 1):
             fresh = new_evaluator(dataset.info, protocol)
             take(
-                f"all images, photographs decoded too, {threads} thread(s)",
-                lambda f=fresh, n=threads: score_files(files, truth_of(dataset), f, n),
+                f"all images, {threads} thread(s)",
+                lambda f=fresh, n=threads: score_files(files, dataset.truth, f, n),
             )
         store = str(Path(name) / "results.db")
         take("bench score --as", lambda: score_submission(dataset, "test", folder, protocol, "x", 0, store))

@@ -64,8 +64,8 @@ def evaluate_images(
     def score(one: Predicted) -> list[ImageStatistics]:
         if keep is not None:
             keep(one)
-        sample = dataset.read(one.image_id)
-        return evaluator.measure(one.labels, sample.mask, one.image_id, sample.valid, one.score, one.loss)
+        mask, valid = dataset.truth(one.image_id)
+        return evaluator.measure(one.labels, mask, one.image_id, valid, one.score, one.loss)
 
     for found in in_order(score, predicted, threads):
         evaluator.add(found)
@@ -95,7 +95,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
 def write_checksums(folder: Path) -> tuple[int, str]:
     """Write the checksums of every file; returns how many there are, and the SHA-256 of that list."""
-    names = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir() if path.name != CHECKSUMS)
     text = "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names)
     (folder / CHECKSUMS).write_text(text)
     return len(names), hashlib.sha256(text.encode()).hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Dataset, open_image, read_labels
+from harness.datasets.base import open_image, read_labels
 from harness.errors import DataError
 from harness.metrics import Evaluator, ImageStatistics
 from harness.parallel import in_order
@@ -111,16 +111,6 @@ def score_files(
         if tick is not None:
             tick(done, len(predictions))
     refuse(problems, f"{len(problems)} of {len(predictions)} predictions cannot be scored")
-
-
-def truth_of(dataset: Dataset) -> Truth:
-    """The truth of a data set's images."""
-
-    def read(image_id: str) -> tuple[NDArray[np.integer], NDArray[np.bool_] | None]:
-        sample = dataset.read(image_id)
-        return sample.mask, sample.valid
-
-    return read
 
 
 def truth_in(targets: dict[str, Path], valid: Path | None) -> Truth:

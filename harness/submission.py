@@ -12,7 +12,7 @@ from harness.datasets.base import Dataset, Manifest
 from harness.datasets.palette import save_labels
 from harness.errors import BenchError
 from harness.evaluate import new_evaluator, write_checksums
-from harness.external import Tick, predictions_of, score_files, truth_of
+from harness.external import Tick, predictions_of, score_files
 from harness.fingerprint import digest
 from harness.keep import STATISTICS, evaluation, gallery, kept_predictions
 from harness.metrics import EVALUATOR_VERSION, Protocol, Scores
@@ -56,7 +56,7 @@ def score_submission(
     evaluator = new_evaluator(dataset.info, protocol)
     threads = os.cpu_count() or 1
     if name is None:
-        score_files(files, truth_of(dataset), evaluator, threads, tick)
+        score_files(files, dataset.truth, evaluator, threads, tick)
         return evaluator.compute(), []
     submission, fingerprint = _describe(dataset, manifest_of(dataset), protocol, name, seed)
     record = Record(fingerprint, attempt=1, state="ok", started=now(), provenance=provenance.capture(threads))
@@ -67,7 +67,7 @@ def score_submission(
         with kept_predictions(folder, split) as (partial, artifact):
             score_files(
                 files,
-                truth_of(dataset),
+                dataset.truth,
                 evaluator,
                 threads,
                 tick,

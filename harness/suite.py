@@ -295,8 +295,8 @@ def _cell_recipe(recipe: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]
 class Smoke(BaseModel):
     """What `--smoke` changes: everything small, under a protocol of its own."""
 
-    iterations: int = 3
-    images: int = 4
+    iterations: int = 2
+    images: int = 2
     batch_size: int = 2
     side: int = 96
 
@@ -307,6 +307,7 @@ class Smoke(BaseModel):
         data = recipe.model_dump() | {
             "epochs": None,
             "iterations": self.iterations,
+            "val_every": self.iterations,
             "batch_size": min(self.batch_size, recipe.batch_size),
             "size": size,
         }
@@ -339,8 +340,10 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
         protocol = Protocol.model_validate({**info.protocol, **suite.protocol})
         extra = {k.removeprefix("model."): v for k, v in cell.items() if k.startswith("model.")}
         chosen = model.model_copy(update={"params": {**model.params, **extra}})
-        resources = suite.resources
+        resources, selection = suite.resources, suite.selection
         if smoke:
+            # After two steps there is nothing to choose; the largest networks' weights would be written for nothing.
+            selection = selection.model_copy(update={"rule": "last"})
             recipe, protocol, chosen = smoke.recipe(recipe), smoke.protocol(protocol), smoke.model(chosen)
             resources = Resources(cpus=1)  # whatever machine this is
         jobs.append(
@@ -350,7 +353,7 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
                 model=chosen,
                 recipe=recipe,
                 seed=seed,
-                selection=suite.selection,
+                selection=selection,
                 protocol=protocol,
                 resources=resources,
                 grid=cell,

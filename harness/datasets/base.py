@@ -181,6 +181,15 @@ class Dataset(ABC):
             DataError: a file is missing, corrupt or does not match; names it.
         """
 
+    def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """The mask and valid region of one sample; data sets that can decode them without the photograph do so.
+
+        Raises:
+            DataError: a file is missing or corrupt; names it.
+        """
+        sample = self.read(image_id)
+        return sample.mask, sample.valid
+
     def group(self, image_id: str) -> str:
         """The sequence or city an image belongs to; its own id where there are none."""
         return image_id

@@ -68,6 +68,11 @@ class Drive(Dataset):
         check_sample(sample, files, self.info)
         return sample
 
+    def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """Drawing and field of view alone."""
+        _, drawing, view = self.files(image_id)
+        return read_drawing(drawing).astype(np.uint8), read_drawing(view)
+
     def second_observer(self, image_id: str) -> NDArray[np.uint8]:
         """The second observer's labels (H, W) of a test image: what a person scores against another.
 

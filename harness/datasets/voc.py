@@ -10,6 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.datasets.base import (
     Dataset,
     DatasetInfo,
@@ -65,6 +68,10 @@ class VocLayout(Dataset):
         sample = Sample(read_rgb(files.image), read_labels(files.mask))
         check_sample(sample, files, self.info)
         return sample
+
+    def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """The mask alone."""
+        return read_labels(self.files(image_id).mask), None
 
 
 class Voc(VocLayout):

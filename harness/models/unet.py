@@ -84,7 +84,7 @@ class DoubleConv(nn.Sequential):
 
 def lost(depth: int) -> int:
     """Pixels that unpadded convolutions take from an image's side: four a level, as coarse as that level; 184 of 4."""
-    return 12 * 2**depth - 8
+    return 12 * (1 << depth) - 8
 
 
 def cut(skip: Tensor, like: Tensor) -> Tensor:

@@ -184,6 +184,23 @@ def test_drives_second_observer_against_the_first_gives_the_known_counts() -> No
     assert scores.values["sensitivity"] == pytest.approx(447468 / (447468 + 130181))
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        pytest.param("voc", "VOCdevkit", marks=real("VOCdevkit")),
+        pytest.param("drive", "DRIVE", marks=real("DRIVE")),
+        pytest.param("horse", "weizmann_horse_db", marks=real("weizmann_horse_db")),
+    ],
+)
+def test_the_truth_alone_is_that_of_the_whole_sample(name: str, folder: str) -> None:
+    dataset = open_dataset(name, None, REAL_DATA, obtain=False)
+    for image_id in dataset.ids("test")[:3]:
+        sample, (mask, valid) = dataset.read(image_id), dataset.truth(image_id)
+        assert np.array_equal(mask, sample.mask)
+        assert (valid is None) == (sample.valid is None)
+        assert valid is None or np.array_equal(valid, sample.valid)
+
+
 @real("DRIVE")
 def test_every_drive_image_has_a_field_of_view_and_255_is_vessel_there() -> None:
     from harness.datasets.drive import Drive

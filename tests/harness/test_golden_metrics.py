@@ -288,3 +288,26 @@ def test_the_protocol_hash_depends_on_every_convention() -> None:
     assert set(changed) == set(Protocol.model_fields)
     hashes = {Protocol.model_validate({k: v}).hash for k, v in changed.items()} | {Protocol().hash}
     assert len(hashes) == len(changed) + 1
+
+
+def test_relabelling_moves_the_scores_with_the_labels() -> None:
+    rng = np.random.default_rng(4)
+    targets, predictions = rng.integers(0, 5, (2, 3, 12, 16)).repeat(3, 2).repeat(3, 3)
+    targets[:, 5:7] = 255
+    order = rng.permutation(5)
+    renamed = np.full(256, 255)
+    renamed[:5] = order
+    one = score(predictions, targets, classes=5, background=None)
+    two = score(renamed[predictions], renamed[targets], classes=5, background=None)
+    assert one.values == two.values
+    assert one.image_level == two.image_level
+    for name, figures in one.per_class.items():
+        assert [two.per_class[name][order[c]] for c in range(5)] == figures, name
+
+
+def test_everything_void_is_undefined_and_breaks_nothing() -> None:
+    void = np.full((7, 9), 255)
+    for how in ("fill", "mask"):
+        result = score(np.zeros((7, 9), dtype=int), void, classes=3, void=how)
+        assert set(result.values.values()) == {None}
+        assert (result.n_images, result.skipped) == (0, 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.metrics import Evaluator
+from harness.metrics import Evaluator, Protocol
 from harness.metrics.confusion import confusion_matrix, counted_pixels
 from harness.metrics.counter import ConfusionCounter, count_on_device
 from harness.parallel import in_order
@@ -66,9 +66,9 @@ def test_thread_count_never_moves_a_bit() -> None:
 def test_ten_thousand_images_need_no_more_memory_than_a_few() -> None:
     import tracemalloc
 
-    label = np.zeros((64, 64), dtype=np.uint8)
-    label[20:40, 20:40] = 1
-    evaluator = Evaluator(2)
+    label = np.zeros((40, 40), dtype=np.uint8)
+    label[10:20, 10:20] = 1
+    evaluator = Evaluator(2, protocol=Protocol(trimap_radii=(1,), trimap_headline=1))
 
     def peak(count: int) -> int:
         tracemalloc.start()
