@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from harness.datasets.loader import DecodedSamples
-from harness.datasets.transforms import normalise, resize_image
+from harness.datasets.transforms import letterbox_margins, normalise, resize_image
 from harness.errors import BadModel
 from harness.metrics import has_kernels
-from harness.recipe import Recipe
+from harness.recipe import Predict, Recipe
+
+# uint8 images (N, 3, H, W) -> logits (N, K, H, W).
+Network = Callable[[Tensor], Tensor]
 
 
 def split_outputs(outputs: Any, channels: int, size: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
@@ -72,26 +77,110 @@ def predictions(
     Yields:
         The image's id and its logits (K, H, W) in float32.
     """
-    device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     try:
-        step = recipe.batch_size if recipe.predict.mode == "resize" else 1
-        for first in range(0, len(ids), step):
-            part = ids[first : first + step]
-            images = [samples.get(image_id)[0] for image_id in part]
-            if recipe.predict.mode == "resize":
-                batch = torch.stack([resize_image(image, recipe.size) for image in images])
-            else:
-                batch = images[0][None]
-            logits = forward(model, batch.to(device), recipe, channels, stride)
-            for image_id, image, one in zip(part, images, logits, strict=True):
-                size = image.shape[-2:]
-                if one.shape[-2:] != size:
-                    one = interpolate(one[None], size=size, mode="bilinear", align_corners=False)[0]
-                yield image_id, one
+        if recipe.predict.mode == "resize" and not recipe.predict.augmented:
+            yield from _resized_batches(model, samples, ids, recipe, channels, stride)
+            return
+        network = partial(forward, model, recipe=recipe, channels=channels, stride=stride)
+        for image_id in ids:
+            image = samples.get(image_id)[0].to(next(model.parameters()).device)
+            yield image_id, predict_image(network, image, recipe.size, recipe.predict)
     finally:
         model.train(was_training)
+
+
+def _resized_batches(
+    model: nn.Module, samples: DecodedSamples, ids: Sequence[str], recipe: Recipe, channels: int, stride: int
+) -> Iterator[tuple[str, Tensor]]:
+    """Images at the recipe's size, as many at once as in training."""
+    device = next(model.parameters()).device
+    for first in range(0, len(ids), recipe.batch_size):
+        part = ids[first : first + recipe.batch_size]
+        images = [samples.get(image_id)[0] for image_id in part]
+        batch = torch.stack([resize_image(image, recipe.size) for image in images])
+        logits = forward(model, batch.to(device), recipe, channels, stride)
+        for image_id, image, one in zip(part, images, logits, strict=True):
+            yield image_id, enlarged(one, image.shape[-2:])
+
+
+def predict_image(network: Network, image: Tensor, size: tuple[int, int], how: Predict) -> Tensor:
+    """The logits (K, H, W) of one image (3, H, W) at its own resolution.
+
+    With test-time augmentation, probabilities are averaged over scales and mirror images, and returned as logits again.
+    """
+    if not how.augmented:
+        return predict_once(network, image, size, how)
+    height, width = image.shape[-2:]
+    chances = []
+    for scale in how.scales:
+        if how.mode in ("resize", "letterbox"):
+            shown, at = image, (round(size[0] * scale), round(size[1] * scale))
+        else:
+            shown, at = resize_image(image, (max(1, round(height * scale)), max(1, round(width * scale)))), size
+        for mirrored in (False, True) if how.flip else (False,):
+            logits = predict_once(network, shown.flip(-1) if mirrored else shown, at, how)
+            logits = enlarged(logits.flip(-1) if mirrored else logits, (height, width))
+            chances.append(logits.sigmoid() if len(logits) == 1 else logits.softmax(dim=0))
+    mean = torch.stack(chances).mean(dim=0)
+    return torch.logit(mean, eps=1e-7) if len(mean) == 1 else mean.clamp(min=1e-12).log()
+
+
+def predict_once(network: Network, image: Tensor, size: tuple[int, int], how: Predict) -> Tensor:
+    """The logits (K, H, W) of one image (3, H, W), by the mode alone."""
+    height, width = image.shape[-2:]
+    if how.mode == "whole":
+        return network(image[None])[0]
+    if how.mode == "slide":
+        return slide(network, image, size, how)
+    left, top, right, bottom = letterbox_margins((height, width), size) if how.mode == "letterbox" else [0, 0, 0, 0]
+    framed = pad(image, (left, right, top, bottom))
+    logits = enlarged(network(resize_image(framed, size)[None])[0], framed.shape[-2:])
+    return logits[:, top : top + height, left : left + width]
+
+
+def slide(network: Network, image: Tensor, window: tuple[int, int], how: Predict) -> Tensor:
+    """The logits (K, H, W) of overlapping windows, evenly spaced; a smaller image is padded with black."""
+    height, width = image.shape[-2:]
+    image = pad(image, (0, max(0, window[1] - width), 0, max(0, window[0] - height)))
+    weight = window_weight(window, how.blend).to(image.device)
+    total: Tensor | None = None
+    seen = torch.zeros(image.shape[-2:], device=image.device)
+    for y in starts(image.shape[-2], window[0], how.overlap):
+        for x in starts(image.shape[-1], window[1], how.overlap):
+            place = (..., slice(y, y + window[0]), slice(x, x + window[1]))
+            logits = network(image[place][None])[0] * weight
+            if total is None:
+                total = torch.zeros((len(logits), *image.shape[-2:]), device=image.device)
+            total[place] += logits
+            seen[place] += weight
+    assert total is not None  # noqa: S101 (there is always a window)
+    return (total / seen)[:, :height, :width]
+
+
+def starts(length: int, window: int, overlap: float) -> list[int]:
+    """Where windows begin so that they cover a length, evenly, each overlapping the next by at least a share."""
+    rest = length - window
+    if rest <= 0:
+        return [0]
+    steps = math.ceil(rest / max(1.0, window * (1 - overlap)))
+    return [round(rest * step / steps) for step in range(steps + 1)]
+
+
+def window_weight(window: tuple[int, int], blend: str) -> Tensor:
+    """How much each pixel (h, w) of a window counts; `gaussian` has a deviation of an eighth of the side (nnU-Net)."""
+    if blend == "mean":
+        return torch.ones(window)
+    sides = [torch.exp(-0.5 * ((torch.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in window]
+    return torch.outer(*sides).clamp(min=1e-4)
+
+
+def enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Logits (K, h, w) at another size, bilinearly."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return interpolate(logits[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
 
 
 def forward(model: nn.Module, images: Tensor, recipe: Recipe, channels: int, stride: int) -> Tensor:

@@ -60,10 +60,14 @@ class Schedule(Strict):
 class LossTerm(Strict):
     """One term of the loss."""
 
-    name: Literal["ce", "bce", "dice", "focal"] = "ce"
+    name: Literal["ce", "bce", "dice", "focal", "lovasz", "ohem"] = "ce"
     weight: Positive = 1.0
     gamma: float = Field(2.0, ge=0)
     """focal: the focusing exponent."""
+    threshold: Fraction = 0.7
+    """ohem: pixels whose truth is less probable than this are hard."""
+    keep: Fraction = 1 / 16
+    """ohem: the share of the pixels that counts at least."""
 
 
 class Loss(Strict):
@@ -92,8 +96,8 @@ class Loss(Strict):
     def _one_kind(self) -> Loss:
         if not self.terms:
             raise ValueError("a loss needs at least one term")
-        if self.binary and any(term.name in ("ce", "focal") for term in self.terms):
-            raise ValueError("bce works on one sigmoid channel and cannot be summed with ce or focal")
+        if self.binary and any(term.name in ("ce", "focal", "ohem") for term in self.terms):
+            raise ValueError("bce works on one sigmoid channel and cannot be summed with ce, focal or ohem")
         return self
 
 
@@ -147,15 +151,44 @@ class ScaleCrop(Strict):
     scale: tuple[Positive, Positive] = (0.5, 2.0)
 
 
-Augmentation = Annotated[Flip | Rotate | ColorJitter | Blur | RandomResizedCrop | ScaleCrop, Field(discriminator="op")]
+class Letterbox(Strict):
+    """Pad with black and void, evenly on both sides, to the proportions of the recipe's size."""
+
+    op: Literal["letterbox"]
+
+
+Augmentation = Annotated[
+    Flip | Rotate | ColorJitter | Blur | RandomResizedCrop | ScaleCrop | Letterbox, Field(discriminator="op")
+]
 
 
 class Predict(Strict):
     """How label maps are made. They always come out at the image's original resolution."""
 
-    mode: Literal["resize", "whole"] = "resize"
-    """`resize`: the image at the recipe's size, the logits resized back. `whole`: as it is, padded to the
-    network's stride and cut back."""
+    mode: Literal["resize", "letterbox", "whole", "slide"] = "resize"
+    """`resize`: the image at the recipe's size, the logits resized back. `letterbox`: the same after padding it with
+    black to the size's proportions, which is cut away again. `whole`: as it is, padded to the network's stride and cut
+    back. `slide`: windows of the recipe's size, evenly spaced, joined where they overlap."""
+    overlap: float = Field(1 / 3, ge=0, lt=1)
+    """slide: the least share of a window that its neighbour covers as well."""
+    blend: Literal["mean", "gaussian"] = "mean"
+    """slide: how overlapping windows are joined; `gaussian` trusts their centres more."""
+    scales: tuple[Positive, ...] = Field((1.0,), min_length=1)
+    """Test-time augmentation: probabilities averaged over these sizes of the image."""
+    flip: bool = False
+    """Test-time augmentation: and over its mirror image."""
+
+    @property
+    def augmented(self) -> bool:
+        """Whether an image is predicted more than once."""
+        return self.flip or self.scales != (1.0,)
+
+
+class EarlyStop(Strict):
+    """End a training that no longer improves."""
+
+    patience: int = Field(gt=0)
+    """Validations without a better score of the selection's metric."""
 
 
 class Recipe(Strict):
@@ -179,6 +212,19 @@ class Recipe(Strict):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     grad_clip: float | None = Field(None, gt=0)
     """Largest norm of the gradient; None does not clip."""
+    accumulate: int = Field(1, gt=0)
+    """Parts a batch is computed in, one after another, where it does not fit into memory at once."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay of a moving average of the weights, taken each iteration, which is what is scored; None: none."""
+    early_stop: EarlyStop | None = None
+    sampling: Literal["uniform", "class_balanced"] = "uniform"
+    """`class_balanced`: images are drawn with replacement, those of rare classes more often."""
+    channels_last: bool = False
+    """Memory layout that is faster on recent GPUs."""
+    compile: bool = False
+    """torch.compile the network for training."""
+    deterministic: bool = False
+    """Refuse operations without a deterministic implementation, on a GPU too."""
     val_every: int = Field(1, gt=0)
     """Epochs between validations; the last epoch is always validated."""
     predict: Predict = Predict()
@@ -189,4 +235,6 @@ class Recipe(Strict):
             raise ValueError("give exactly one of epochs and iterations")
         if min(self.size) < 8:
             raise ValueError("size: at least 8 × 8")
+        if self.accumulate > self.batch_size:
+            raise ValueError("accumulate: a batch cannot have more parts than images")
         return self

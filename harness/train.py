@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness.datasets.base import Dataset
 from harness.datasets.loader import DecodedSamples, derived_seed, training_loader
@@ -44,6 +45,30 @@ CURVES = ("miou", "pa", "mpa", "dice")
 Emit = Callable[[dict[str, Any]], None]
 
 
+class Average:
+    """A moving average of a network's weights; its buffers are those of the network as it is."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._inner = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network with the averaged weights."""
+        return self._inner.module
+
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after an iteration; the first ones are taken as they are."""
+        self._inner.update_parameters(model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs."""
+        return self._inner.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self._inner.load_state_dict(state)
+
+
 class Interrupted(Exception):
     """The training was asked to stop, and has written a checkpoint."""
 
@@ -63,6 +88,15 @@ class Setting:
     """Told of every epoch."""
     stopping: Callable[[], bool] = lambda: False
     """Asked after every iteration."""
+    draw: Callable[[int], None] | None = None
+    """Called after every validation with the number of epochs: draws sample predictions."""
+    average: Average | None = None
+    """The moving average of the weights, where the recipe has one and while it trains."""
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network whose predictions count: the averaged one where there is one."""
+        return self.model if self.average is None else self.average.model
 
     @property
     def device(self) -> torch.device:
@@ -83,6 +117,8 @@ class Progress:
     """Sum of the running epoch's batch losses."""
     best_epoch: int | None = None
     best_score: float | None = None
+    stale: int = 0
+    """Validations since the best one."""
     seconds: float = 0.0
     """Time spent so far, earlier attempts included."""
     curve: list[dict[str, Any]] = field(default_factory=list)
@@ -105,6 +141,10 @@ def train(job: Job, setting: Setting) -> Progress:
     per_epoch = len(batches)
     total = recipe.iterations or (recipe.epochs or 0) * per_epoch
     epochs = math.ceil(total / per_epoch)
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    forward = torch.compile(model) if recipe.compile else model
+    setting.average = Average(model, recipe.ema) if recipe.ema is not None else None
     optimizer = build_optimizer(model, recipe)
     scaler = torch.amp.GradScaler(setting.device.type, enabled=recipe.precision == "fp16")
     progress = load_checkpoint(setting, optimizer, scaler) or Progress()
@@ -119,7 +159,7 @@ def train(job: Job, setting: Setting) -> Progress:
         batches.at(epoch, progress.batch)
         for images, targets in loader:
             rate = set_learning_rate(optimizer, recipe.schedule, progress.iteration, per_epoch, total)
-            loss = training_step(images, targets, job, setting, optimizer, scaler)
+            loss = training_step(images, targets, forward, job, setting, optimizer, scaler)
             if not math.isfinite(loss):
                 raise Diverged(f"the loss became {loss} at epoch {epoch + 1}, iteration {progress.iteration + 1}")
             progress.loss_sum += loss
@@ -135,12 +175,19 @@ def train(job: Job, setting: Setting) -> Progress:
         if (epoch + 1) % recipe.val_every == 0 or epoch + 1 == epochs:
             record |= validate(job, setting)
             remember_best(job, setting, progress, record)
+            if setting.draw is not None:
+                setting.draw(progress.epoch)
         record["seconds"] = clock.stamp().seconds
         progress.curve.append(record)
         setting.emit({"kind": "epoch", "epochs": epochs, **record})
+        if stops_early(job, progress):
+            break
         if clock.due():
             save_checkpoint(setting, optimizer, scaler, clock.stamp())
 
+    if setting.average is not None:
+        model.load_state_dict(setting.average.model.state_dict())
+        setting.average = None
     save_atomically(model.state_dict(), setting.folder / "last.pt")
     if job.selection.rule == "best" and progress.best_epoch is not None:
         model.load_state_dict(torch.load(setting.folder / "best.pt", map_location=setting.device))
@@ -150,30 +197,43 @@ def train(job: Job, setting: Setting) -> Progress:
 def training_step(
     images: Tensor,
     targets: Tensor,
+    forward: Callable[[Tensor], Any],
     job: Job,
     setting: Setting,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> float:
-    """One batch forward and backward; returns its loss.
+    """One batch forward and backward, in as many parts as the recipe says; returns its loss.
 
     Args:
         images: (N, 3, h, w) uint8.
         targets: (N, h, w) labels.
+        forward: the network, compiled where the recipe says so.
+        job: the job.
+        setting: what it works with.
+        optimizer: takes one step.
+        scaler: of mixed precision.
     """
     recipe, model, device = job.recipe, setting.model, setting.device
-    x = padded_to_stride(normalise(images.to(device), recipe.normalize), setting.stride)
-    targets = targets.to(device)
     optimizer.zero_grad(set_to_none=True)
-    with autocast(device, recipe.precision):
-        loss = output_loss(model, model(x), targets, recipe, setting)
-    scaler.scale(loss).backward()
+    total = torch.zeros((), device=device)
+    parts = min(recipe.accumulate, len(images))
+    for part, truth in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
+        x = padded_to_stride(normalise(part.to(device), recipe.normalize), setting.stride)
+        if recipe.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with autocast(device, recipe.precision):
+            loss = output_loss(model, forward(x), truth.to(device), recipe, setting) * (len(part) / len(images))
+        scaler.scale(loss).backward()
+        total += loss.detach()
     if recipe.grad_clip is not None:
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
     scaler.step(optimizer)
     scaler.update()
-    return float(loss.detach())  # the one line of the loop that waits for a GPU
+    if setting.average is not None:
+        setting.average.update(model)
+    return float(total)  # the one line of the loop that waits for a GPU
 
 
 def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe, setting: Setting) -> Tensor:
@@ -215,7 +275,7 @@ def validate(job: Job, setting: Setting) -> dict[str, float | None]:
     counter = ConfusionCounter(k, info.ignore_index)
     losses = []
     for image_id, logits in predictions(
-        setting.model, setting.samples, ids, job.recipe, setting.channels, setting.stride
+        setting.scored, setting.samples, ids, job.recipe, setting.channels, setting.stride
     ):
         _, mask, valid = setting.samples.get(image_id)
         labels = label_map(logits)
@@ -250,12 +310,20 @@ def image_loss(logits: Tensor, mask: Tensor, valid: Tensor | None, recipe: Recip
 def remember_best(job: Job, setting: Setting, progress: Progress, record: dict[str, Any]) -> None:
     """Keep the weights if the selection's metric improved; an equal score keeps the earlier epoch."""
     score = record.get(f"val_{job.selection.metric}")
-    if job.selection.rule != "best" or score is None:
+    progress.stale += 1
+    if score is None:
         return
     sign = 1 if higher_is_better(job.selection.metric) else -1
     if progress.best_score is None or sign * score > sign * progress.best_score:
-        progress.best_score, progress.best_epoch = score, record["epoch"]
-        save_atomically(setting.model.state_dict(), setting.folder / "best.pt")
+        progress.best_score, progress.best_epoch, progress.stale = score, record["epoch"], 0
+        if job.selection.rule == "best":
+            save_atomically(setting.scored.state_dict(), setting.folder / "best.pt")
+
+
+def stops_early(job: Job, progress: Progress) -> bool:
+    """Whether the recipe's patience is at an end."""
+    rule = job.recipe.early_stop
+    return rule is not None and progress.stale >= rule.patience
 
 
 def save_checkpoint(
@@ -267,6 +335,7 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
         "progress": vars(progress),
+        "average": None if setting.average is None else setting.average.state_dict(),
         "random": torch.get_rng_state(),
         "cuda_random": torch.cuda.get_rng_state() if setting.device.type == "cuda" else None,
     }
@@ -284,6 +353,8 @@ def load_checkpoint(
     setting.model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     scaler.load_state_dict(state["scaler"])
+    if setting.average is not None:
+        setting.average.load_state_dict(state["average"])
     torch.set_rng_state(state["random"].cpu())
     if state["cuda_random"] is not None:
         torch.cuda.set_rng_state(state["cuda_random"].cpu())

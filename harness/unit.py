@@ -6,6 +6,7 @@ A unit never raises for what a network does: a failure becomes a record with its
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import time
@@ -76,10 +77,15 @@ def deterministic(job: Job) -> Iterator[None]:
     random.seed(job.seed)
     np.random.seed(job.seed % 2**32)  # noqa: NPY002 (strangers' networks may use the global generator)
     torch.manual_seed(derived_seed(job.seed, "init"))
+    if job.recipe.deterministic:
+        # cuBLAS is only deterministic with a workspace of its own.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(False)
 
 
 def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool]) -> None:

@@ -72,11 +72,13 @@ class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
 class EpochBatches:
     """The addresses of each batch of one epoch, shuffled by (seed, epoch); an incomplete last batch is left.
 
-    With fewer samples than a batch holds, the one batch has them all.
+    With fewer samples than a batch holds, the one batch has them all. With weights, samples are drawn with
+    replacement, each as often as its weight says.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+    def __init__(self, count: int, batch_size: int, seed: int, weights: Tensor | None = None) -> None:
         self.count, self.batch_size, self.seed = count, min(batch_size, count), seed
+        self.weights = weights
         self.epoch = 0
         self.start = 0
 
@@ -90,17 +92,33 @@ class EpochBatches:
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "shuffle", self.epoch))
-        order = torch.randperm(self.count, generator=generator).tolist()
+        if self.weights is None:
+            order = torch.randperm(self.count, generator=generator).tolist()
+        else:
+            order = torch.multinomial(self.weights, self.count, replacement=True, generator=generator).tolist()
         for batch in range(self.start, len(self)):
             part = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [(self.epoch, index) for index in part]
+
+
+def class_balanced_weights(samples: DecodedSamples, ids: list[str]) -> Tensor:
+    """How often each image is drawn: by the rarest class it holds, inversely to how many images hold that class."""
+    ignore, classes = samples.dataset.info.ignore_index, len(samples.dataset.info.classes)
+    held = torch.zeros(len(ids), classes, dtype=torch.bool)
+    for row, image_id in enumerate(ids):
+        _, mask, valid = samples.get(image_id)
+        inside = mask != ignore if valid is None else (mask != ignore) & valid
+        held[row, mask[inside].long().unique()] = True
+    images = held.sum(dim=0).clamp(min=1).double()
+    return (held / images).max(dim=1).values.clamp(min=1e-12)
 
 
 def training_loader(
     samples: DecodedSamples, ids: list[str], recipe: Recipe, seed: int, cpus: int
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochBatches]:
     """A loader of training batches, and the batch sampler that tells it the epoch."""
-    batches = EpochBatches(len(ids), recipe.batch_size, seed)
+    weights = class_balanced_weights(samples, ids) if recipe.sampling == "class_balanced" else None
+    batches = EpochBatches(len(ids), recipe.batch_size, seed, weights)
     loader = DataLoader(
         TrainingSamples(samples, ids, recipe, seed),
         batch_sampler=batches,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from harness.recipe import (
     Blur,
     ColorJitter,
     Flip,
+    Letterbox,
     RandomResizedCrop,
     Recipe,
     Rotate,
@@ -50,6 +52,31 @@ class RandomScale(v2.Transform):
         return self._call_kernel(v2.functional.resize, inpt, params["size"], antialias=True)
 
 
+class PadToProportions(v2.Transform):
+    """Pad with black and void, evenly on both sides, to the proportions of a size."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """The margins."""
+        return {"padding": letterbox_margins(flat_inputs[0].shape[-2:], self.size)}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Pad."""
+        fill = VOID if isinstance(inpt, tv_tensors.Mask) else 0
+        return self._call_kernel(v2.functional.pad, inpt, params["padding"], fill=fill)
+
+
+def letterbox_margins(shape: Sequence[int], size: tuple[int, int]) -> list[int]:
+    """Pixels to add left, top, right and bottom, so that height and width get the proportions of `size`."""
+    height, width = shape
+    tall, wide = max(height, round(width * size[0] / size[1])), max(width, round(height * size[1] / size[0]))
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return [left, top, wide - width - left, tall - height - top]
+
+
 def training_transform(recipe: Recipe) -> v2.Transform:
     """The recipe's augmentation, ending at the recipe's size."""
     height, width = recipe.size
@@ -70,6 +97,8 @@ def _step(step: Augmentation, size: tuple[int, int]) -> v2.Transform:
     if isinstance(step, ScaleCrop):
         crop = v2.RandomCrop(size, pad_if_needed=True, fill=FILL)
         return v2.Compose([RandomScale(*step.scale), crop])
+    if isinstance(step, Letterbox):
+        return PadToProportions(size)
     if isinstance(step, Rotate):
         bilinear = v2.InterpolationMode.BILINEAR
         inner: v2.Transform = v2.RandomRotation(step.degrees, interpolation=bilinear, fill=FILL)

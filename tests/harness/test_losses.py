@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from harness.losses import total_loss
 from harness.recipe import Loss
 
-NAMES = ["ce", "bce", "dice", "focal"]
+NAMES = ["ce", "bce", "dice", "focal", "lovasz", "ohem"]
 
 
 def logits_for(name: str) -> torch.Tensor:
@@ -72,3 +74,47 @@ def test_terms_are_summed_by_weight() -> None:
     both = Loss.model_validate({"terms": [{"name": "ce"}, {"name": "dice", "weight": 3}]})
     expected = loss_of("ce", logits, target) + 3 * loss_of("dice", logits, target)
     assert total_loss(logits, target, both, 255).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_lovasz_of_hard_predictions_is_the_jaccard_loss() -> None:
+    torch.manual_seed(1)
+    guess, truth = torch.randint(0, 3, (1, 9, 9)), torch.randint(0, 3, (1, 9, 9))
+    logits = torch.nn.functional.one_hot(guess, 3).permute(0, 3, 1, 2) * 1000.0
+    jaccard = []
+    for label in range(3):
+        a, b = guess == label, truth == label
+        jaccard.append(1 - ((a & b).sum() / (a | b).sum()).item())
+    assert loss_of("lovasz", logits, truth).item() == pytest.approx(sum(jaccard) / 3, abs=1e-6)
+
+
+def test_lovasz_on_a_sigmoid_channel_is_a_hinge() -> None:
+    terms = Loss.model_validate([{"name": "bce", "weight": 1e-9}, "lovasz"])
+    target = torch.randint(0, 2, (1, 5, 5))
+    sure = (2.0 * target - 1.0)[:, None] * 10
+    assert total_loss(sure, target, terms, 255).item() == pytest.approx(0, abs=1e-6)
+    assert total_loss(-sure, target, terms, 255).item() > 1
+
+
+def test_ohem_counts_hard_pixels_or_the_hardest_share() -> None:
+    # Probabilities of the truth: .9 three times, .6 once.
+    chance = torch.tensor([0.9, 0.9, 0.9, 0.6])
+    logits = torch.stack([chance.log(), (1 - chance).log()])[None, :, None, :]
+    target = torch.zeros(1, 1, 4, dtype=torch.long)
+
+    def value(**options: float) -> float:
+        return total_loss(logits, target, Loss.model_validate([{"name": "ohem", **options}]), 255).item()
+
+    hard, easy = -math.log(0.6), -math.log(0.9)
+    assert value() == pytest.approx(hard, abs=1e-6)
+    assert value(threshold=0.95) == pytest.approx((hard + 3 * easy) / 4, abs=1e-6)
+    assert value(threshold=0.5, keep=0.5) == pytest.approx((hard + easy) / 2, abs=1e-6)
+
+
+def test_what_lies_under_void_never_moves_the_loss() -> None:
+    for name in NAMES:
+        logits = logits_for(name).detach()
+        target = torch.randint(0, 2, (2, 4, 5), dtype=torch.uint8)
+        target[0, 1] = 255
+        one = loss_of(name, logits, target).item()
+        logits[0, :, 1] = torch.randn(logits.shape[1], 5) * 9
+        assert loss_of(name, logits, target).item() == one, name

@@ -89,8 +89,11 @@ def test_masks_keep_their_labels_through_augmentation(shapes: Shapes) -> None:
     assert labels <= {0, 1, 2, 3, 4, 5, 255}
 
 
-def test_a_training_that_is_stopped_and_continued_ends_with_the_same_bits(shapes: Shapes, tmp_path: Path) -> None:
-    job = tiny_job("epochs=3")
+@pytest.mark.parametrize("more", [(), ("ema=0.9", "sampling=class_balanced", "accumulate=2")], ids=["plain", "ema"])
+def test_a_training_that_is_stopped_and_continued_ends_with_the_same_bits(
+    shapes: Shapes, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    job = tiny_job("epochs=3", *more)
     whole = setting_for(shapes, tmp_path / "whole")
     expected = train(job, whole)
 
@@ -211,3 +214,77 @@ def test_predictions_come_at_the_original_resolution(shapes: Shapes, mode: str) 
 
 def test_one_channel_means_foreground_where_the_logit_is_positive() -> None:
     assert label_map(torch.tensor([[[-1.0, 0.0, 0.1]]])).tolist() == [[0, 0, 1]]
+
+
+def weights(setting: Setting) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in setting.model.parameters()])
+
+
+def plain_setting(shapes: Shapes, folder: Path) -> Setting:
+    """Without dropout and batch normalisation, which see the parts of a batch one by one."""
+    torch.manual_seed(0)
+    return Setting(build("unet", 6, width=4, depth=2, norm=False), 16, 6, shapes, DecodedSamples(shapes), folder)
+
+
+def test_a_batch_in_parts_takes_the_same_step(shapes: Shapes, tmp_path: Path) -> None:
+    found = []
+    for parts in (1, 4):
+        setting = plain_setting(shapes, tmp_path / str(parts))
+        # Void is spread unevenly over the parts: a mean over each part's own pixels would differ, if little.
+        train(tiny_job("iterations=3", f"accumulate={parts}", "optimizer={name: sgd, lr: 0.01}"), setting)
+        found.append(weights(setting))
+    assert torch.allclose(found[0], found[1], atol=2e-4)
+    assert not torch.equal(found[0], weights(plain_setting(shapes, tmp_path)))
+
+
+def test_the_averaged_weights_are_scored_and_kept(shapes: Shapes, tmp_path: Path) -> None:
+    by_hand: list[torch.Tensor] = []
+    plain = plain_setting(shapes, tmp_path / "plain")
+
+    def note() -> bool:
+        by_hand.append(weights(plain))
+        return False
+
+    plain.stopping = note
+    selection = Selection(rule="last")
+    train(tiny_job("iterations=5", selection=selection), plain)
+    average = by_hand[0]
+    for later in by_hand[1:]:
+        average = 0.8 * average + 0.2 * later
+    averaged = plain_setting(shapes, tmp_path / "ema")
+    train(tiny_job("iterations=5", "ema=0.8", selection=selection), averaged)
+    assert torch.allclose(weights(averaged), average, atol=1e-6)
+    kept = torch.load(tmp_path / "ema" / "last.pt")
+    assert all(torch.equal(v, kept[k]) for k, v in averaged.model.state_dict().items())
+
+
+def test_patience_ends_a_training_that_no_longer_improves(shapes: Shapes, tmp_path: Path) -> None:
+    job = tiny_job("epochs=30", "early_stop={patience: 2}", "optimizer={lr: 1e-12}")
+    job = job.model_copy(update={"protocol": job.protocol.model_copy(update={"images": 8})})
+    progress = train(job, setting_for(shapes, tmp_path))
+    assert progress.epoch == progress.best_epoch + 2 < 30  # type: ignore[operator]
+
+
+def test_class_balanced_sampling_draws_images_of_rare_classes_more_often(shapes: Shapes) -> None:
+    from harness.datasets.loader import class_balanced_weights
+
+    ids = shapes.ids("train")
+    samples = DecodedSamples(shapes)
+    found = class_balanced_weights(samples, ids)
+    held = [set(samples.get(i)[1].unique().tolist()) - {255} for i in ids]
+    images = {label: sum(label in h for h in held) for label in range(6)}
+    assert found.tolist() == pytest.approx([max(1 / images[label] for label in h) for h in held])
+    batches = EpochBatches(len(ids), 8, 0, found)
+    drawn = [index for batch in batches for _, index in batch]
+    assert drawn == [index for batch in batches for _, index in batch]
+    assert len(set(drawn)) < len(drawn) == len(ids)
+
+
+def test_the_network_is_compiled_where_the_recipe_says_so(
+    shapes: Shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda model: asked.append(model) or model)
+    setting = setting_for(shapes, tmp_path)
+    train(tiny_job("iterations=1", "compile=true", "channels_last=true"), setting)
+    assert asked == [setting.model]
