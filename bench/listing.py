@@ -39,24 +39,42 @@ def suites(
 
 
 def models(json: JsonOption = False) -> None:
-    """List every network that a suite can name.
+    """List every network that a suite can name, with its size: parameters, and operations for one image of 512×512.
+
+    With segbench[zoo] installed, smp/ARCHITECTURE/ENCODER names hundreds more, such as smp/Unet/resnet34.
 
     Example: bench models
     """
+    from harness.measure import measure_all
     from harness.registry import known_models
 
-    entries = known_models().values()
+    entries = list(known_models().values())
+    sizes = measure_all(entries)
     if json:
         import json as codec
 
         listed = [
-            {"name": e.name, "origin": e.origin, "summary": e.summary, "stride": e.stride, "paper": e.paper}
-            for e in entries
+            {
+                "name": e.name,
+                "origin": e.origin,
+                "summary": e.summary,
+                "stride": e.stride,
+                "parameters": size[0] if size else None,
+                "flops": size[1] if size else None,
+                "licence": e.licence,
+                "paper": e.paper,
+            }
+            for e, size in ((e, sizes[e.name]) for e in entries)
         ]
         print(codec.dumps(listed, indent=2, ensure_ascii=False))
         return
-    rows = [(e.name, e.origin, e.summary, e.paper) for e in entries]
-    new_console().print(table(("model", "origin", "", "paper"), rows))
+    rows = []
+    for e in entries:
+        size = sizes[e.name]
+        shown = (f"{size[0] / 1e6:.2f} M", f"{size[1] / 1e9:.1f} G") if size else ("–", "–")
+        rows.append((e.name, e.origin, e.summary, e.licence or "–", e.paper, *shown))
+    heads = ("model", "origin", "", "licence", "paper", "parameters", "FLOPs")
+    new_console().print(table(heads, rows, right=2))
 
 
 def datasets(data_dir: DataOption = None, json: JsonOption = False) -> None:

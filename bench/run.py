@@ -154,11 +154,13 @@ def execute(plan: Plan, store: Store, options: Options) -> Outcome:
     from harness.schedule import Driver
 
     print(
-        f"Suite {plan.suite.name}: {len(plan.train)} to train, {len(plan.rescore)} to rescore, "
+        f"Suite {plan.suite.name}: {len(plan.trained)} to train, {len(plan.rescore)} to rescore, "
         f"{len(plan.done)} done already. Results go to {store.name}",
         flush=True,
     )
-    with Display(len(plan.work), len(plan.done)) as display:
+    for note in plan.notes:
+        print(note, flush=True)
+    with Display(len(plan.trained) + len(plan.rescore), len(plan.done)) as display:
         driver = Driver(store, plan.work, display)
         _dispatch(driver, plan, options)
     return driver.outcome
@@ -291,9 +293,11 @@ def check_resources(plan: Plan, options: Options) -> None:
 
 def print_plan(plan: Plan, console: Any) -> None:
     """What would be done."""
-    states = [(w, "rescore" if w.unit.rescore else "train") for w in plan.work]
+    inside = {share.planned.fingerprint for work in plan.train for share in work.shares}
+    states = [(w.planned, "rescore") for w in plan.rescore]
+    states += [(p, "share" if p.fingerprint in inside else "train") for p in plan.trained]
     rows = []
-    for p, state in [*((w.planned, s) for w, s in states), *((p, "done") for p in plan.done)]:
+    for p, state in [*states, *((p, "done") for p in plan.done)]:
         job = p.job
         length = f"{job.recipe.epochs} epochs" if job.recipe.epochs else f"{job.recipe.iterations} iterations"
         grid = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in job.grid.items())
@@ -311,8 +315,10 @@ def print_plan(plan: Plan, console: Any) -> None:
         )
     columns = ("", "data set", "variant", "model", "grid", "seed", "length", "fingerprint")
     console.print(table(columns, rows, title=f"Suite {plan.suite.name}: {len(rows)} jobs"))
+    for note in plan.notes:
+        console.print(note, markup=False)
     console.print(
-        f"{len(plan.train)} to train, {len(plan.rescore)} to rescore, {len(plan.done)} done. Nothing was run."
+        f"{len(plan.trained)} to train, {len(plan.rescore)} to rescore, {len(plan.done)} done. Nothing was run."
     )
 
 

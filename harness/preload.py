@@ -10,6 +10,7 @@ import torch.optim
 import harness.models.deeplab
 import harness.models.fcn
 import harness.models.unet
+import harness.tensorboard
 import harness.unit  # noqa: F401
 from harness.metrics import has_kernels
 

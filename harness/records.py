@@ -27,6 +27,8 @@ class Unit:
     folder: str
     """Where checkpoints, predictions and the log go."""
     attempt: int = 1
+    shares: tuple[Unit, ...] = ()
+    """Shorter jobs that are beginnings of this training; each is scored on the way and has a record of its own."""
     rescore: bool = False
     """Score the label maps that are kept, under the job's protocol; train nothing."""
 

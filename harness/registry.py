@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -40,8 +40,10 @@ class ModelEntry:
     stride: int = DEFAULT_STRIDE
     """Height and width of the input are padded to multiples of it."""
     paper: str = ""
+    licence: str = ""
+    """Of the network's code."""
     origin: str = "built in"
-    """built in, torchvision, plugin PACKAGE, or file NAME."""
+    """built in, torchvision, smp, plugin PACKAGE, or file NAME."""
     source: str = field(default="", repr=False)
     """Single files: the whole text, which travels to the worker and into the database."""
 
@@ -63,6 +65,8 @@ class ModelEntry:
         module_name, _, function = self.target.partition(":")
         if self.origin == "torchvision":
             return _torchvision_builder(function)
+        if self.origin == "smp":
+            return _smp_builder(function)
         try:
             builder = getattr(importlib.import_module(module_name), function)
         except (ImportError, AttributeError) as error:
@@ -71,7 +75,7 @@ class ModelEntry:
 
 
 BUILT_IN: dict[str, ModelEntry] = {
-    entry.name: entry
+    entry.name: replace(entry, licence="Apache-2.0")
     for entry in (
         ModelEntry(
             "fcn32s",
@@ -180,7 +184,7 @@ def known_models() -> dict[str, ModelEntry]:
     for name, summary in TORCHVISION.items():
         full = f"torchvision/{name}"
         known[full] = ModelEntry(
-            full, f"torchvision.models.segmentation:{name}", summary, origin="torchvision", stride=32
+            full, f"torchvision.models.segmentation:{name}", summary, licence="BSD-3-Clause", origin="torchvision"
         )
     for point in entry_points(group=ENTRY_POINTS):
         known[point.name] = _entry_of(point)
@@ -198,6 +202,7 @@ def _entry_of(point: EntryPoint) -> ModelEntry:
         summary=str(facts.get("SUMMARY", "")),
         stride=int(facts.get("STRIDE", DEFAULT_STRIDE)),
         paper=str(facts.get("PAPER", "")),
+        licence=str(facts.get("LICENCE", "")),
         origin=f"plugin {package}",
     )
 
@@ -213,9 +218,33 @@ def find_model(name: str, extra: dict[str, ModelEntry] | None = None) -> ModelEn
         UnknownName: there is none; suggests the nearest.
     """
     known = known_models() | (extra or {})
+    if name.startswith("smp/"):
+        return _smp_entry(name)
     if name not in known:
         raise UnknownName.of("model", name, known, "bench models")
     return known[name]
+
+
+def _smp_entry(name: str) -> ModelEntry:
+    """`smp/ARCHITECTURE/ENCODER`: a network of segmentation_models_pytorch, of which there are hundreds.
+
+    Raises:
+        PluginError: the name has another form, or the package is not installed.
+    """
+    parts = name.split("/")
+    if len(parts) != 3 or not all(parts):
+        raise PluginError(f"{name}: write it as smp/ARCHITECTURE/ENCODER", "For example smp/Unet/resnet34.")
+    if importlib.util.find_spec("segmentation_models_pytorch") is None:
+        raise PluginError(
+            f"{name}: the package segmentation-models-pytorch is not installed", 'pip install "segbench[zoo]"'
+        )
+    return ModelEntry(
+        name,
+        f"segmentation_models_pytorch:{parts[1]}/{parts[2]}",
+        f"{parts[1]} on {parts[2]}, as segmentation_models_pytorch builds it",
+        licence="MIT; encoders have terms of their own",
+        origin="smp",
+    )
 
 
 def read_plugin(path: Path) -> ModelEntry:
@@ -255,6 +284,7 @@ def read_plugin(path: Path) -> ModelEntry:
         summary=str(facts.get("SUMMARY", "")),
         stride=stride,
         paper=str(facts.get("PAPER", "")),
+        licence=str(facts.get("LICENCE", "")),
         origin=f"file {path.name}",
         source=source,
     )
@@ -303,6 +333,26 @@ def _torchvision_builder(function: str) -> Build:
     return build
 
 
+def _smp_builder(target: str) -> Build:
+    def build(num_classes: int, pretrained: str = "none", **params: Any) -> nn.Module:
+        from harness.errors import BenchError, WeightsError
+        from harness.vision import import_torchvision
+
+        import_torchvision()
+        smp = importlib.import_module("segmentation_models_pytorch")
+        architecture, encoder = target.split("/")
+        weights = None if pretrained == "none" else pretrained
+        try:
+            model = smp.create_model(architecture, encoder, weights, classes=num_classes, **params)
+        except KeyError as error:
+            raise BenchError(f"smp/{target}: there is no such architecture or encoder: {error}") from error
+        except OSError as error:
+            raise WeightsError(f"smp/{target}: its weights could not be fetched: {error}") from error
+        return model  # type: ignore[no-any-return]
+
+    return build
+
+
 def _module_text(module: str) -> str | None:
     """A module's source, found without importing it (its parent package may be imported)."""
     try:
@@ -318,10 +368,10 @@ def _module_text(module: str) -> str | None:
 def _module_hash(module: str) -> str:
     """SHA-256 over a module and everything it imports from its own package, found by reading them."""
     top = module.split(".")[0]
-    if top == "torchvision":
+    if top in ("torchvision", "segmentation_models_pytorch"):
         from importlib.metadata import version
 
-        return hashlib.sha256(f"torchvision {version('torchvision')}".encode()).hexdigest()
+        return hashlib.sha256(f"{top} {version(top.replace('_', '-'))}".encode()).hexdigest()
     # harness.models must not drag in the whole harness: only networks count as a network's source.
     inside = "harness.models" if module.startswith("harness.") else top
     seen: dict[str, str] = {}

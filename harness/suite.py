@@ -41,6 +41,8 @@ class ModelChoice(Strict):
     params: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
     """What the board calls it; None: the name with its parameters."""
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the recipe that are this network's own, on top of the suite's."""
 
     @property
     def title(self) -> str:
@@ -254,21 +256,36 @@ def _apply(data: dict[str, Any], override: str) -> None:
     if not isinstance(data.get(steps[0], {}), dict):
         raise SuiteError(f"--set {override}: {steps[0]} is a list; give it whole, e.g. {steps[0]}=[...]")
     data[steps[0]] = merge(data.get(steps[0], {}), nested)
-    # A grid axis would override what the user just set by hand.
+    # A grid axis, or a network's own recipe, would override what the user just set by hand.
     if steps[0] == "recipe":
+        for model in data.get("models") or []:
+            if isinstance(model, dict):
+                _forget(model.get("recipe"), steps[1:])
         dotted = ".".join(steps[1:])
         axes = data.get("grid") or {}
         data["grid"] = {k: v for k, v in axes.items() if SHORT_PATHS.get(k, k) != dotted}
 
 
+def _forget(recipe: Any, steps: Sequence[str]) -> None:
+    """Take a field out of a network's own recipe, in place."""
+    for step in steps[:-1]:
+        recipe = recipe.get(step) if isinstance(recipe, dict) else None
+    if isinstance(recipe, dict):
+        recipe.pop(steps[-1], None)
+        if steps[-1] in ("epochs", "iterations"):
+            recipe.pop("epochs", None)
+            recipe.pop("iterations", None)
+
+
 def _check_parts(suite: Suite, file: YamlFile) -> None:
     """Validate what pydantic saw only as mappings: every cell's recipe, and the protocol."""
-    for cell in grid_cells(suite.grid):
-        recipe = _cell_recipe(suite.recipe, cell)
+    for (number, model), cell in itertools.product(enumerate(suite.models), grid_cells(suite.grid)):
+        recipe = _cell_recipe(merge(suite.recipe, model.recipe), cell)
         try:
             validate(Recipe, recipe, None, "recipe")
         except SuiteError as error:
-            line = file.line(["grid"]) if cell else file.line(["recipe"])
+            place: list[int | str] = ["models", number, "recipe"] if model.recipe else ["recipe"]
+            line = file.line(["grid"] if cell else place)
             raise SuiteError(f"{file.path}:{line}: {error.message}") from error
     try:
         validate(Protocol, suite.protocol, None, "protocol")
@@ -335,7 +352,7 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
     for dataset, model, cell, seed in itertools.product(
         suite.datasets, suite.models, grid_cells(suite.grid), suite.seeds
     ):
-        recipe = Recipe.model_validate(_cell_recipe(suite.recipe, cell))
+        recipe = Recipe.model_validate(_cell_recipe(merge(suite.recipe, model.recipe), cell))
         info = infos[dataset.name]
         protocol = Protocol.model_validate({**info.protocol, **suite.protocol})
         extra = {k.removeprefix("model."): v for k, v in cell.items() if k.startswith("model.")}

@@ -7,9 +7,10 @@ stopped and continued before.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,13 @@ CHECKPOINT_EVERY_S = 60.0
 
 # The checkpoint a training is continued from; removed once its record is complete.
 RESUME = "resume.pt"
+BEST, LAST = "best.pt", "last.pt"
 
 # The scores a learning curve shows besides the losses and the selection's metric.
 CURVES = ("miou", "pa", "mpa", "dice")
 
 Emit = Callable[[dict[str, Any]], None]
+Reached = Callable[["Progress", bool], None]
 
 
 class Average:
@@ -119,17 +122,24 @@ class Progress:
     best_score: float | None = None
     stale: int = 0
     """Validations since the best one."""
+    shared_seconds: float = 0.0
+    """Of `seconds`, what shorter jobs paid for whose training this one continues."""
     seconds: float = 0.0
     """Time spent so far, earlier attempts included."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """One record for each epoch: its number, losses, learning rate, and validation scores where validated."""
 
 
-def train(job: Job, setting: Setting) -> Progress:
+def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: None) -> Progress:
     """Train the job's network and leave the selected weights in it.
 
     The folder gets `best.pt` (if the selection asks for the best epoch) and `last.pt`: weights alone. While the
     training runs, `resume.pt` holds everything needed to continue it; one that is found there is continued.
+
+    Args:
+        job: the job.
+        setting: what it works with.
+        reached: called after every epoch, and told whether the training is over; its time is not the training's.
 
     Raises:
         Diverged: the loss is no longer finite; names epoch and iteration.
@@ -157,6 +167,8 @@ def train(job: Job, setting: Setting) -> Progress:
             torch.manual_seed(derived_seed(job.seed, "network", epoch))
         model.train()
         batches.at(epoch, progress.batch)
+        # Stopped behind an epoch's last batch, the loop below has nothing left to do: its rate is that of the last batch.
+        rate = set_learning_rate(optimizer, recipe.schedule, max(0, progress.iteration - 1), per_epoch, total)
         for images, targets in loader:
             rate = set_learning_rate(optimizer, recipe.schedule, progress.iteration, per_epoch, total)
             loss = training_step(images, targets, forward, job, setting, optimizer, scaler)
@@ -180,7 +192,10 @@ def train(job: Job, setting: Setting) -> Progress:
         record["seconds"] = clock.stamp().seconds
         progress.curve.append(record)
         setting.emit({"kind": "epoch", "epochs": epochs, **record})
-        if stops_early(job, progress):
+        over = progress.epoch == epochs or stops_early(job, progress)
+        with clock.paused():
+            reached(progress, over)
+        if over:
             break
         if clock.due():
             save_checkpoint(setting, optimizer, scaler, clock.stamp())
@@ -188,9 +203,9 @@ def train(job: Job, setting: Setting) -> Progress:
     if setting.average is not None:
         model.load_state_dict(setting.average.model.state_dict())
         setting.average = None
-    save_atomically(model.state_dict(), setting.folder / "last.pt")
+    save_atomically(model.state_dict(), setting.folder / LAST)
     if job.selection.rule == "best" and progress.best_epoch is not None:
-        model.load_state_dict(torch.load(setting.folder / "best.pt", map_location=setting.device))
+        model.load_state_dict(torch.load(setting.folder / BEST, map_location=setting.device))
     return progress
 
 
@@ -317,7 +332,7 @@ def remember_best(job: Job, setting: Setting, progress: Progress, record: dict[s
     if progress.best_score is None or sign * score > sign * progress.best_score:
         progress.best_score, progress.best_epoch, progress.stale = score, record["epoch"], 0
         if job.selection.rule == "best":
-            save_atomically(setting.scored.state_dict(), setting.folder / "best.pt")
+            save_atomically(setting.scored.state_dict(), setting.folder / BEST)
 
 
 def stops_early(job: Job, progress: Progress) -> bool:
@@ -380,6 +395,15 @@ class _Clock:
     def stamp(self) -> Progress:
         self.progress.seconds = self._before + time.monotonic() - self._started
         return self.progress
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that is not the training's."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._started += time.monotonic() - began
 
     def due(self) -> bool:
         if time.monotonic() - self._saved < CHECKPOINT_EVERY_S:

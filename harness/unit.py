@@ -12,6 +12,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from harness.evaluate import Predicted, evaluate_images, stored_label_maps
 from harness.keep import STATISTICS, evaluation, gallery, kept_predictions
 from harness.metrics import StatisticsTable
 from harness.predict import foreground_probability, label_map, predictions
+from harness.prefixes import Milestone, catch_up, reach
 from harness.records import Record, Unit, now
 from harness.suite import Job
+from harness.tensorboard import TrainingLog
 from harness.train import RESUME, Emit, Interrupted, Progress, Setting, image_loss, train
 
 SCORED_SPLITS = ("val", "test")
@@ -97,21 +100,55 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
     emit({"kind": "stage", "stage": "building"})
     model = build_model(unit, channels)
     record.parameters = sum(p.numel() for p in model.parameters())
-    setting = Setting(model, unit.model.stride, channels, dataset, samples, folder / "checkpoints", emit, stopping)
+    log = TrainingLog(folder)
+    began = time.monotonic()
 
+    def tell(message: dict[str, Any]) -> None:
+        emit(message)
+        if not job.protocol.smoke:
+            log.take(message)
+
+    setting = Setting(model, unit.model.stride, channels, dataset, samples, folder / "checkpoints", tell, stopping)
+    if not job.protocol.smoke:
+        setting.draw = lambda epoch: log.draw(job, setting, epoch)
+    milestones = [milestone(share, setting, record, emit, began) for share in unit.shares]
     emit({"kind": "stage", "stage": "training"})
-    progress = train(job, setting)
-    record.times["train"] = progress.seconds
-    record.curve = progress.curve
-    record.progress = _summary(progress, job)
-
-    for split in SCORED_SPLITS:
-        if dataset.ids(split):
-            emit({"kind": "stage", "stage": f"scoring {split}"})
-            predict_and_score(unit, setting, split, record)
+    try:
+        catch_up(milestones, setting)
+        progress = train(job, setting, lambda at, over: reach(milestones, setting, at, over))
+    finally:
+        log.close()
+    score_splits(unit, setting, progress, record)
     (setting.folder / RESUME).unlink(missing_ok=True)
     if job.protocol.smoke:
         shutil.rmtree(setting.folder)  # weights of a few steps are of no use, and can be gigabytes
+
+
+def score_splits(unit: Unit, setting: Setting, progress: Progress, record: Record) -> None:
+    """Score a trained network and write into its record how it was trained."""
+    record.times["train"] = progress.seconds
+    record.times["train_marginal"] = progress.seconds - progress.shared_seconds
+    record.curve = progress.curve
+    record.progress = _summary(progress, unit.job)
+    for split in SCORED_SPLITS:
+        if setting.dataset.ids(split):
+            setting.emit({"kind": "stage", "stage": f"scoring {split}"})
+            predict_and_score(unit, setting, split, record)
+
+
+def milestone(share: Unit, setting: Setting, record: Record, emit: Emit, began: float) -> Milestone:
+    """A shorter job inside this training: scored when it is reached, and handed in as a record of its own."""
+    folder = Path(share.folder) / "checkpoints"
+
+    def score(model: torch.nn.Module, progress: Progress) -> None:
+        own = Record(share.fingerprint, share.attempt, state="ok", started=record.started)
+        own.provenance, own.parameters = record.provenance, record.parameters
+        score_splits(share, replace(setting, model=model, average=None, folder=folder), progress, own)
+        own.finished = now()
+        own.times["total"] = time.monotonic() - began
+        emit({"kind": "share", "record": own})
+
+    return Milestone(share.job, folder, score)
 
 
 def predict_and_score(unit: Unit, setting: Setting, split: str, record: Record) -> None:

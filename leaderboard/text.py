@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from leaderboard.references import load_references, reported_rows
 from leaderboard.tables import Board, Table
 
 
@@ -33,7 +34,7 @@ def csv_tables(tables: Sequence[tuple[Board, Table]]) -> str:
 def markdown_tables(tables: Sequence[tuple[Board, Table]]) -> str:
     """One Markdown table for each board; the best mean of each column in bold."""
     parts = []
-    for _, table in tables:
+    for board, table in tables:
         lines = [
             f"### {_escape(table.title)}",
             "",
@@ -48,8 +49,25 @@ def markdown_tables(tables: Sequence[tuple[Board, Table]]) -> str:
                     cells[lead + j] = f"**{cells[lead + j]}**"
             lines.append("| " + " | ".join(cells) + " |")
         lines += [*(f"\n{_escape(note)}" for note in table.notes), ""]
+        lines += _reported(board)
         parts.append("\n".join(lines))
     return "\n".join(parts)
+
+
+def _reported(board: Board) -> list[str]:
+    """What others reported for the board's suite, as a table of its own."""
+    heads, rows, notes = reported_rows(board, load_references())
+    if not rows:
+        return []
+    return [
+        "Reported by others; not reproduced here and not ranked (≁: defined otherwise than ours):",
+        "",
+        "| " + " | ".join(_escape(h) for h in heads) + " |",
+        "|" + "---|" * len(heads),
+        *("| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows),
+        *(f"\n{_escape(note)}" for note in notes),
+        "",
+    ]
 
 
 def _cell(value: float | None) -> object:

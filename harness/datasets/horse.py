@@ -34,7 +34,10 @@ class WeizmannHorse(Dataset):
         title="Weizmann Horse",
         classes=("background", "horse"),
         palette=((0, 0, 0), (192, 128, 64)),
-        variants={"70-15-15": "229 train, 49 val, 49 test, by a committed split file"},
+        variants={
+            "70-15-15": "229 train, 49 val, 49 test, by a committed split file",
+            "85-15": "278 train; val and test are the same 49, as in study D, and rows say so",
+        },
         foreground=1,
         homepage="the Weizmann Horse Database's home page (E. Borenstein)",
         citation="Borenstein and Ullman, Class-specific, top-down segmentation, ECCV 2002",
@@ -45,9 +48,11 @@ class WeizmannHorse(Dataset):
     def read_splits(self) -> dict[str, list[str]]:
         """The committed split: lines of `split name`."""
         splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-        for line in committed_ids("weizmann_horse_70_15_15.txt"):
+        for line in committed_ids(f"weizmann_horse_{self.variant.replace('-', '_')}.txt"):
             split, name = line.split()
             splits[split].append(name)
+        if self.variant == "85-15":
+            splits["val"] = list(splits["test"])
         return splits
 
     def files(self, image_id: str) -> SampleFiles:

@@ -115,6 +115,10 @@ class Evaluator:
         ]
 
     def _measure_one(self, guess: Any, true: Any, name: str, region: Any, chance: Any, loss: float) -> ImageStatistics:
+        if self.protocol.size is not None:
+            size = self.protocol.size
+            guess, true = _at_size(guess, size), _at_size(true, size)
+            region, chance = (None if part is None else _at_size(part, size) for part in (region, chance))
         found = image_statistics(guess, true, self.num_classes, self.ignore_index, self.protocol, name, region)
         if chance is not None and self.foreground is not None:
             counted = counted_pixels(true, self.ignore_index, region)
@@ -152,6 +156,15 @@ class Evaluator:
     def scores_of(self, table: StatisticsTable) -> Scores:
         """The scores of statistics gathered elsewhere under the same protocol."""
         return fold(table, self.num_classes, self.protocol, self.foreground)
+
+
+def _at_size(labels: Any, size: tuple[int, int]) -> Any:
+    """A map (H, W) at another size: of each new pixel's centre, the pixel it falls into."""
+    rows, columns = (
+        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.int64), old - 1)
+        for new, old in zip(size, labels.shape, strict=True)
+    )
+    return labels[rows[:, None], columns[None, :]]
 
 
 def _to_numpy(values: Any) -> Any:

@@ -40,6 +40,10 @@ class Protocol(BaseModel):
     background_in_boundary_means: bool = False
     """True keeps the background in those means. mIoU always keeps it, as VOC does."""
 
+    size: tuple[int, int] | None = None
+    """Height and width to which both label maps are brought, by the nearest pixel, before they are scored; None, and
+    nothing else, scores at the image's own resolution."""
+
     level: Literal["dataset", "image"] = "dataset"
     """`dataset`: region scores and Boundary IoU from counts summed over all images. `image`: scored image by image,
     averaged over the images where the score is defined, then over classes (MONAI)."""

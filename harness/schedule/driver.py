@@ -27,6 +27,8 @@ class Work:
 
     planned: Planned
     unit: Unit
+    shares: tuple[Work, ...] = ()
+    """Shorter jobs whose training is the beginning of this one's."""
 
 
 @dataclass
@@ -102,11 +104,29 @@ class Driver:
                 attempt = self.store.claim(work.planned.fingerprint)
                 if attempt is None:
                     self.outcome.elsewhere += 1
+                    if work.shares:  # another driver has the longest: the others are a group of their own
+                        *rest, longest = work.shares
+                        self._waiting.appendleft(replace(longest, shares=tuple(rest)))
                     continue
-                unit = replace(work.unit, attempt=attempt)
-            self._running[unit.fingerprint] = Work(work.planned, unit)
+                shares = self._claim_shares(work)
+                unit = replace(work.unit, attempt=attempt, shares=tuple(share.unit for share in shares))
+                work = replace(work, unit=unit, shares=shares)
+            self._running[unit.fingerprint] = work
             return unit
         return None
+
+    def _claim_shares(self, work: Work) -> tuple[Work, ...]:
+        """The shorter jobs that nobody else has; they run from now on."""
+        claimed = []
+        for share in work.shares:
+            attempt = self.store.claim(share.planned.fingerprint)
+            if attempt is None:
+                self.outcome.elsewhere += 1
+                continue
+            own = replace(share, unit=replace(share.unit, attempt=attempt))
+            self._running[own.unit.fingerprint] = own
+            claimed.append(own)
+        return tuple(claimed)
 
     def take(self, unit: Unit, message: dict[str, Any]) -> None:
         """A message of a running unit; its record ends it."""
@@ -118,8 +138,11 @@ class Driver:
             # Ray claims a little ahead of its free slots: a unit has begun when it first speaks.
             self._begun.add(unit.fingerprint)
             self._watcher.started(work)
-        if message["kind"] == "record":
-            self._finish(work, message["record"])
+        if message["kind"] == "share":
+            record = message["record"]
+            self._finish(self._running[record.fingerprint], record)
+        elif message["kind"] == "record":
+            self._finish_group(work, message["record"])
         else:
             self._watcher.message(work, message)
 
@@ -131,11 +154,14 @@ class Driver:
         count = self._losses[unit.fingerprint] = self._losses.get(unit.fingerprint, 0) + 1
         record = Record(unit.fingerprint, unit.attempt, "failed", reason, error="WorkerLost")
         if count <= LOST_WORKER_RETRIES and not self.stopping.is_set():
-            del self._running[unit.fingerprint]
-            self.store.save(replace(record, state="interrupted"), work.planned)
-            self._waiting.appendleft(work)
+            left = tuple(share for share in work.shares if share.unit.fingerprint in self._running)
+            for lost in (work, *left):
+                del self._running[lost.unit.fingerprint]
+                own = replace(record, fingerprint=lost.unit.fingerprint, attempt=lost.unit.attempt, state="interrupted")
+                self.store.save(own, lost.planned)
+            self._waiting.appendleft(replace(work, shares=left))
         else:
-            self._finish(work, record)
+            self._finish_group(work, record)
 
     def close(self) -> None:
         """Account for what was running when the command was stopped."""
@@ -161,6 +187,18 @@ class Driver:
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)
+
+    def _finish_group(self, work: Work, record: Record) -> None:
+        """A training ended: what kept it from going on keeps the shorter jobs that it had not reached, too."""
+        for share in work.shares:
+            if share.unit.fingerprint in self._running:
+                own = Record(share.unit.fingerprint, share.unit.attempt, record.state, record.reason)
+                own.error, own.traceback, own.times = record.error, record.traceback, dict(record.times)
+                own.started, own.finished, own.provenance = record.started, record.finished, record.provenance
+                if record.state == "ok":
+                    own.state, own.reason = "failed", "the training it is the beginning of handed in no record for it"
+                self._finish(share, own)
+        self._finish(work, record)
 
     def _finish(self, work: Work, record: Record) -> None:
         del self._running[work.unit.fingerprint]

@@ -15,6 +15,7 @@ from harness.records import Unit
 from harness.registry import ModelEntry, find_model
 from harness.results.store import Planned, Store
 from harness.schedule.driver import Work
+from harness.schedule.sharing import share_prefixes
 from harness.suite import Job, Smoke, Suite, expand
 
 # Told in a line of anything that takes time; told of (what, done, of how many).
@@ -30,6 +31,8 @@ class Plan:
     train: list[Work] = field(default_factory=list)
     rescore: list[Work] = field(default_factory=list)
     done: list[Planned] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What to tell about how the work is done."""
     datasets: dict[str, tuple[DatasetInfo, str, Manifest]] = field(default_factory=dict)
     """Manifest hash -> facts, variant and manifest."""
 
@@ -39,9 +42,14 @@ class Plan:
         return [*self.rescore, *self.train]
 
     @property
+    def trained(self) -> list[Planned]:
+        """Every job that has to be trained, the shorter ones inside longer ones among them."""
+        return [part.planned for work in self.train for part in (work, *work.shares)]
+
+    @property
     def planned(self) -> list[Planned]:
         """Every job."""
-        return [*(w.planned for w in self.work), *self.done]
+        return [*(w.planned for w in self.rescore), *self.trained, *self.done]
 
 
 def make_plan(
@@ -85,6 +93,7 @@ def make_plan(
         p = _planned(job, entries[job.model.name], dataset, manifest)
         planned.setdefault(p.fingerprint, p)
     _sort_by_state(plan, planned, entries, copies, store, artifacts)
+    plan.train, plan.notes = share_prefixes(plan.train)
     return plan
 
 

@@ -10,6 +10,7 @@ from harness.metrics import higher_is_better
 from harness.metrics.scores import PER_CLASS, score_names
 from leaderboard.app.data import choose_board
 from leaderboard.latex import latex_table
+from leaderboard.references import load_references, reported_rows
 from leaderboard.tables import (
     Board,
     Table,
@@ -52,6 +53,7 @@ def show() -> None:
         )
         for note in table.notes:
             st.caption(f"⚠ {note}")
+        show_reported(board)
         st.plotly_chart(bars(board), width="stretch")
         with st.expander("LaTeX"):
             st.code(latex_table(table), language="latex")
@@ -81,6 +83,23 @@ def show_table(table: Table) -> None:
         f"<style>{STYLE}</style><div class='board'><table><thead><tr>{heads}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def show_reported(board: Board) -> None:
+    """What others reported for this suite: apart from the ranking, each figure with its source."""
+    heads, rows, notes = reported_rows(board, load_references())
+    if not rows:
+        return
+    st.subheader("Reported by others")
+    cells = "".join(f"<tr>{''.join(f'<td>{_html(text)}</td>' for text in row)}</tr>" for row in rows)
+    head = "".join(f"<th>{_html(text)}</th>" for text in heads)
+    st.html(
+        f"<style>{STYLE}</style><div class='board reported'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{cells}</tbody></table></div>"
+    )
+    st.caption("Not reproduced here and not ranked. ≁: defined otherwise than ours, not comparable.")
+    for note in notes:
+        st.caption(note)
 
 
 def bars(board: Board) -> object:

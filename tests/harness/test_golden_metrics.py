@@ -283,7 +283,7 @@ def test_the_protocol_hash_depends_on_every_convention() -> None:
         "hd_percentile_rule": "pooled", "spacing": (2.0, 1.0), "biou_dilation": 0.01, "bf_tolerance": 0.01,
         "nsd_tolerance": 1.0, "trimap": "void", "trimap_radii": (1, 8), "trimap_headline": 1, "smoke": True,
         "images": 3, "level": "image", "mean_over": "target", "f1": "mmseg", "boundary": "set", "biou_width": 2,
-        "biou_band": "euclidean", "bf": "davis", "trimap_band": "euclidean",
+        "biou_band": "euclidean", "bf": "davis", "trimap_band": "euclidean", "size": (8, 8),
     }  # fmt: skip
     assert set(changed) == set(Protocol.model_fields)
     hashes = {Protocol.model_validate({k: v}).hash for k, v in changed.items()} | {Protocol().hash}

@@ -181,3 +181,15 @@ def test_statistics_of_another_format_are_refused() -> None:
 def test_evaluators_of_different_foregrounds_are_not_merged() -> None:
     with pytest.raises(ValueError, match="foreground"):
         binary().merge(Evaluator(2))
+
+
+def test_scores_at_another_size_take_the_nearest_pixels() -> None:
+    target = np.zeros((6, 8), dtype=int)
+    target[:, 4:] = 1
+    evaluator = Evaluator(2, protocol=Protocol(size=(3, 4)))
+    (image,) = evaluator.update(target, target)
+    assert (image.height, image.width, image.scored) == (3, 4, 12)
+    assert image.dense_confusion(2).tolist() == [[6, 0], [0, 6]]
+    doubled = Evaluator(2, protocol=Protocol(size=(12, 16)))
+    doubled.update(target, target)
+    assert doubled.statistics().shape[0].tolist() == [12, 16, 192, 0]
