@@ -38,6 +38,8 @@ class Options:
     plugins: Sequence[Path] = ()
     address: str | None = None
     cpus: int | None = None
+    checkpoint: Path | None = None
+    label_map: str | None = None
     only: Sequence[dict[str, Any]] | None = None
     """Replaces the suite's models; used by `bench submit`."""
     extra: dict[str, ModelEntry] = field(default_factory=dict)
@@ -68,6 +70,13 @@ def run(
     plugin: Annotated[
         list[Path] | None, typer.Option("--plugin", metavar="FILE", help="A model file the suite may name.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Score these weights of one model; train nothing.")
+    ] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(metavar="0,0,1,…", help="With --checkpoint: the data set's class for each of the model's."),
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(metavar="ADDR|auto", help="An existing Ray cluster.", show_default="this machine"),
@@ -93,6 +102,8 @@ def run(
         datasets=datasets,
         seeds=seeds,
         plugins=plugin or (),
+        checkpoint=checkpoint,
+        label_map=label_map,
         address=address,
         cpus=cpus,
     )
@@ -236,7 +247,39 @@ def narrow(suite: Suite, options: Options, plugins: Mapping[str, ModelEntry]) ->
         changes["datasets"] = tuple(picked)
     if options.seeds:
         changes["seeds"] = parse_seeds(options.seeds)
-    return suite.model_copy(update=changes)
+    return with_checkpoint(suite.model_copy(update=changes), options)
+
+
+def with_checkpoint(suite: Suite, options: Options) -> Suite:
+    """Apply --checkpoint and --label-map: one model, one seed, no grid.
+
+    Raises:
+        SuiteError: there are several models, no such file, or no whole numbers.
+    """
+    from harness.errors import SuiteError
+
+    if options.checkpoint is None:
+        if options.label_map is not None:
+            raise SuiteError("--label-map needs --checkpoint FILE")
+        return suite
+    if len(suite.models) != 1:
+        names = ", ".join(m.title for m in suite.models)
+        raise SuiteError(f"--checkpoint needs one model; choose it with --models: {names}")
+    if not options.checkpoint.is_file():
+        raise SuiteError(f"--checkpoint {options.checkpoint}: there is no such file")
+    table = None
+    if options.label_map is not None:
+        try:
+            table = tuple(int(part) for part in _names(options.label_map))
+        except ValueError as error:
+            raise SuiteError(f"--label-map {options.label_map}: write it as whole numbers, e.g. 0,0,1") from error
+    # Weights pretrained on ImageNet would only be overwritten.
+    (model,) = suite.models
+    params = {key: value for key, value in model.params.items() if key != "pretrained"}
+    own = model.model_copy(
+        update={"checkpoint": str(options.checkpoint.resolve()), "label_map": table, "params": params}
+    )
+    return suite.model_copy(update={"models": (own,), "seeds": suite.seeds[:1], "grid": {}})
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -116,4 +116,4 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
         manifest = manifest_of(open_dataset(job.dataset.name, job.dataset.variant, folder, obtain=False)).hash
     except BenchError as error:
         notes.append(f"data: could not be compared: {error.message.splitlines()[0]}")
-    return [*differing_parts(run.parts, train_parts(job, source, manifest)), *notes]
+    return [*differing_parts(run.parts, train_parts(job, source, manifest, run.parts.get("checkpoint"))), *notes]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
+from harness.errors import SuiteError
 from harness.metrics.protocol import EVALUATOR_VERSION
 from harness.suite import Job
 
@@ -19,7 +21,26 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def train_parts(job: Job, model_source: str, data_manifest: str) -> dict[str, Any]:
+def checkpoint_part(job: Job) -> dict[str, Any] | None:
+    """What stands for weights that are scored without a training: their bytes, and the map of their labels.
+
+    Raises:
+        SuiteError: the file cannot be read.
+    """
+    if job.model.checkpoint is None:
+        return None
+    path = Path(job.model.checkpoint)
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SuiteError(f"--checkpoint {path}: cannot be read: {error.strerror}") from error
+    return {"sha256": sha256, "label_map": job.model.label_map}
+
+
+def train_parts(
+    job: Job, model_source: str, data_manifest: str, checkpoint: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """What decides the trained weights and the predicted label maps, part by part.
 
     Names and descriptions do not count; neither do the suite, the protocol nor limits of time and memory.
@@ -28,8 +49,10 @@ def train_parts(job: Job, model_source: str, data_manifest: str) -> dict[str, An
         job: the job.
         model_source: SHA-256 of the network's source.
         data_manifest: SHA-256 of the data's manifest.
+        checkpoint: what `checkpoint_part` says, where nothing is trained.
     """
-    return {
+    given = {} if checkpoint is None else {"checkpoint": checkpoint}
+    return given | {
         "dataset": {"name": job.dataset.name, "variant": job.dataset.variant, "params": job.dataset.params},
         "data": data_manifest,
         "model": {"name": job.model.name, "params": job.model.params},

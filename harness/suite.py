@@ -43,14 +43,17 @@ class ModelChoice(Strict):
     """What the board calls it; None: the name with its parameters."""
     recipe: dict[str, Any] = Field(default_factory=dict)
     """Fields of the recipe that are this network's own, on top of the suite's."""
+    checkpoint: str | None = None
+    """A file with weights that are scored as they are: nothing is trained."""
+    label_map: tuple[int, ...] | None = None
+    """With a checkpoint that was trained on other classes: for each of its classes the data set's."""
 
     @property
     def title(self) -> str:
-        """The label, or the name with its parameters."""
-        if self.label:
-            return self.label
+        """The label, or the name with its parameters; and the checkpoint that is scored."""
         params = ", ".join(f"{k}={v}" for k, v in sorted(self.params.items()))
-        return f"{self.name} ({params})" if params else self.name
+        title = self.label or (f"{self.name} ({params})" if params else self.name)
+        return f"{title} [{Path(self.checkpoint).name}]" if self.checkpoint else title
 
 
 class Selection(Strict):

@@ -167,7 +167,7 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
             torch.manual_seed(derived_seed(job.seed, "network", epoch))
         model.train()
         batches.at(epoch, progress.batch)
-        # Stopped behind an epoch's last batch, the loop below has nothing left to do: its rate is that of the last batch.
+        # Stopped behind the last batch of an epoch, the loop below has nothing left to do: the rate is that batch's.
         rate = set_learning_rate(optimizer, recipe.schedule, max(0, progress.iteration - 1), per_epoch, total)
         for images, targets in loader:
             rate = set_learning_rate(optimizer, recipe.schedule, progress.iteration, per_epoch, total)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import random
 import shutil
 import time
@@ -111,6 +112,10 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
     setting = Setting(model, unit.model.stride, channels, dataset, samples, folder / "checkpoints", tell, stopping)
     if not job.protocol.smoke:
         setting.draw = lambda epoch: log.draw(job, setting, epoch)
+    if job.model.checkpoint is not None:
+        load_weights(model, Path(job.model.checkpoint))
+        score_splits(unit, setting, Progress(), record)
+        return
     milestones = [milestone(share, setting, record, emit, began) for share in unit.shares]
     emit({"kind": "stage", "stage": "training"})
     try:
@@ -197,11 +202,42 @@ def logit_channels(job: Job, dataset: Dataset) -> int:
     Raises:
         BenchError: a binary loss on a set that is not binary.
     """
+    if job.model.label_map is not None:
+        return len(job.model.label_map)
     if not job.recipe.loss.binary:
         return len(dataset.info.classes)
     if len(dataset.info.classes) != 2:
         raise BenchError(f"the loss bce needs a binary data set; {dataset.info.name} has more classes")
     return 1
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Load weights that were trained before: a state dict, alone or under `model` or `state_dict`.
+
+    Raises:
+        BadModel: they are not this network's; names what is missing and what is too much.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise BadModel(f"{path}: cannot be loaded as weights: {str(error).splitlines()[0]}") from error
+    for key in ("model", "state_dict"):
+        state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
+    if not isinstance(state, dict):
+        raise BadModel(f"{path}: holds {type(state).__name__}, not a state dict")
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    own = model.state_dict()
+    wrong = [f"{n} is missing" for n in own if n not in state]
+    wrong += [f"{n} is too much" for n in state if n not in own]
+    wrong += [
+        f"{n} has shape {tuple(state[n].shape)}, expected {tuple(own[n].shape)}"
+        for n in own
+        if n in state and state[n].shape != own[n].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise BadModel(f"{path.name} is not of this network: {', '.join(wrong[:3])}{more}")
+    model.load_state_dict(state)
 
 
 def build_model(unit: Unit, channels: int) -> torch.nn.Module:
@@ -222,9 +258,13 @@ def predicted_images(job: Job, setting: Setting, split: str) -> Iterator[Predict
     """Label map, loss and, on binary sets, the foreground's probability of each image, at its original resolution."""
     info = setting.dataset.info
     ids = setting.dataset.ids(split, job.protocol.images)
+    table = job.model.label_map
     for image_id, logits in predictions(
         setting.model, setting.samples, ids, job.recipe, setting.channels, setting.stride
     ):
+        if table is not None:  # other classes: neither a loss nor a probability of ours
+            yield Predicted(image_id, np.asarray(table, dtype=np.uint8)[label_map(logits).cpu().numpy()])
+            continue
         _, mask, valid = setting.samples.get(image_id)
         score = None
         if info.foreground is not None and len(info.classes) == 2:

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset
 from harness.errors import BenchError, SuiteError
 from harness.evaluate import check_metric
-from harness.fingerprint import cell_fingerprint, score_fingerprint, train_fingerprint, train_parts
+from harness.fingerprint import cell_fingerprint, checkpoint_part, score_fingerprint, train_fingerprint, train_parts
 from harness.records import Unit
 from harness.registry import ModelEntry, find_model
 from harness.results.store import Planned, Store
@@ -116,6 +116,11 @@ def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], 
         check_metric(job.selection.metric, dataset.info)
         if job.recipe.loss.binary and len(dataset.info.classes) != 2:
             raise SuiteError(f"suite {job.suite}: the loss bce needs a binary data set, {dataset.info.name} is not")
+        if job.model.label_map is not None and any(not 0 <= v < len(dataset.info.classes) for v in job.model.label_map):
+            raise SuiteError(
+                f"suite {job.suite}: the label map {list(job.model.label_map)} names a class that {dataset.info.name} "
+                f"does not have: it has 0 to {len(dataset.info.classes) - 1}"
+            )
         if not dataset.ids("train"):
             raise BenchError(f"{dataset.info.name} ({dataset.variant}) has no training image")
         if job.selection.rule == "best" and not dataset.ids(job.selection.split):
@@ -126,7 +131,7 @@ def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], 
 
 
 def _planned(job: Job, entry: ModelEntry, dataset: Dataset, manifest: Manifest) -> Planned:
-    parts = train_parts(job, entry.source_hash, manifest.hash)
+    parts = train_parts(job, entry.source_hash, manifest.hash, checkpoint_part(job))
     fingerprint = train_fingerprint(parts)
     chosen_on = job.selection.split
     return Planned(

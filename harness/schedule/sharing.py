@@ -49,7 +49,7 @@ def share_prefixes(works: Sequence[Work]) -> tuple[list[Work], list[str]]:
 
 def _kind(work: Work) -> str | None:
     """What jobs that could share a training have in common; None where the length is not in epochs."""
-    if work.unit.rescore or work.unit.job.recipe.epochs is None:
+    if work.unit.rescore or work.unit.job.model.checkpoint or work.unit.job.recipe.epochs is None:
         return None
     parts = work.planned.parts
     recipe = {key: value for key, value in parts["recipe"].items() if key != "epochs"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -254,7 +255,7 @@ def test_an_installed_package_adds_its_networks(bench: Bench, home: Path) -> Non
 def test_voc_smoke_trains_and_scores_every_model_apart_from_full_runs(bench: Bench, home: Path) -> None:
     bench("run", "--suite", "voc", "--smoke", "--data-dir", REAL_DATA, "--seeds", "0")
     rows = json.loads(bench("export", "json", "--smoke").stdout)
-    assert len(rows) == 7
+    assert len(rows) == 15
     assert {r["protocol"]["name"] for r in rows} == {"standard-smoke"}
     assert all(r["metrics"]["miou"]["mean"] is not None for r in rows)
     hidden = bench("export", "json", check=False)
@@ -271,3 +272,43 @@ def test_a_small_unet_learns_horses(bench: Bench) -> None:
     (row,) = json.loads(bench("export", "json").stdout)
     assert row["per_class"]["iou"]["horse"] >= 0.80
     assert row["rank"] == 1
+
+
+@pytest.mark.slow
+def test_existing_weights_are_scored_without_training(bench: Bench, home: Path, finished: Path) -> None:
+    shutil.copy(finished, home / "results.db")
+    with sqlite3.connect(finished) as connection:
+        fingerprint, seed, config = connection.execute(
+            "select fingerprint, seed, config from runs where model = 'U-Net' order by id limit 1"
+        ).fetchone()
+    weights = finished.with_suffix(".artifacts") / fingerprint[:16] / "checkpoints" / "best.pt"
+    lr = json.loads(config)["recipe"]["optimizer"]["lr"]
+    words = ("run", "--suite", TINY, "--models", "U-Net", "--local", "--checkpoint", weights)
+    done = bench(*words, "--seeds", seed, "--set", f"lr={lr}")
+    assert "1/1 done" in done.stdout
+    rows = {r["model"]: r for r in json.loads(bench("export", "json", "--ablation").stdout)}
+    assert rows["U-Net [best.pt]"]["metrics"]["miou"]["mean"] is not None
+    with sqlite3.connect(home / "results.db") as connection:
+        values = connection.execute(
+            "select s.value from scores s join evaluations e on e.id = s.evaluation_id join runs r on r.id = e.run_id "
+            "where s.metric = 'miou' and s.class_index = -1 and e.split = 'test' "
+            "and (r.fingerprint = ? or r.model like '%best.pt%')", (fingerprint,)
+        ).fetchall()  # fmt: skip
+    assert len(values) == 2
+    assert values[0] == values[1]
+    # Another set's classes: each of the six becomes background or the first kind.
+    mapped = bench(*words, "--label-map", "0,1,1,0,0,0")
+    assert "1/1 done" in mapped.stdout
+    for wrong, message in (
+        (("--label-map", "0,1,9,0,0,0"), "names a class that shapes does not have"),
+        (("--label-map", "a,b"), "whole numbers"),
+    ):
+        refused = bench(*words, *wrong, check=False)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+    several = bench("run", "--suite", TINY, "--checkpoint", weights, check=False)
+    assert "--checkpoint needs one model" in several.stderr
+    (home / "junk.pt").write_bytes(b"not weights")
+    junk = bench("run", "--suite", TINY, "--models", "U-Net", "--local", "--checkpoint", "junk.pt", check=False)
+    assert junk.returncode == 1
+    assert "cannot be loaded as weights" in junk.stdout

@@ -162,7 +162,7 @@ def test_a_failing_training_takes_the_beginnings_it_had_not_reached_with_it(benc
     )
     done = bench(
         "run", "--suite", TINY, "--plugin", "late.py", "--set", "models=[late]", "--set", "grid.epochs=[1, 2, 3]",
-        "--set", "seeds=[0]", "--set", "schedule={name: constant}", check=False,
+        "--set", "seeds=[0]", "--set", "schedule={name: constant}", "--local", check=False,
     )  # fmt: skip
     assert done.returncode == 1
     with sqlite3.connect("results.db") as connection:

@@ -289,3 +289,18 @@ def test_the_network_is_compiled_where_the_recipe_says_so(
     setting = setting_for(shapes, tmp_path)
     train(tiny_job("iterations=1", "compile=true", "channels_last=true"), setting)
     assert asked == [setting.model]
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
+    from harness.unit import load_weights
+
+    torch.save(build("unet", 6, width=4).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(BadModel, match=r"w.pt is not of this network: .* is missing.* and \d+ more"):
+        load_weights(build("segnet", 6, width=4), tmp_path / "w.pt")
+    with pytest.raises(BadModel, match="has shape"):
+        load_weights(build("unet", 5, width=4), tmp_path / "w.pt")
+    model = build("unet", 6, width=4)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "wrapped.pt")
+    other = build("unet", 6, width=4)
+    load_weights(other, tmp_path / "wrapped.pt")
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in model.state_dict().items())
