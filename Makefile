@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast lint format types docs leaderboard bench clean
+.PHONY: help setup setup-dev demo test test-fast trials lint format types docs leaderboard bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,8 +29,11 @@ setup-dev: $(VENV)/.dev ## the environment with the development tools
 demo: setup ## train, score and rank three small networks on generated images (under five minutes)
 	@$(BIN)/bench demo
 
-test: setup-dev lint types ## lint, types, import contract and the whole test suite
-	$(BIN)/python -m pytest
+test: setup-dev lint types ## lint, types, import contract and every test but the trials
+	$(BIN)/python -m pytest -m "not trial"
+
+trials: setup-dev ## the tests that train on real data for minutes; skipped where the data are not
+	$(BIN)/python -m pytest -m trial
 
 test-fast: setup-dev ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow"

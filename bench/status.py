@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -116,4 +116,5 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
         manifest = manifest_of(open_dataset(job.dataset.name, job.dataset.variant, folder, obtain=False)).hash
     except BenchError as error:
         notes.append(f"data: could not be compared: {error.message.splitlines()[0]}")
-    return [*differing_parts(run.parts, train_parts(job, source, manifest, run.parts.get("checkpoint"))), *notes]
+    given: dict[str, Any] = {key: run.parts[key] for key in ("checkpoint", "start_from") if key in run.parts}
+    return [*differing_parts(run.parts, train_parts(job, source, manifest, given)), *notes]

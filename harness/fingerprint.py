@@ -21,25 +21,30 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def checkpoint_part(job: Job) -> dict[str, Any] | None:
-    """What stands for weights that are scored without a training: their bytes, and the map of their labels.
+def weights_parts(job: Job) -> dict[str, Any]:
+    """What stands for weights that come from a file, scored as they are or trained on: their bytes.
 
     Raises:
-        SuiteError: the file cannot be read.
+        SuiteError: a file cannot be read.
     """
-    if job.model.checkpoint is None:
-        return None
-    path = Path(job.model.checkpoint)
+    parts: dict[str, Any] = {}
+    if job.model.checkpoint is not None:
+        parts["checkpoint"] = {"sha256": _file_digest(job.model.checkpoint), "label_map": job.model.label_map}
+    if job.model.start_from is not None:
+        parts["start_from"] = {"sha256": _file_digest(job.model.start_from)}
+    return parts
+
+
+def _file_digest(name: str) -> str:
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with Path(name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise SuiteError(f"--checkpoint {path}: cannot be read: {error.strerror}") from error
-    return {"sha256": sha256, "label_map": job.model.label_map}
+        raise SuiteError(f"the weights {name} cannot be read: {error.strerror}") from error
 
 
 def train_parts(
-    job: Job, model_source: str, data_manifest: str, checkpoint: dict[str, Any] | None = None
+    job: Job, model_source: str, data_manifest: str, weights: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """What decides the trained weights and the predicted label maps, part by part.
 
@@ -49,10 +54,9 @@ def train_parts(
         job: the job.
         model_source: SHA-256 of the network's source.
         data_manifest: SHA-256 of the data's manifest.
-        checkpoint: what `checkpoint_part` says, where nothing is trained.
+        weights: what `weights_parts` says.
     """
-    given = {} if checkpoint is None else {"checkpoint": checkpoint}
-    return given | {
+    return (weights or {}) | {
         "dataset": {"name": job.dataset.name, "variant": job.dataset.variant, "params": job.dataset.params},
         "data": data_manifest,
         "model": {"name": job.model.name, "params": job.model.params},

@@ -45,6 +45,8 @@ class ModelChoice(Strict):
     """Fields of the recipe that are this network's own, on top of the suite's."""
     checkpoint: str | None = None
     """A file with weights that are scored as they are: nothing is trained."""
+    start_from: str | None = None
+    """A file with weights that the training starts from, as far as names and shapes agree: FCN-16s from FCN-32s."""
     label_map: tuple[int, ...] | None = None
     """With a checkpoint that was trained on other classes: for each of its classes the data set's."""
 

@@ -112,6 +112,8 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
     setting = Setting(model, unit.model.stride, channels, dataset, samples, folder / "checkpoints", tell, stopping)
     if not job.protocol.smoke:
         setting.draw = lambda epoch: log.draw(job, setting, epoch)
+    if job.model.start_from is not None:
+        start_from(model, Path(job.model.start_from))
     if job.model.checkpoint is not None:
         load_weights(model, Path(job.model.checkpoint))
         score_splits(unit, setting, Progress(), record)
@@ -211,22 +213,26 @@ def logit_channels(job: Job, dataset: Dataset) -> int:
     return 1
 
 
+def start_from(model: torch.nn.Module, path: Path) -> None:
+    """Take over every weight of a file that has the name and shape of one of the network's; the others stay new.
+
+    Raises:
+        BadModel: there is none.
+    """
+    own = model.state_dict()
+    shared = {n: v for n, v in read_weights(path).items() if n in own and v.shape == own[n].shape}
+    if not shared:
+        raise BadModel(f"{path.name} has no weight with the name and shape of one of this network's")
+    model.load_state_dict(shared, strict=False)
+
+
 def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Load weights that were trained before: a state dict, alone or under `model` or `state_dict`.
+    """Load the weights of a network that was trained before.
 
     Raises:
         BadModel: they are not this network's; names what is missing and what is too much.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise BadModel(f"{path}: cannot be loaded as weights: {str(error).splitlines()[0]}") from error
-    for key in ("model", "state_dict"):
-        state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
-    if not isinstance(state, dict):
-        raise BadModel(f"{path}: holds {type(state).__name__}, not a state dict")
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    own = model.state_dict()
+    state, own = read_weights(path), model.state_dict()
     wrong = [f"{n} is missing" for n in own if n not in state]
     wrong += [f"{n} is too much" for n in state if n not in own]
     wrong += [
@@ -238,6 +244,23 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise BadModel(f"{path.name} is not of this network: {', '.join(wrong[:3])}{more}")
     model.load_state_dict(state)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict from a file, where it may stand alone or under `model` or `state_dict`.
+
+    Raises:
+        BadModel: the file cannot be read as one.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise BadModel(f"{path}: cannot be loaded as weights: {str(error).splitlines()[0]}") from error
+    for key in ("model", "state_dict"):
+        state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
+    if not isinstance(state, dict):
+        raise BadModel(f"{path}: holds {type(state).__name__}, not a state dict")
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def build_model(unit: Unit, channels: int) -> torch.nn.Module:

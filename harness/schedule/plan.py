@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset
 from harness.errors import BenchError, SuiteError
 from harness.evaluate import check_metric
-from harness.fingerprint import cell_fingerprint, checkpoint_part, score_fingerprint, train_fingerprint, train_parts
+from harness.fingerprint import cell_fingerprint, score_fingerprint, train_fingerprint, train_parts, weights_parts
 from harness.records import Unit
 from harness.registry import ModelEntry, find_model
 from harness.results.store import Planned, Store
@@ -131,7 +131,7 @@ def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], 
 
 
 def _planned(job: Job, entry: ModelEntry, dataset: Dataset, manifest: Manifest) -> Planned:
-    parts = train_parts(job, entry.source_hash, manifest.hash, checkpoint_part(job))
+    parts = train_parts(job, entry.source_hash, manifest.hash, weights_parts(job))
     fingerprint = train_fingerprint(parts)
     chosen_on = job.selection.split
     return Planned(

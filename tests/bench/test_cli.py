@@ -251,6 +251,7 @@ def test_an_installed_package_adds_its_networks(bench: Bench, home: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 @real("VOCdevkit")
 def test_voc_smoke_trains_and_scores_every_model_apart_from_full_runs(bench: Bench, home: Path) -> None:
     bench("run", "--suite", "voc", "--smoke", "--data-dir", REAL_DATA, "--seeds", "0")
@@ -264,6 +265,7 @@ def test_voc_smoke_trains_and_scores_every_model_apart_from_full_runs(bench: Ben
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 @real("weizmann_horse_db")
 def test_a_small_unet_learns_horses(bench: Bench) -> None:
     bench(

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.errors import PluginError, UnknownName, WeightsError
+from harness.errors import BenchError, PluginError, UnknownName, WeightsError
 from harness.models import build
 from harness.models.fcn import bilinear_up
 from harness.registry import find_model, known_models, read_plugin
+from harness.testing import ModelContract
 
 SMALL = {
     "fcn32s": {"width": 4, "hidden": 8},
@@ -89,52 +90,50 @@ def test_parameter_counts_with_other_classes(name: str, classes: int, params: di
         assert count(build(name, classes, **params)) == expected
 
 
-def logits(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """The main logits, of whatever the network returned."""
-    out = model(x)
-    return out["out"] if isinstance(out, dict) else out
-
-
 def test_small_forms_are_listed_for_every_network() -> None:
     assert set(SMALL) == {name for name, entry in known_models().items() if entry.origin == "built in"}
 
 
-@pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("multiple", [(1, 1), (3, 2)])
-def test_logits_have_the_size_of_any_multiple_of_the_stride(name: str, multiple: tuple[int, int]) -> None:
-    stride = find_model(name).stride
-    size = (2 * stride * multiple[0], 2 * stride * multiple[1])
-    out = logits(build(name, 5, **SMALL[name]), torch.randn(2, 3, *size))
-    assert out.shape == (2, 5, *size)
+class TestContract(ModelContract):
+    """Every network of the project, in its small form."""
+
+    @pytest.fixture(autouse=True, params=SMALL)
+    def chosen(self, request: pytest.FixtureRequest) -> None:
+        self.name = request.param
+        self.stride = find_model(self.name).stride
+
+    def build(self, num_classes: int) -> torch.nn.Module:
+        return build(self.name, num_classes, **SMALL[self.name])
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_every_trainable_parameter_gets_a_gradient(name: str) -> None:
-    torch.manual_seed(0)
-    model = build(name, 3, **SMALL[name])
-    # Scores start at zero in FCN: after one step everything behind them is reached.
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for _ in range(2):
-        optimizer.zero_grad()
-        out = model(torch.randn(2, 3, 64, 64))
-        outputs = list(out.values()) if isinstance(out, dict) else [out]
-        sum((o * torch.randn_like(o)).sum() for o in outputs).backward()
-        optimizer.step()
-    missing = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
-    assert missing == []
+class TestStrangersContract(ModelContract):
+    """The example of docs/add-a-model.md."""
+
+    stride = 4
+
+    def build(self, num_classes: int) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, num_classes, 1)
+        )
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_weights_that_are_saved_and_loaded_predict_the_same_bits(name: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    one, two = (build(name, 3, **SMALL[name]) for _ in range(2))
-    x = torch.randn(1, 3, 64, 64)
-    for parameter in one.parameters():  # so that nothing, not even a score that starts at zero, is alike
-        torch.nn.init.normal_(parameter, std=0.1) if parameter.requires_grad else None
-    torch.save(one.state_dict(), tmp_path / "w.pt")
-    assert not torch.equal(one.eval()(x), two.eval()(x))
-    two.load_state_dict(torch.load(tmp_path / "w.pt"))
-    assert torch.equal(one(x), two(x))
+class Forgetful(TestStrangersContract):
+    """A network that breaks the contract: it draws in evaluation, too."""
+
+    __test__ = False
+
+    def build(self, num_classes: int) -> torch.nn.Module:
+        class Noisy(torch.nn.Conv2d):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return super().forward(x) + torch.rand(1)
+
+        return Noisy(3, num_classes, 1)
+
+
+def test_the_contract_finds_a_network_that_breaks_it() -> None:
+    with pytest.raises(AssertionError):
+        Forgetful().test_prediction_repeats_itself_and_changes_nothing()
+    Forgetful().test_every_trainable_parameter_gets_a_gradient()
 
 
 def test_deeplab_sees_513_pixels_as_129_and_33() -> None:
@@ -378,6 +377,7 @@ def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None
         "fcn16s": {"padding": "same", "norm": True, "upsampling": "learned", "hidden": 32},
         "fcn8s": {"upsampling": "learned", "hidden": 32},
         "unet_strided": {"dropout": (0.0, 0.0)},
+        "segnet": {"width": 8},
         "segformer": {"drop_path": 0.0},
         "pspnet": {"width": 8, "channels": 32},
         "deeplabv3": {"output_stride": 8, "channels": 32},
@@ -403,5 +403,44 @@ def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None
             found = evaluator.compute().values["miou"] or 0.0
             if found >= 0.95:
                 break
-    assert found >= 0.95, f"{name}: {found:.3f} after {step + 1} steps"
-    print(name, step + 1, found)
+    # FCN-32s has nine scores for 96×96 pixels and nothing finer.
+    floor = 0.80 if name == "fcn32s" else 0.95
+    assert found >= floor, f"{name}: {found:.3f} after {step + 1} steps"
+
+
+def test_every_listed_network_can_be_measured_and_says_its_licence() -> None:
+    from harness.measure import measure, measure_all
+
+    entries = [e for e in known_models().values() if e.origin in ("built in", "torchvision")]
+    assert len(entries) == 20
+    assert all(e.licence for e in entries)
+    assert all(e.paper for e in entries if e.origin == "built in")
+    found = measure_all(e for e in entries if e.name in ("segformer", "bisenet"))
+    assert found["segformer"] is not None
+    assert found["segformer"][0] == 3_719_541
+    # One 1×1 convolution: a multiplication and an addition for each weight and pixel.
+    small = find_model("unet_strided")
+    parameters, flops = measure(small, num_classes=2, side=16, width=1)
+    twice = measure(small, num_classes=2, side=32, width=1)
+    assert twice == (parameters, 4 * flops)
+
+
+def test_networks_of_segmentation_models_pytorch_can_be_named() -> None:
+    pytest.importorskip("segmentation_models_pytorch", reason="the extra zoo is not installed")
+    entry = find_model("smp/Unet/resnet18")
+    model = entry.load()(5)
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 5, 64, 64)
+    assert entry.source_hash != find_model("unet").source_hash
+    with pytest.raises(BenchError, match="no such architecture or encoder"):
+        find_model("smp/Unet/resnet19").load()(5)
+    with pytest.raises(PluginError, match="smp/ARCHITECTURE/ENCODER"):
+        find_model("smp/Unet")
+
+
+def test_a_zoo_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(PluginError) as caught:
+        find_model("smp/Unet/resnet18")
+    assert "segbench[zoo]" in str(caught.value)

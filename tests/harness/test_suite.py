@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.datasets import dataset_class
+from harness.datasets import dataset_class, dataset_names
 from harness.errors import SuiteError, UnknownName
 from harness.suite import Smoke, Suite, expand, load_suite, suite_files
 from tests.conftest import TINY
 
-INFOS = {name: dataset_class(name).info for name in ("shapes", "voc", "horse")}
+INFOS = {name: dataset_class(name).info for name in dataset_names()}
 
 
 def write(folder: Path, text: str) -> str:

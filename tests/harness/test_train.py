@@ -304,3 +304,21 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
     other = build("unet", 6, width=4)
     load_weights(other, tmp_path / "wrapped.pt")
     assert all(torch.equal(v, other.state_dict()[k]) for k, v in model.state_dict().items())
+
+
+def test_fcn_is_trained_in_stages_by_starting_from_the_coarser_network(tmp_path: Path) -> None:
+    from harness.unit import start_from
+
+    small = {"width": 4, "hidden": 8}
+    coarse, fine = build("fcn32s", 3, **small), build("fcn16s", 3, **small)
+    torch.nn.init.normal_(coarse.score.weight)  # type: ignore[union-attr, arg-type]
+    torch.save(coarse.state_dict(), tmp_path / "32s.pt")
+    start_from(fine, tmp_path / "32s.pt")
+    taken = [
+        n for n, v in fine.state_dict().items() if n in coarse.state_dict() and v.shape == coarse.state_dict()[n].shape
+    ]
+    assert all(torch.equal(fine.state_dict()[n], coarse.state_dict()[n]) for n in taken)
+    assert "score.weight" in taken
+    assert not any(n.startswith(("score_pool4", "up2", "up_final")) for n in taken)
+    with pytest.raises(BadModel, match="no weight with the name"):
+        start_from(build("segformer", 3, width=8), tmp_path / "32s.pt")

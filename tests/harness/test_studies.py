@@ -1,0 +1,83 @@
+"""The five studies: their recipes to the letter where the reports print them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness.datasets import dataset_class
+from harness.models import build
+from harness.suite import Job, expand, load_suite
+
+
+def jobs(name: str) -> list[Job]:
+    suite = load_suite(name)
+    return expand(suite, {d.name: dataset_class(d.name).info for d in suite.datasets})
+
+
+def test_study_a_is_twelve_cells_at_a_constant_rate() -> None:
+    found = jobs("fcn-lr-epochs")
+    assert sorted((j.recipe.optimizer.lr, j.recipe.epochs) for j in found) == [
+        (lr, epochs) for lr in (5e-5, 1e-4, 5e-4, 1e-3) for epochs in (50, 100, 150)
+    ]
+    assert {(j.recipe.batch_size, j.recipe.schedule.name, j.model.params["upsampling"]) for j in found} == {
+        (8, "constant", "learned")
+    }
+
+
+def test_study_b() -> None:
+    job = jobs("deeplabv3plus-voc")[0]
+    recipe = job.recipe
+    assert (recipe.size, recipe.batch_size, recipe.epochs) == ((512, 512), 32, 100)
+    assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.optimizer.weight_decay) == ("adamw", 5e-5, 5e-5)
+    assert (recipe.schedule.name, recipe.schedule.power, recipe.schedule.per) == ("poly", 0.9, "epoch")
+    assert [step.op for step in recipe.augment] == ["rotate", "color_jitter", "blur", "random_resized_crop", "hflip"]
+    assert (job.dataset.variant, job.selection.metric, job.seed) == ("cut9", "miou", 42)
+    assert job.model.params["output_stride"] == 32
+
+
+def test_study_c() -> None:
+    found = jobs("unet-drive")
+    assert [j.recipe.epochs for j in found] == [300, 600, 900]
+    recipe = found[0].recipe
+    assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.batch_size, recipe.size) == ("adam", 1e-3, 4, (256, 256))
+    assert recipe.loss.binary
+    assert recipe.predict.mode == "letterbox"
+    assert [step.op for step in recipe.augment] == ["letterbox"]
+    assert {j.selection.rule for j in found} == {"last"}
+
+
+@pytest.mark.parametrize("name", ["horse", "horse-report"])
+def test_study_d_trains_each_network_its_own_way(name: str) -> None:
+    unet, unetpp, emanet = jobs(name)
+    one, two, three = unet.recipe, unetpp.recipe, emanet.recipe
+    assert {(r.size, r.epochs, r.normalize) for r in (one, two, three)} == {((224, 224), 250, "unit")}
+    assert (one.optimizer.name, one.optimizer.lr, one.optimizer.weight_decay) == ("rmsprop", 1e-5, 1e-8)
+    assert (two.optimizer.name, two.optimizer.eps, two.optimizer.betas) == ("adam", 0.9, (0.99, 0.999))
+    assert two.loss.binary
+    assert two.loss.aux_weight == 1
+    assert (three.optimizer.name, three.optimizer.lr, three.optimizer.weight_decay) == ("sgd", 1e-2, 1e-4)
+    assert unet.protocol.size == ((224, 224) if name == "horse-report" else None)
+    assert unet.dataset.variant == ("85-15" if name == "horse-report" else "70-15-15")
+
+
+def test_study_e_has_the_printed_rates_and_the_papers() -> None:
+    found = {j.model.label: j for j in jobs("review")}
+    printed = found["DeepLabV3+ (R101, 6-8-12)"].model.params
+    assert (printed["rates"], printed["separable"], printed["decoder_convs"]) == ([6, 8, 12], True, 1)
+    assert found["U-Net (valid)"].model.params == {"padding": "valid", "norm": False}
+
+
+def test_a_networks_own_recipe_yields_to_set() -> None:
+    suite = load_suite("horse", ["optimizer.lr=3e-4", "epochs=2"])
+    found = expand(suite, {"horse": dataset_class("horse").info})
+    assert {(j.recipe.optimizer.lr, j.recipe.epochs) for j in found} == {(3e-4, 2)}
+    assert [j.recipe.optimizer.name for j in found] == ["rmsprop", "adam", "sgd"]
+
+
+@pytest.mark.parametrize("name", ["fcn-lr-epochs", "deeplabv3plus-voc", "unet-drive", "horse", "review", "voc"])
+def test_every_network_of_a_study_can_be_built(name: str) -> None:
+    for job in {j.model.title: j for j in jobs(name)}.values():
+        params = {k: v for k, v in job.model.params.items() if k != "pretrained"}
+        with torch.device("meta"):
+            assert build(job.model.name, 2, **params) is not None
