@@ -306,6 +306,42 @@ def test_emanets_first_convolution_is_frozen_and_its_dilations_are_2_8_16() -> N
     assert {m.momentum for m in whole.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {3e-4}
 
 
+def _ema_worker(rank: int, place: str, folder: str) -> None:
+    """One of two data-parallel processes: a training step on images of its own."""
+    import torch.distributed as dist
+    from torch.nn.parallel import DistributedDataParallel
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=2)
+    model = DistributedDataParallel(small_emanet().train())
+    generator = torch.Generator().manual_seed(rank)
+    model(torch.randn(2, 3, 64, 64, generator=generator)).sum().backward()
+    torch.save(model.module.attention.bases, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_emanets_bases_are_the_same_in_every_data_parallel_process(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_ema_worker, (str(tmp_path / "meet"), str(tmp_path)), nprocs=2)
+    one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert torch.equal(one, two)
+    alone = small_emanet().train()
+    alone(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert not torch.equal(one, alone.attention.bases)  # type: ignore[union-attr, arg-type]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_images_of_odd_sizes_are_padded_to_the_stride_and_cut_back(name: str) -> None:
+    from harness.predict import forward
+    from harness.recipe import Recipe
+
+    model = build(name, 3, **SMALL[name]).eval()
+    images = torch.randint(0, 256, (1, 3, 67, 45), dtype=torch.uint8)
+    with torch.no_grad():
+        out = forward(model, images, Recipe(epochs=1), 3, find_model(name).stride)
+    assert out.shape == (1, 3, 67, 45)
+
+
 def test_auxiliary_heads_are_there_in_training_only() -> None:
     x = torch.randn(2, 3, 64, 64)
     expected = {
