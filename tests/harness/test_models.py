@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -316,8 +318,12 @@ def _ema_worker(rank: int, place: str, folder: str) -> None:
     model = DistributedDataParallel(small_emanet().train())
     generator = torch.Generator().manual_seed(rank)
     model(torch.randn(2, 3, 64, 64, generator=generator)).sum().backward()
-    torch.save(model.module.attention.bases, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    torch.save(model.module.attention.bases, Path(folder) / f"{rank}.partial")
+    (Path(folder) / f"{rank}.partial").rename(Path(folder) / f"{rank}.pt")
+    # Both leave at once, and without taking the group apart: gloo's threads can wait for a peer that has gone already.
+    while not all((Path(folder) / f"{r}.pt").exists() for r in (0, 1)):
+        time.sleep(0.05)
+    os._exit(0)
 
 
 @pytest.mark.slow
