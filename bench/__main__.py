@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench import demo, doctor, export, leaderboard, listing, run, score, status, submit
+from bench import check_data, demo, doctor, export, leaderboard, listing, run, score, status, submit
 
 app = typer.Typer(
     name="bench",
@@ -28,6 +28,7 @@ app.command("why")(status.why)
 app.command("suites")(listing.suites)
 app.command("models")(listing.models)
 app.command("datasets")(listing.datasets)
+app.command("check-data")(check_data.check_data)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

@@ -54,3 +54,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | No
     for row in rows:
         shown.add_row(*(Text(str(cell)) for cell in row))
     return shown
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

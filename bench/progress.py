@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from bench.console import duration
 from harness.records import Record
 from harness.schedule import Work
 
@@ -90,7 +91,7 @@ class Display:
         title = work.planned.job.title
         if record.state == "ok":
             self._done += 1
-            self._say(f"done     {title} in {_duration(record.times['total'])}; {self._counts()}")
+            self._say(f"done     {title} in {duration(record.times['total'])}; {self._counts()}")
         else:
             self._failed += record.state != "interrupted"
             self._say(f"{record.state:<8} {title}: {record.reason}; {self._counts()}")
@@ -109,7 +110,7 @@ class Display:
         parts += [f"{waiting} waiting"] if waiting > 0 else []
         parts += [f"{self._failed} failed"] if self._failed else []
         left = self._eta()
-        return ", ".join(parts) + (f", about {_duration(left)} left" if left is not None else "")
+        return ", ".join(parts) + (f", about {duration(left)} left" if left is not None else "")
 
     def _eta(self) -> float | None:
         """Seconds left, if what remains goes on at the pace so far; a running job counts by its epochs."""
@@ -129,15 +130,6 @@ def _standing(state: dict[str, Any]) -> str:
     if "epoch" not in state or state["stage"] != "training":
         return str(state["stage"])
     return f"epoch {state['epoch']}/{state['epochs']}" + (f", {state['score']}" if "score" in state else "")
-
-
-def _duration(seconds: float) -> str:
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
 class CountBar:

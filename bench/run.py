@@ -30,6 +30,7 @@ class Options:
     local: bool = False
     in_process: bool = False
     dry_run: bool = False
+    timing: bool = True
     smoke: bool = False
     overrides: Sequence[str] = ()
     models: str | None = None
@@ -53,7 +54,12 @@ def run(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="With --local: in this very process, for a debugger.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and what it would cost; train nothing.")
+    ] = False,
+    timing: Annotated[
+        bool, typer.Option("--timing/--no-timing", help="With --dry-run: time one step of every network.")
+    ] = True,
     smoke: Annotated[
         bool,
         typer.Option("--smoke", help="A few steps of every job, ranked apart; shows that all parts work."),
@@ -96,6 +102,7 @@ def run(
         local=local or in_process,
         in_process=in_process,
         dry_run=dry_run,
+        timing=timing,
         smoke=smoke,
         overrides=overrides or (),
         models=models,
@@ -114,6 +121,7 @@ def run(
 
 def run_suite(options: Options) -> int:
     """Run a suite and print its board; returns the exit code: 0, 1 (jobs failed) or 130 (stopped)."""
+    from bench.plan import print_plan
     from bench.progress import CountBar
     from harness.datasets import data_dir
     from harness.registry import read_plugin
@@ -141,7 +149,7 @@ def run_suite(options: Options) -> int:
             obtain=not options.dry_run,
         )
         if options.dry_run:
-            print_plan(plan, console)
+            print_plan(plan, console, options.timing)
             return 0
         if plan.work:
             check_resources(plan, options)
@@ -332,37 +340,6 @@ def check_resources(plan: Plan, options: Options) -> None:
             f"suite {plan.suite.name}: a job asks for {cpus} processors, {have} are there",
             f"Ask for fewer with --set resources.cpus={have}.",
         )
-
-
-def print_plan(plan: Plan, console: Any) -> None:
-    """What would be done."""
-    inside = {share.planned.fingerprint for work in plan.train for share in work.shares}
-    states = [(w.planned, "rescore") for w in plan.rescore]
-    states += [(p, "share" if p.fingerprint in inside else "train") for p in plan.trained]
-    rows = []
-    for p, state in [*states, *((p, "done") for p in plan.done)]:
-        job = p.job
-        length = f"{job.recipe.epochs} epochs" if job.recipe.epochs else f"{job.recipe.iterations} iterations"
-        grid = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in job.grid.items())
-        rows.append(
-            (
-                state,
-                job.dataset.name,
-                job.dataset.variant,
-                job.model.title,
-                grid,
-                job.seed,
-                length,
-                p.fingerprint[:10],
-            )
-        )
-    columns = ("", "data set", "variant", "model", "grid", "seed", "length", "fingerprint")
-    console.print(table(columns, rows, title=f"Suite {plan.suite.name}: {len(rows)} jobs"))
-    for note in plan.notes:
-        console.print(note, markup=False)
-    console.print(
-        f"{len(plan.trained)} to train, {len(plan.rescore)} to rescore, {len(plan.done)} done. Nothing was run."
-    )
 
 
 def _names(text: str) -> list[str]:

@@ -113,7 +113,9 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
             notes.append(f"model: {error.message}")
     try:
         folder = folder_of(str(data_dir) if data_dir else None)
-        manifest = manifest_of(open_dataset(job.dataset.name, job.dataset.variant, folder, obtain=False)).hash
+        manifest = manifest_of(
+            open_dataset(job.dataset.name, job.dataset.variant, folder, obtain=False, params=job.dataset.params)
+        ).hash
     except BenchError as error:
         notes.append(f"data: could not be compared: {error.message.splitlines()[0]}")
     given: dict[str, Any] = {key: run.parts[key] for key in ("checkpoint", "start_from") if key in run.parts}

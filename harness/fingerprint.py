@@ -57,7 +57,12 @@ def train_parts(
         weights: what `weights_parts` says.
     """
     return (weights or {}) | {
-        "dataset": {"name": job.dataset.name, "variant": job.dataset.variant, "params": job.dataset.params},
+        "dataset": {
+            "name": job.dataset.name,
+            "variant": job.dataset.variant,
+            # Where a user's own folder stands does not matter; what its definition says does.
+            "params": {key: value for key, value in job.dataset.params.items() if key != "path"},
+        },
         "data": data_manifest,
         "model": {"name": job.model.name, "params": job.model.params},
         "model_source": model_source,

@@ -31,6 +31,8 @@ class Unit:
     """Shorter jobs that are beginnings of this training; each is scored on the way and has a record of its own."""
     rescore: bool = False
     """Score the label maps that are kept, under the job's protocol; train nothing."""
+    timed: bool = False
+    """Only time a training step and a prediction; nothing is kept."""
 
 
 @dataclass

@@ -31,6 +31,7 @@ from harness.metrics import StatisticsTable
 from harness.predict import foreground_probability, label_map, predictions
 from harness.prefixes import Milestone, catch_up, reach
 from harness.records import Record, Unit, now
+from harness.steptime import time_step
 from harness.suite import Job
 from harness.tensorboard import TrainingLog
 from harness.train import RESUME, Emit, Interrupted, Progress, Setting, image_loss, train
@@ -45,7 +46,9 @@ def run_unit(unit: Unit, emit: Emit, stopping: Callable[[], bool] = lambda: Fals
     try:
         with deterministic(unit.job):
             record.provenance = provenance.capture(unit.job.resources.cpus)
-            if unit.rescore:
+            if unit.timed:
+                time_unit(unit, record)
+            elif unit.rescore:
                 rescore(unit, record)
             else:
                 train_and_score(unit, record, emit, stopping)
@@ -95,7 +98,7 @@ def deterministic(job: Job) -> Iterator[None]:
 def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool]) -> None:
     """Build, train, predict, score, and keep what others will want to see."""
     job, folder = unit.job, Path(unit.folder)
-    dataset = dataset_class(job.dataset.name)(Path(unit.data_root), job.dataset.variant)
+    dataset = reader(unit)
     samples = DecodedSamples(dataset)
     channels = logit_channels(job, dataset)
     emit({"kind": "stage", "stage": "building"})
@@ -129,6 +132,22 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
     (setting.folder / RESUME).unlink(missing_ok=True)
     if job.protocol.smoke:
         shutil.rmtree(setting.folder)  # weights of a few steps are of no use, and can be gigabytes
+
+
+def reader(unit: Unit) -> Dataset:
+    """The copy of the data set that a unit works on."""
+    choice = unit.job.dataset
+    return dataset_class(choice.name, choice.params)(Path(unit.data_root), choice.variant)
+
+
+def time_unit(unit: Unit, record: Record) -> None:
+    """Write the seconds that an image takes in training and in prediction into the record's times."""
+    dataset = reader(unit)
+    channels = logit_channels(unit.job, dataset)
+    model = build_model(unit, channels)
+    record.parameters = sum(p.numel() for p in model.parameters())
+    setting = Setting(model, unit.model.stride, channels, dataset, DecodedSamples(dataset), Path(unit.folder))
+    record.times |= time_step(unit.job, setting)
 
 
 def score_splits(unit: Unit, setting: Setting, progress: Progress, record: Record) -> None:
@@ -185,7 +204,7 @@ def predict_and_score(unit: Unit, setting: Setting, split: str, record: Record) 
 def rescore(unit: Unit, record: Record) -> None:
     """Score the kept label maps under the job's protocol."""
     job = unit.job
-    dataset = dataset_class(job.dataset.name)(Path(unit.data_root), job.dataset.variant)
+    dataset = reader(unit)
     began = time.monotonic()
     for split in SCORED_SPLITS:
         ids = dataset.ids(split, job.protocol.images)

@@ -6,9 +6,10 @@ from harness.datasets.library import (
     dataset_class,
     dataset_names,
     find_copy,
-    manifest_of,
     open_dataset,
+    resolved,
 )
+from harness.datasets.manifest import manifest_of
 
 __all__ = [
     "SPLITS",
@@ -22,4 +23,5 @@ __all__ = [
     "find_copy",
     "manifest_of",
     "open_dataset",
+    "resolved",
 ]

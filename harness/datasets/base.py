@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from harness.datasets.download import Tick
 from harness.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -99,6 +100,11 @@ class Manifest:
         """SHA-256 over one split: two copies with the same one are scored on the same images."""
         return self._digest(self.splits[split])
 
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over the samples of all splits, whatever split they are in: what a cache of them is called by."""
+        return self._digest({i: files for split in self.splits.values() for i, files in split.items()})
+
     @staticmethod
     def _digest(value: Any) -> str:
         return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -142,13 +148,22 @@ class Dataset(ABC):
         return None
 
     @classmethod
-    def obtain(cls, data_dir: Path, say: Say) -> Path:
-        """Download or make a copy. Nothing half-written stays.
+    def obtain(cls, data_dir: Path, say: Say, tick: Tick | None = None) -> Path:
+        """Download or make a copy. Nothing half-written stays in its place.
 
         Raises:
             DataError: it cannot be had from here; says what was looked for, where, and how to get it.
         """
         raise DataError(cls.not_found(data_dir), cls.how_to_get(data_dir))
+
+    @classmethod
+    def complete(cls, root: Path, variant: str | None, data_dir: Path, say: Say, tick: Tick | None = None) -> None:
+        """Download what a variant needs besides a copy.
+
+        Raises:
+            DataError: it cannot be had from here.
+        """
+        return
 
     @classmethod
     def not_found(cls, data_dir: Path) -> str:
@@ -189,6 +204,14 @@ class Dataset(ABC):
         """
         sample = self.read(image_id)
         return sample.mask, sample.valid
+
+    def file_name(self, path: Path) -> str:
+        """What a file is called in the manifest, wherever the copy stands."""
+        return path.relative_to(self.root).as_posix()
+
+    def reading(self) -> str:
+        """What else than the files decides the decoded samples; two equal ones read the same files alike."""
+        return ""
 
     def group(self, image_id: str) -> str:
         """The sequence or city an image belongs to; its own id where there are none."""

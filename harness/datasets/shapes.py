@@ -16,6 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from harness.datasets.base import DatasetInfo, Say
+from harness.datasets.download import Tick
 from harness.datasets.palette import save_labels, voc_palette
 from harness.datasets.voc import VocLayout
 
@@ -60,7 +61,12 @@ class Shapes(VocLayout):
     folders = (f"shapes-v{GENERATOR_VERSION}",)
 
     @classmethod
-    def obtain(cls, data_dir: Path, say: Say) -> Path:
+    def how_to_get(cls, data_dir: Path) -> str:
+        """It is made here."""
+        return "It is made by the first run that needs it: bench run --suite demo"
+
+    @classmethod
+    def obtain(cls, data_dir: Path, say: Say, tick: Tick | None = None) -> Path:
         """Draw every scene into a folder beside the final one, then move it there in one step."""
         say(f"Making {sum(SPLIT_SIZES.values())} generated images in {data_dir / cls.folders[0]}")
         data_dir.mkdir(parents=True, exist_ok=True)

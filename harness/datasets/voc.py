@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import tempfile
-import urllib.parse
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar
@@ -23,6 +19,7 @@ from harness.datasets.base import (
     read_labels,
     read_rgb,
 )
+from harness.datasets.download import Archive, Tick, fetch_archives
 from harness.datasets.palette import voc_palette
 from harness.errors import DataError
 
@@ -65,13 +62,17 @@ class VocLayout(Dataset):
     def read(self, image_id: str) -> Sample:
         """Decode one sample; the mask's palette indices are the labels."""
         files = self.files(image_id)
-        sample = Sample(read_rgb(files.image), read_labels(files.mask))
+        sample = Sample(read_rgb(files.image), self.truth(image_id)[0])
         check_sample(sample, files, self.info)
         return sample
 
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """The mask alone."""
         return read_labels(self.files(image_id).mask), None
+
+
+# Images of trainaug, as every paper that uses it counts them.
+TRAINAUG = 10582
 
 
 class Voc(VocLayout):
@@ -89,6 +90,8 @@ class Voc(VocLayout):
         variants={
             "cut9": "official train cut 9:1 into train and val (a committed split); official val is the test",
             "official": "official train; val and test are both the official val, and rows say so",
+            "trainaug": "official train and SBD without the official val (10,582); val and test are both the official "
+            "val, and rows say so",
         },
         trimap="void",
         homepage="the PASCAL VOC 2012 home page (VOCtrainval_11-May-2012.tar, 1.9 GB)",
@@ -102,6 +105,8 @@ class Voc(VocLayout):
         train, val = self.read_list("train"), self.read_list("val")
         if self.variant == "official":
             return {"train": train, "val": val, "test": val}
+        if self.variant == "trainaug":
+            return {"train": self._augmented(train, val), "val": val, "test": val}
         held_out = set(committed_ids("voc2012_cut9_val.txt"))
         return {
             "train": [i for i in train if i not in held_out],
@@ -109,37 +114,112 @@ class Voc(VocLayout):
             "test": val,
         }
 
+    def _augmented(self, train: list[str], val: list[str]) -> list[str]:
+        """(train and SBD) without val.
+
+        Raises:
+            DataError: SBD is not there, or the lists are not the whole ones.
+        """
+        sbd = find_sbd(self.root)
+        if sbd is None:
+            raise DataError(no_sbd(self.root), HOW_TO_GET_SBD)
+        self._sbd, self._own = sbd, {*train, *val}
+        names: set[str] = set(train)
+        for split in ("train", "val"):
+            try:
+                names |= set((sbd / f"{split}.txt").read_text(encoding="utf-8").split())
+            except OSError as error:
+                raise DataError(f"{sbd / f'{split}.txt'}: this list is missing") from error
+        # The difference is what keeps VOC's val out: SBD's own lists hold part of it.
+        chosen = sorted(names - set(val))
+        if len(chosen) != TRAINAUG:
+            raise DataError(
+                f"{self.root} with {sbd}: trainaug has {len(chosen)} images, expected {TRAINAUG}: VOC's or SBD's lists "
+                "are not the whole ones"
+            )
+        return chosen
+
+    def files(self, image_id: str) -> SampleFiles:
+        """VOC's own mask where it has one, else SBD's."""
+        own = super().files(image_id)
+        if self.variant != "trainaug" or image_id in self._own:
+            return own
+        return SampleFiles(own.image, self._sbd / "cls" / f"{image_id}.mat")
+
+    def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """The mask alone, from a palette PNG or SBD's .mat."""
+        path = self.files(image_id).mask
+        return (read_sbd_mask(path) if path.suffix == ".mat" else read_labels(path)), None
+
+    def file_name(self, path: Path) -> str:
+        """SBD stands beside the copy."""
+        return f"SBD/cls/{path.name}" if path.suffix == ".mat" else super().file_name(path)
+
     @classmethod
-    def obtain(cls, data_dir: Path, say: Say) -> Path:
-        """Download through torchvision beside its final place, then move it there in one step."""
+    def obtain(cls, data_dir: Path, say: Say, tick: Tick | None = None) -> Path:
+        """Download the archive that torchvision names."""
         from harness.vision import import_torchvision
 
         import_torchvision()
         from torchvision.datasets import voc
 
-        url = urllib.parse.urlsplit(voc.DATASET_YEAR_DICT["2012"]["url"])
-        host = url.hostname or ""
+        source = voc.DATASET_YEAR_DICT["2012"]
+        return fetch_archives(cls, [Archive(source["url"], source["md5"])], "VOCdevkit/VOC2012", data_dir, say, tick)
+
+    @classmethod
+    def complete(cls, root: Path, variant: str | None, data_dir: Path, say: Say, tick: Tick | None = None) -> None:
+        """Download SBD's masks where trainaug needs them."""
+        if variant != "trainaug" or find_sbd(root) is not None:
+            return
+        from harness.vision import import_torchvision
+
+        import_torchvision()
+        from torchvision.datasets import SBDataset
+
+        archive = Archive(SBDataset.url, SBDataset.md5)
         try:
-            # Asked first: where a firewall drops packets, a download would hang for minutes.
-            socket.create_connection((host, url.port or 443), timeout=5).close()
-        except OSError as error:
-            raise DataError(
-                f"{cls.not_found(data_dir)}\nThe download was not possible either: no connection to {host} ({error}).",
-                cls.how_to_get(data_dir),
-            ) from error
-        data_dir.mkdir(parents=True, exist_ok=True)
-        target = data_dir / cls.folders[0]
-        say(f"Downloading {cls.info.title} to {target}")
-        with tempfile.TemporaryDirectory(prefix=".voc-download-", dir=data_dir) as partial:
-            try:
-                voc.VOCSegmentation(partial, year="2012", image_set="train", download=True)
-            except Exception as error:
-                raise DataError(
-                    f"The download of {cls.info.title} failed: {error}", cls.how_to_get(data_dir)
-                ) from error
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(str(Path(partial) / "VOCdevkit" / "VOC2012"), str(target))
-        return target.resolve()
+            fetch_archives(cls, [archive], "benchmark_RELEASE", data_dir, say, tick, "benchmark_RELEASE")
+        except DataError as error:
+            raise DataError(f"{no_sbd(root)}\n{error.message.splitlines()[-1]}", HOW_TO_GET_SBD) from error
+
+
+def find_sbd(root: Path) -> Path | None:
+    """The folder of SBD (with cls/, train.txt and val.txt) beside a copy of VOC, or None."""
+    return next((place for place in sbd_places(root) if (place / "cls").is_dir()), None)
+
+
+def sbd_places(root: Path) -> list[Path]:
+    """Where SBD is looked for."""
+    return [folder / "benchmark_RELEASE" / "dataset" for folder in (root.parent.parent, root.parent, root)]
+
+
+def no_sbd(root: Path) -> str:
+    """What was looked for, and where."""
+    places = "\n".join(f"  {place / 'cls'}" for place in sbd_places(root))
+    return f"The variant trainaug needs SBD, which was not found. Looked for:\n{places}"
+
+
+HOW_TO_GET_SBD = (
+    "Get benchmark.tgz from SBD's home page (Hariharan et al., Semantic contours from inverse detectors, 1.4 GB) and "
+    "unpack it beside VOCdevkit."
+)
+
+
+def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
+    """The class labels (H, W) of one of SBD's .mat files: its field GTcls.Segmentation.
+
+    Raises:
+        DataError: it is missing or no such file.
+    """
+    from scipy.io import loadmat
+
+    try:
+        truth = loadmat(path, squeeze_me=True, struct_as_record=False)["GTcls"]
+        return np.asarray(truth.Segmentation, dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: this file is missing") from error
+    except Exception as error:  # scipy's reader raises whatever a damaged file leads it to
+        raise DataError(f"{path}: cannot be read as a mask of SBD: {error}") from error
 
 
 def committed_ids(name: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset
+from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset, resolved
 from harness.errors import BenchError, SuiteError
 from harness.evaluate import check_metric
 from harness.fingerprint import cell_fingerprint, score_fingerprint, train_fingerprint, train_parts, weights_parts
@@ -16,7 +16,7 @@ from harness.registry import ModelEntry, find_model
 from harness.results.store import Planned, Store
 from harness.schedule.driver import Work
 from harness.schedule.sharing import share_prefixes
-from harness.suite import Job, Smoke, Suite, expand
+from harness.suite import DatasetChoice, Job, Smoke, Suite, expand
 
 # Told in a line of anything that takes time; told of (what, done, of how many).
 Say = Callable[[str], None]
@@ -80,9 +80,10 @@ def make_plan(
         BenchError: a name does not exist, data are missing or unsound, or the suite asks for a metric that a
             data set lacks.
     """
+    suite = suite.model_copy(update={"datasets": tuple(_resolved(choice, data_folder) for choice in suite.datasets)})
     entries = {m.name: find_model(m.name, dict(plugins or {})) for m in suite.models}
     copies = _open_copies(suite, data_folder, say, tick, obtain)
-    infos = {name: dataset_class(name).info for name in {d.name for d in suite.datasets}}
+    infos = {d.name: dataset_class(d.name, d.params).info for d in suite.datasets}
     jobs = expand(suite, infos, smoke)
     _refuse_impossible(jobs, copies)
     plan = Plan(suite)
@@ -97,12 +98,17 @@ def make_plan(
     return plan
 
 
+def _resolved(choice: DatasetChoice, folder: Path) -> DatasetChoice:
+    name, params = resolved(choice.name, choice.params, folder)
+    return choice.model_copy(update={"name": name, "params": params})
+
+
 def _open_copies(
     suite: Suite, folder: Path, say: Say, tick: Tick | None, obtain: bool
 ) -> dict[tuple[str, str | None], tuple[Dataset, Manifest]]:
     copies: dict[tuple[str, str | None], tuple[Dataset, Manifest]] = {}
     for choice in suite.datasets:
-        dataset = open_dataset(choice.name, choice.variant, folder, say, obtain)
+        dataset = open_dataset(choice.name, choice.variant, folder, say, obtain, choice.params, tick)
         told = None if tick is None else partial(tick, f"Checking {dataset.info.title}")
         manifest = manifest_of(dataset, told)
         copies[choice.name, dataset.variant] = (dataset, manifest)

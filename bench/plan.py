@@ -1,0 +1,62 @@
+"""What `bench run --dry-run` prints: the jobs, and what they would cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.console import duration, table
+
+if TYPE_CHECKING:
+    from harness.schedule import Plan
+
+
+def print_plan(plan: Plan, console: Any, timed: bool) -> None:
+    """What would be done."""
+    inside = {share.planned.fingerprint for work in plan.train for share in work.shares}
+    states = [(w.planned, "rescore") for w in plan.rescore]
+    states += [(p, "share" if p.fingerprint in inside else "train") for p in plan.trained]
+    rows = []
+    for p, state in [*states, *((p, "done") for p in plan.done)]:
+        job = p.job
+        length = f"{job.recipe.epochs} epochs" if job.recipe.epochs else f"{job.recipe.iterations} iterations"
+        grid = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in job.grid.items())
+        variant, title = job.dataset.variant, job.model.title
+        rows.append((state, job.dataset.name, variant, title, grid, job.seed, length, p.fingerprint[:10]))
+    columns = ("", "data set", "variant", "model", "grid", "seed", "length", "fingerprint")
+    console.print(table(columns, rows, title=f"Suite {plan.suite.name}: {len(rows)} jobs"))
+    for note in plan.notes:
+        console.print(note, markup=False)
+    if plan.train:
+        print_cost(plan, console, timed)
+    console.print(
+        f"{len(plan.trained)} to train, {len(plan.rescore)} to rescore, {len(plan.done)} done. Nothing was run."
+    )
+
+
+def print_cost(plan: Plan, console: Any, timed: bool) -> None:
+    """Trainings, epochs, images and hours of each network."""
+    from bench.progress import CountBar
+    from harness.schedule.cost import estimate, here
+
+    costs = estimate(plan, timed, CountBar())
+    rows = []
+    for cost in costs:
+        row = [cost.dataset, cost.model, cost.trainings, cost.epochs, f"{cost.images:,}", f"{cost.predicted:,}"]
+        if timed:
+            row += ["–" if cost.seconds_per_image is None else f"{cost.seconds_per_image:.3g} s"]
+            row += ["not timed" if cost.seconds is None else duration(cost.seconds)]
+        rows.append(row)
+    columns = ["data set", "model", "trainings", "epochs", "training images", "predictions"]
+    columns += ["an image", "one slot"] if timed else []
+    console.print(table(columns, rows, title="Cost", right=len(columns) - 2))
+    for cost in costs:
+        if cost.problem:
+            console.print(f"{cost.model}: a step could not be timed: {cost.problem}", markup=False)
+    known = [cost.seconds for cost in costs if cost.seconds is not None]
+    if not known:
+        return
+    asked, used = plan.train[0].unit.job.resources, here(plan.train[0].unit.job).resources
+    where = f"{used.gpus:g} GPU" if used.gpus else f"{used.cpus} CPU thread" + ("s" if used.cpus > 1 else "")
+    console.print(f"About {duration(sum(known))} of one slot, from one step of each network timed on {where}.")
+    if asked.gpus and not used.gpus:
+        console.print("The suite asks for a GPU, this machine has none: there it takes a fraction of that.")

@@ -1,0 +1,297 @@
+"""Any folder of images and masks, described by a small `dataset.yaml` in it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.datasets.base import (
+    SPLITS,
+    Dataset,
+    DatasetInfo,
+    Sample,
+    SampleFiles,
+    check_sample,
+    open_image,
+    read_rgb,
+)
+from harness.datasets.palette import voc_palette
+from harness.errors import DataError, SuiteError
+from harness.yamlfile import YamlFile, validate
+
+FILE = "dataset.yaml"
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp")
+VOID = 255
+
+EXAMPLE = """\
+A minimal dataset.yaml:
+  name: kidney
+  classes: [background, kidney]
+  labels: {0: 0, 255: 1}         # value in the mask -> class; leave it out where masks hold 0, 1, 2, …
+  splits: {train: 0.7, val: 0.15, test: 0.15}"""
+
+Colour = tuple[int, int, int]
+
+
+class Definition(BaseModel):
+    """What a folder's `dataset.yaml` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    title: str = ""
+    classes: tuple[str, ...] = Field(min_length=1, max_length=255)
+    palette: tuple[Colour, ...] | None = None
+    """RGB of each class; None: PASCAL VOC's colours."""
+    images: str = "images"
+    masks: str = "masks"
+    image_suffix: str = ""
+    """What follows an id in an image's name, before the ending: `_rgb`."""
+    mask_suffix: str = ""
+    """What follows an id in a mask's name, before the ending: `_mask`."""
+    encoding: Literal["labels", "colours"] = "labels"
+    """`labels`: palette indices or grey values. `colours`: RGB, looked up in `colours`, or in the palette."""
+    labels: dict[int, int | Literal["void"]] | None = None
+    """Value in a mask -> class or void; None: values are classes, and 255 is void."""
+    colours: dict[str, int | Literal["void"]] | None = None
+    """`R,G,B` -> class or void; None: the palette. Black is void if it is none of them."""
+    threshold: int | None = Field(None, ge=1, le=255)
+    """Binary sets with grey edges: values from here on are class 1, the others class 0."""
+    splits: dict[str, str | float] = {"train": 0.7, "val": 0.15, "test": 0.15}
+    """A text file with one id a line for each split, or the share of each."""
+    seed: int = 0
+    """Of a split by shares."""
+    group: str | None = None
+    """A regular expression whose first group names the patient or sequence of an id; shares keep those together."""
+    background: int | None = 0
+    foreground: int | None = None
+    licence: str = ""
+    citation: str = ""
+    homepage: str = ""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Definition:
+        count = len(self.classes)
+        for field in ("background", "foreground"):
+            label = getattr(self, field)
+            if label is not None and not 0 <= label < count:
+                raise ValueError(f"{field}: there is no class {label}")
+        if self.palette is not None and len(self.palette) != count:
+            raise ValueError(f"palette: {len(self.palette)} colours for {count} classes")
+        for label in [*(self.labels or {}).values(), *(self.colours or {}).values()]:
+            if label != "void" and not 0 <= label < count:
+                raise ValueError(f"labels and colours: there is no class {label}")
+        if self.foreground is not None and count != 2:
+            raise ValueError("foreground: only for two classes")
+        if self.threshold is not None and count != 2:
+            raise ValueError("threshold: only for two classes")
+        kinds = {type(value) for value in self.splits.values()}
+        if "train" not in self.splits or self.splits.keys() - set(SPLITS) or len(kinds) != 1:
+            raise ValueError("splits: train, val and test, all of them files or all of them shares")
+        shares = [value for value in self.splits.values() if isinstance(value, float)]
+        if shares and (min(shares) < 0 or sum(shares) > 1 + 1e-9):
+            raise ValueError("splits: shares are positive and add up to at most 1")
+        for colour in self.colours or ():
+            _parse_colour(colour)
+        if self.group is not None and re.compile(self.group).groups < 1:
+            raise ValueError("group: the expression needs a group in parentheses")
+        return self
+
+
+def _parse_colour(text: str) -> Colour:
+    parts = [int(part) for part in text.split(",")]
+    if len(parts) != 3 or not all(0 <= part <= 255 for part in parts):
+        raise ValueError(f"colours: {text!r} is not R,G,B")
+    return parts[0], parts[1], parts[2]
+
+
+def read_definition(root: Path) -> Definition:
+    """Read a folder's `dataset.yaml`.
+
+    Raises:
+        DataError: it is missing, or has a mistake; names line and field.
+    """
+    path = root / FILE
+    if not path.is_file():
+        raise DataError(f"{path}: this file is missing; it says what the labels mean", EXAMPLE)
+    try:
+        file = YamlFile.read(path)
+        data = file.data if isinstance(file.data, dict) else {}
+        # A binary set's foreground is its second class, unless the file says otherwise.
+        if len(data.get("classes") or ()) == 2:
+            data.setdefault("foreground", 1)
+        return validate(Definition, {"name": root.resolve().name} | data, file, str(path))
+    except SuiteError as error:
+        raise DataError(error.message, EXAMPLE) from error
+
+
+class FolderDataset(Dataset):
+    """A folder with images, masks and a definition; `folder_class` makes one for each definition."""
+
+    definition: ClassVar[Definition]
+    folders = (".",)
+    marker = FILE
+
+    def read_splits(self) -> dict[str, list[str]]:
+        """Pair images with masks, then take the lists, or cut by shares."""
+        d = self.definition
+        self._images = self._named(d.images, d.image_suffix)
+        self._masks = self._named(d.masks, d.mask_suffix)
+        lonely = sorted(self._images.keys() ^ self._masks.keys())
+        if any(isinstance(value, str) for value in d.splits.values()):
+            return {split: self._read_list(str(d.splits[split])) if split in d.splits else [] for split in SPLITS}
+        if lonely:
+            kind, other = ("image", "mask") if lonely[0] in self._images else ("mask", "image")
+            path = (self._images | self._masks)[lonely[0]]
+            more = f"; {len(lonely) - 1} more are alone" if len(lonely) > 1 else ""
+            raise DataError(f"{path}: this {kind} has no {other}{more}", "Set image_suffix and mask_suffix, or lists.")
+        return self._cut(sorted(self._images))
+
+    def _named(self, folder: str, suffix: str) -> dict[str, Path]:
+        """Id -> file, of every image file in a folder."""
+        place = self.root / folder
+        if not place.is_dir():
+            raise DataError(f"{place}: there is no such folder", EXAMPLE)
+        found: dict[str, Path] = {}
+        for path in sorted(place.rglob("*")):
+            if path.suffix.lower() not in IMAGE_ENDINGS or path.name.startswith("."):
+                continue
+            name = path.relative_to(place).with_suffix("").as_posix()
+            if not name.endswith(suffix):
+                continue
+            name = name.removesuffix(suffix)
+            if name in found:
+                raise DataError(f"{path}: {found[name].name} has the same id {name!r}")
+            found[name] = path
+        if not found:
+            raise DataError(f"{place}: there is no image in it whose name ends with {suffix or 'a known ending'!r}")
+        return found
+
+    def _read_list(self, name: str) -> list[str]:
+        path = self.root / name
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except OSError as error:
+            raise DataError(f"{path}: this list is missing") from error
+        ids = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        known = [str(Path(i).with_suffix("")) if i not in self._images and Path(i).suffix else i for i in ids]
+        unknown = [i for i in known if i not in self._images]
+        if unknown:
+            raise DataError(f"{path}: {unknown[0]!r} is no image in {self.root / self.definition.images}")
+        return known
+
+    def _cut(self, ids: list[str]) -> dict[str, list[str]]:
+        """Deal groups out to the splits in an order that depends on seed and names alone."""
+        groups: dict[str, list[str]] = {}
+        for image_id in ids:
+            groups.setdefault(self.group(image_id), []).append(image_id)
+
+        def place(group: str) -> bytes:
+            return hashlib.sha256(f"{self.definition.seed}/{group}".encode()).digest()
+
+        order = sorted(groups, key=place)
+        shares = [float(self.definition.splits.get(split, 0.0)) for split in SPLITS]
+        ends = [round(sum(shares[: n + 1]) * len(order)) for n in range(len(SPLITS))]
+        splits, first = {}, 0
+        for split, end in zip(SPLITS, ends, strict=True):
+            splits[split] = sorted(i for group in order[first:end] for i in groups[group])
+            first = end
+        return splits
+
+    def files(self, image_id: str) -> SampleFiles:
+        """Image and mask; a missing mask is named as it would be called."""
+        mask = self._masks.get(image_id)
+        folder = self.root / self.definition.masks
+        return SampleFiles(self._images[image_id], mask or folder / f"{image_id}{self.definition.mask_suffix}.png")
+
+    def read(self, image_id: str) -> Sample:
+        """Decode one sample."""
+        files = self.files(image_id)
+        sample = Sample(read_rgb(files.image), self.truth(image_id)[0])
+        check_sample(sample, files, self.info)
+        return sample
+
+    def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """The mask alone, through the definition's table.
+
+        Raises:
+            DataError: it holds a value or colour that the table lacks.
+        """
+        path = self.files(image_id).mask
+        d = self.definition
+        image = open_image(path)
+        if d.encoding == "colours":
+            return self._from_colours(np.asarray(image.convert("RGB")), path), None
+        if d.threshold is not None:
+            return (np.asarray(image.convert("L")) >= d.threshold).astype(np.uint8), None
+        if image.mode not in ("P", "L", "1"):
+            raise DataError(
+                f"{path}: a mask must be a palette or grey image, this one has mode {image.mode}",
+                "For masks in colour, set encoding: colours in dataset.yaml.",
+            )
+        values = np.asarray(image, dtype=np.uint8)
+        if d.labels is None:
+            return values, None
+        table = np.full(256, -1, dtype=np.int16)
+        for value, label in d.labels.items():
+            table[value] = VOID if label == "void" else label
+        return self._known(table[values], values, path), None
+
+    def _from_colours(self, pixels: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+        d = self.definition
+        named = {_parse_colour(text): label for text, label in (d.colours or {}).items()}
+        chosen: Mapping[Colour, int | str] = named or {c: n for n, c in enumerate(self.info.palette)}
+        packed = pixels.astype(np.int32) @ np.array([65536, 256, 1], dtype=np.int32)
+        known = {
+            r * 65536 + g * 256 + b: VOID if label == "void" else int(label) for (r, g, b), label in chosen.items()
+        }
+        known.setdefault(0, VOID)
+        colours, places = np.unique(packed, return_inverse=True)
+        table = np.array([known.get(int(c), -1) for c in colours], dtype=np.int16)
+        return self._known(table[places.reshape(packed.shape)], packed, path)
+
+    def _known(self, labels: NDArray[np.int16], values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+        unknown = np.unique(values[labels < 0])
+        if len(unknown):
+            if self.definition.encoding == "colours":
+                shown = "; ".join(f"{c >> 16},{c >> 8 & 255},{c & 255}" for c in map(int, unknown[:5]))
+                raise DataError(f"{path}: colour(s) {shown} are not in the table of {FILE}")
+            raise DataError(f"{path}: value(s) {', '.join(map(str, unknown[:5]))} are not in the table of {FILE}")
+        return labels.astype(np.uint8)
+
+    def reading(self) -> str:
+        """The definition."""
+        return self.definition.model_dump_json()
+
+    def group(self, image_id: str) -> str:
+        """What the definition's expression finds in the id; the id itself where there is none."""
+        found = re.search(self.definition.group, image_id) if self.definition.group else None
+        return found.group(1) if found else image_id
+
+
+def folder_class(definition: Definition) -> type[FolderDataset]:
+    """The reader for one definition."""
+    d = definition
+    cut = d.splits
+    lists = any(isinstance(value, str) for value in cut.values())
+    told = "lists of its own" if lists else ", ".join(f"{split} {share:g}" for split, share in cut.items())
+    info = DatasetInfo(
+        name=d.name,
+        title=d.title or d.name,
+        classes=d.classes,
+        palette=d.palette or voc_palette(len(d.classes)),
+        variants={"lists" if lists else "shares": told},
+        background=d.background,
+        foreground=d.foreground,
+        homepage=d.homepage,
+        licence=d.licence,
+        citation=d.citation,
+    )
+    return type("FolderDataset", (FolderDataset,), {"info": info, "definition": d})
