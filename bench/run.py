@@ -179,10 +179,30 @@ def execute(plan: Plan, store: Store, options: Options) -> Outcome:
     )
     for note in plan.notes:
         print(note, flush=True)
+    if not options.address:
+        prepare_caches(plan)
     with Display(len(plan.trained) + len(plan.rescore), len(plan.done)) as display:
         driver = Driver(store, plan.work, display)
         _dispatch(driver, plan, options)
     return driver.outcome
+
+
+def prepare_caches(plan: Plan) -> None:
+    """Decode the data once, with a progress bar, before jobs start that would otherwise wait for one another."""
+    import os
+    from functools import partial
+
+    from bench.progress import CountBar
+    from harness.datasets.cache import NoCache, decoded_store
+    from harness.unit import reader
+
+    units = {work.unit.content: work.unit for work in plan.train if work.unit.content}
+    for content, unit in units.items():
+        dataset = reader(unit)
+        try:
+            decoded_store(dataset, content, os.cpu_count() or 1, partial(CountBar(), f"Decoding {dataset.info.title}"))
+        except NoCache as reason:
+            print(f"Every job decodes {dataset.info.title} for itself: {reason}", flush=True)
 
 
 def _dispatch(driver: Driver, plan: Plan, options: Options) -> None:

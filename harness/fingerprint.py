@@ -12,7 +12,7 @@ from harness.metrics.protocol import EVALUATOR_VERSION
 from harness.suite import Job
 
 # Raised whenever the same job would train to other weights or predict other labels.
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 
 
 def digest(value: Any) -> str:

@@ -144,11 +144,41 @@ class RandomResizedCrop(Strict):
     ratio: tuple[Positive, Positive] = (0.9, 1.1)
 
 
+class VerticalFlip(Strict):
+    """Mirror top and bottom."""
+
+    op: Literal["vflip"]
+    p: Fraction = 0.5
+
+
+class Photometric(Strict):
+    """Change brightness, contrast, saturation and hue, each with a chance of `p` (the distortion of SSD)."""
+
+    op: Literal["photometric"]
+    brightness: tuple[Positive, Positive] = (0.875, 1.125)
+    contrast: tuple[Positive, Positive] = (0.5, 1.5)
+    saturation: tuple[Positive, Positive] = (0.5, 1.5)
+    hue: tuple[float, float] = (-0.05, 0.05)
+    p: Fraction = 0.5
+
+
 class ScaleCrop(Strict):
-    """Resize by a random factor, pad with void where too small, cut the recipe's size at random."""
+    """Resize by a random factor, pad with black and void where too small, cut the recipe's size at random."""
 
     op: Literal["scale_crop"]
     scale: tuple[Positive, Positive] = (0.5, 2.0)
+    short_side: tuple[int, int] | None = None
+    """Instead of `scale`: the pixels that the shorter side is resized to."""
+    max_share: Positive = Field(1.0, le=1)
+    """Cuts are drawn anew, up to ten times, while one class has more than this share of the pixels that count."""
+
+
+class ScaleJitter(Strict):
+    """As scale_crop, but the factor is relative to the one at which the image just fits into the recipe's size."""
+
+    op: Literal["scale_jitter"]
+    scale: tuple[Positive, Positive] = (0.1, 2.0)
+    max_share: Positive = Field(1.0, le=1)
 
 
 class Letterbox(Strict):
@@ -158,7 +188,17 @@ class Letterbox(Strict):
 
 
 Augmentation = Annotated[
-    Flip | Rotate | ColorJitter | Blur | RandomResizedCrop | ScaleCrop | Letterbox, Field(discriminator="op")
+    Flip
+    | VerticalFlip
+    | Rotate
+    | ColorJitter
+    | Photometric
+    | Blur
+    | RandomResizedCrop
+    | ScaleCrop
+    | ScaleJitter
+    | Letterbox,
+    Field(discriminator="op"),
 ]
 
 

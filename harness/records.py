@@ -29,6 +29,8 @@ class Unit:
     attempt: int = 1
     shares: tuple[Unit, ...] = ()
     """Shorter jobs that are beginnings of this training; each is scored on the way and has a record of its own."""
+    content: str = ""
+    """SHA-256 over the files of all samples, by which the machine's cache of them is known; empty: none is used."""
     rescore: bool = False
     """Score the label maps that are kept, under the job's protocol; train nothing."""
     timed: bool = False

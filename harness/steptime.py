@@ -45,7 +45,7 @@ def time_step(job: Job, setting: Setting) -> dict[str, float]:
 
     def train() -> None:
         setting.model.train()
-        training_step(images, targets, setting.model, job, setting, optimizer, scaler)
+        float(training_step(images, targets, setting.model, job, setting, optimizer, scaler))
 
     def predict() -> None:
         setting.model.eval()

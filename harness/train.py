@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness.datasets.base import Dataset
-from harness.datasets.loader import DecodedSamples, derived_seed, training_loader
+from harness.datasets.loader import DecodedSamples, derived_seed, training_loader, worker_count
 from harness.datasets.transforms import normalise
 from harness.errors import Diverged
 from harness.evaluate import new_evaluator, pick, split_metric
@@ -147,7 +147,9 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
     """
     recipe, model = job.recipe, setting.model
     ids = setting.dataset.ids("train", job.protocol.images)
-    loader, batches = training_loader(setting.samples, ids, recipe, job.seed, job.resources.cpus)
+    loader, batches = training_loader(
+        setting.samples, ids, recipe, job.seed, worker_count(job.resources), setting.device
+    )
     per_epoch = len(batches)
     total = recipe.iterations or (recipe.epochs or 0) * per_epoch
     epochs = math.ceil(total / per_epoch)
@@ -169,19 +171,23 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
         batches.at(epoch, progress.batch)
         # Stopped behind the last batch of an epoch, the loop below has nothing left to do: the rate is that batch's.
         rate = set_learning_rate(optimizer, recipe.schedule, max(0, progress.iteration - 1), per_epoch, total)
-        for images, targets in loader:
+        upcoming = iter(loader)
+        batch = next(upcoming, None)
+        while batch is not None:
             rate = set_learning_rate(optimizer, recipe.schedule, progress.iteration, per_epoch, total)
-            loss = training_step(images, targets, forward, job, setting, optimizer, scaler)
-            if not math.isfinite(loss):
-                raise Diverged(f"the loss became {loss} at epoch {epoch + 1}, iteration {progress.iteration + 1}")
-            progress.loss_sum += loss
+            images, targets = batch
+            pending = training_step(images, targets, forward, job, setting, optimizer, scaler)
             progress.iteration += 1
             progress.batch += 1
+            # Prepared while a GPU still works on this one.
+            batch = next(upcoming, None) if progress.iteration < total else None
+            loss = float(pending)
+            if not math.isfinite(loss):
+                raise Diverged(f"the loss became {loss} at epoch {epoch + 1}, iteration {progress.iteration}")
+            progress.loss_sum += loss
             if setting.stopping():
                 save_checkpoint(setting, optimizer, scaler, clock.stamp())
                 raise Interrupted(f"stopped in epoch {epoch + 1}")
-            if progress.iteration == total:
-                break
         record: dict[str, Any] = {"epoch": epoch + 1, "lr": rate, "train_loss": progress.loss_sum / progress.batch}
         progress.epoch, progress.batch, progress.loss_sum = epoch + 1, 0, 0.0
         if (epoch + 1) % recipe.val_every == 0 or epoch + 1 == epochs:
@@ -217,8 +223,8 @@ def training_step(
     setting: Setting,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-) -> float:
-    """One batch forward and backward, in as many parts as the recipe says; returns its loss.
+) -> Tensor:
+    """One batch forward and backward, in as many parts as the recipe says; returns its loss, still on the device.
 
     Args:
         images: (N, 3, h, w) uint8.
@@ -248,7 +254,7 @@ def training_step(
     scaler.update()
     if setting.average is not None:
         setting.average.update(model)
-    return float(total)  # the one line of the loop that waits for a GPU
+    return total
 
 
 def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe, setting: Setting) -> Tensor:

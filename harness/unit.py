@@ -22,6 +22,7 @@ import torch
 
 from harness import provenance
 from harness.datasets import Dataset, dataset_class
+from harness.datasets.cache import DecodedStore, NoCache, decoded_store
 from harness.datasets.loader import DecodedSamples, derived_seed
 from harness.datasets.palette import save_labels
 from harness.errors import BadModel, BenchError, RunFailure
@@ -99,7 +100,7 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
     """Build, train, predict, score, and keep what others will want to see."""
     job, folder = unit.job, Path(unit.folder)
     dataset = reader(unit)
-    samples = DecodedSamples(dataset)
+    samples = DecodedSamples(dataset, machine_cache(unit, dataset, record, emit, stopping))
     channels = logit_channels(job, dataset)
     emit({"kind": "stage", "stage": "building"})
     model = build_model(unit, channels)
@@ -138,6 +139,32 @@ def reader(unit: Unit) -> Dataset:
     """The copy of the data set that a unit works on."""
     choice = unit.job.dataset
     return dataset_class(choice.name, choice.params)(Path(unit.data_root), choice.variant)
+
+
+def machine_cache(
+    unit: Unit, dataset: Dataset, record: Record, emit: Emit, stopping: Callable[[], bool]
+) -> DecodedStore | None:
+    """The machine's cache of the decoded data, built by the first job that needs it; None where there is no room."""
+    if not unit.content:
+        return None
+    told = 0.0
+
+    def tick(done: int, total: int) -> None:
+        nonlocal told
+        wait()
+        if time.monotonic() - told > 1:
+            told = time.monotonic()
+            emit({"kind": "stage", "stage": f"decoding the data, {100 * done // total} %"})
+
+    def wait() -> None:
+        if stopping():
+            raise Interrupted("stopped before the training began")
+
+    try:
+        return decoded_store(dataset, unit.content, unit.job.resources.cpus, tick, wait)
+    except NoCache as reason:
+        record.provenance["samples"] = f"decoded into the job's own memory: {reason}"
+        return None
 
 
 def time_unit(unit: Unit, record: Record) -> None:

@@ -209,7 +209,9 @@ def _of_the_image(path: Path, sample: Sample) -> Iterable[Finding]:
         yield Finding("deep image", f"{path}: has more than 8 bits a channel, which are cut off")
     commonest = np.bincount(sample.image.mean(axis=2).astype(np.uint8).ravel()).max()
     if commonest > FLAT_SHARE * sample.mask.size:
-        yield Finding("blank image", f"{path}: is one flat colour")
+        # A flat image whose mask shows nothing either may be as it should: an empty slice of a scan.
+        marked = len(np.unique(sample.mask)) > 1
+        yield Finding("blank image", f"{path}: is one flat colour", "error" if marked else "warning")
 
 
 def _of_the_mask(dataset: Dataset, path: Path, sample: Sample) -> Iterable[Finding]:

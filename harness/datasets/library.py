@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
 from harness.datasets.ade20k import Ade20k
 from harness.datasets.base import Dataset, Say
 from harness.datasets.camvid import CamVid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 
@@ -10,12 +11,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from harness.datasets.base import Dataset
+from harness.datasets.base import Dataset, Sample
+from harness.datasets.cache import DecodedStore
 from harness.datasets.transforms import augmented, training_transform
 from harness.recipe import Recipe
+from harness.suite import Resources
 
 # Decoded images kept in memory by one job; what does not fit is decoded again each epoch.
 CACHE_BYTES = 2 * 1024**3
+
+CPU = torch.device("cpu")
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -24,34 +29,71 @@ def derived_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-class DecodedSamples:
-    """Samples as tensors, decoded once as long as they fit into memory."""
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The CPU's global generator at a seed, and back where it was afterwards.
 
-    def __init__(self, dataset: Dataset, limit: int = CACHE_BYTES) -> None:
-        self.dataset = dataset
+    As `torch.random.fork_rng` and `torch.manual_seed`, which take a millisecond; no other device is touched.
+    """
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(before)
+
+
+class DecodedSamples:
+    """Samples as tensors: from a machine's cache where there is one, else decoded once as long as they fit into memory.
+
+    Args:
+        dataset: the copy.
+        store: the machine's cache of it.
+        limit: bytes of decoded samples that are kept in this process's memory; a cache's are not counted.
+    """
+
+    def __init__(self, dataset: Dataset, store: DecodedStore | None = None, limit: int = CACHE_BYTES) -> None:
+        self.dataset, self.store = dataset, store
         self._left = limit
-        self._kept: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
+        self._kept: dict[str, Sample] = {}
 
     def get(self, image_id: str) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Image (3, H, W) uint8, mask (H, W) uint8 and valid (H, W) bool or None."""
+        """Image (3, H, W) uint8, whose memory has the channels last; mask (H, W) uint8; valid (H, W) bool or None."""
+        sample = self._sample(image_id)
+        valid = None if sample.valid is None else torch.from_numpy(sample.valid)
+        return torch.from_numpy(sample.image).permute(2, 0, 1), torch.from_numpy(sample.mask), valid
+
+    def _sample(self, image_id: str) -> Sample:
+        if self.store is not None and image_id in self.store:
+            return self.store.get(image_id)
         if image_id in self._kept:
             return self._kept[image_id]
-        sample = self.dataset.read(image_id)
-        image = torch.from_numpy(sample.image.copy()).permute(2, 0, 1).contiguous()
-        mask = torch.from_numpy(sample.mask.copy())
-        valid = None if sample.valid is None else torch.from_numpy(sample.valid.copy())
-        size = image.numel() + mask.numel() * (1 if valid is None else 2)
+        read = self.dataset.read(image_id)
+        # Copies: what Pillow decoded cannot be written, which tensors must be able to.
+        sample = Sample(read.image.copy(), read.mask.copy(), None if read.valid is None else read.valid.copy())
+        size = sample.image.nbytes + sample.mask.nbytes * (1 if sample.valid is None else 2)
         if size <= self._left:
             self._left -= size
-            self._kept[image_id] = (image, mask, valid)
-        return image, mask, valid
+            self._kept[image_id] = sample
+        return sample
 
 
 class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
-    """Augmented training samples, addressed by (epoch, index)."""
+    """Augmented training samples, addressed by (epoch, index).
 
-    def __init__(self, samples: DecodedSamples, ids: list[str], recipe: Recipe, seed: int) -> None:
-        self.samples, self.ids, self.seed = samples, ids, seed
+    Args:
+        samples: where they come from.
+        ids: the training images.
+        recipe: says how they are augmented.
+        seed: of the job.
+        device: where they are augmented.
+    """
+
+    def __init__(
+        self, samples: DecodedSamples, ids: list[str], recipe: Recipe, seed: int, device: torch.device = CPU
+    ) -> None:
+        self.samples, self.ids, self.seed, self.device = samples, ids, seed, device
         self.ignore_index = samples.dataset.info.ignore_index
         self.transform = training_transform(recipe)
 
@@ -59,13 +101,16 @@ class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
         return len(self.ids)
 
     def __getitem__(self, address: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Image (3, h, w) uint8 and mask (h, w) uint8 at the recipe's size."""
+        """Image (3, h, w) uint8 and mask (h, w) uint8 at the recipe's size.
+
+        Every random number comes from a generator seeded by (seed, epoch, index), on the CPU whatever the device is.
+        """
         epoch, index = address
         image, mask, valid = self.samples.get(self.ids[index])
+        image, mask = image.to(self.device), mask.to(self.device)
         if valid is not None:
-            mask = torch.where(valid, mask, torch.full_like(mask, self.ignore_index))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(self.seed, "augment", epoch, index))
+            mask = torch.where(valid.to(self.device), mask, torch.full_like(mask, self.ignore_index))
+        with seeded(derived_seed(self.seed, "augment", epoch, index)):
             return augmented(self.transform, image, mask)
 
 
@@ -113,16 +158,36 @@ def class_balanced_weights(samples: DecodedSamples, ids: list[str]) -> Tensor:
     return (held / images).max(dim=1).values.clamp(min=1e-12)
 
 
+def worker_count(resources: Resources) -> int:
+    """Processes that prepare batches beside the one that trains.
+
+    On a GPU none: samples are augmented there. On the CPU one for every four processors, which compute the network.
+    """
+    return 0 if resources.gpus > 0 else resources.cpus // 4
+
+
 def training_loader(
-    samples: DecodedSamples, ids: list[str], recipe: Recipe, seed: int, cpus: int
+    samples: DecodedSamples, ids: list[str], recipe: Recipe, seed: int, workers: int = 0, device: torch.device = CPU
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochBatches]:
-    """A loader of training batches, and the batch sampler that tells it the epoch."""
+    """A loader of training batches, and the batch sampler that tells it the epoch.
+
+    The same seed gives the same batches with any number of workers.
+
+    Args:
+        samples: where the images come from.
+        ids: the training images.
+        recipe: says batch size, augmentation and sampling.
+        seed: of the job.
+        workers: processes that prepare batches; 0 prepares them in this one.
+        device: where samples are augmented; workers work on the CPU.
+    """
     weights = class_balanced_weights(samples, ids) if recipe.sampling == "class_balanced" else None
     batches = EpochBatches(len(ids), recipe.batch_size, seed, weights)
     loader = DataLoader(
-        TrainingSamples(samples, ids, recipe, seed),
+        TrainingSamples(samples, ids, recipe, seed, device),
         batch_sampler=batches,
-        num_workers=0 if cpus < 4 else cpus // 2,
+        num_workers=workers,
+        persistent_workers=workers > 0,
         # A generator of its own: an iterator would otherwise draw its base seed from the global one.
         generator=torch.Generator(),
     )

@@ -165,7 +165,7 @@ def _sort_by_state(
     runs = store.known(list(planned)) if store else {}
     scored = store.scored([p.score_fingerprint for p in planned.values()]) if store else set()
     for p in planned.values():
-        dataset, _ = copies[p.job.dataset.name, p.job.dataset.variant]
+        dataset, manifest = copies[p.job.dataset.name, p.job.dataset.variant]
         run = runs.get(p.fingerprint)
         trained = run is not None and run.state == "ok"
         unit = Unit(
@@ -173,6 +173,8 @@ def _sort_by_state(
             model=entries[p.job.model.name],
             fingerprint=p.fingerprint,
             data_root=str(dataset.root),
+            # A smoke run looks at a few images: nothing is gained by decoding all of them.
+            content="" if p.job.protocol.images is not None else manifest.content_hash,
             folder=str(artifacts / p.fingerprint[:16]),
             rescore=trained,
         )

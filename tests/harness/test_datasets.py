@@ -54,7 +54,7 @@ def test_the_manifest_follows_the_bytes(copy: Path) -> None:
     first = manifest_of(Shapes(copy))
     assert manifest_of(Shapes(copy)) == first
     path = copy / "JPEGImages" / "train_0000.jpg"
-    Image.new("RGB", (64, 64)).save(path)
+    Image.fromarray(scene(np.random.default_rng(9))[0]).save(path)
     second = manifest_of(Shapes(copy))
     assert second.hash != first.hash
     assert second.split_hash("test") == first.split_hash("test")
