@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench import check_data, demo, doctor, export, leaderboard, listing, run, score, status, submit
+from bench import check_data, demo, doctor, export, export_predictions, leaderboard, listing, run, score, status, submit
 
 app = typer.Typer(
     name="bench",
@@ -23,6 +23,8 @@ app.command("submit")(submit.submit)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("export")(export.export)
+app.command("export-predictions")(export_predictions.export_predictions)
+app.command("export-predictions")(export_predictions.export_predictions)
 app.command("status")(status.status)
 app.command("why")(status.why)
 app.command("suites")(listing.suites)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets.base import Dataset, DatasetInfo, read_labels
-from harness.errors import SuiteError, UnknownName
+from harness.errors import DataError, SuiteError, UnknownName
 from harness.metrics import Evaluator, ImageStatistics, Protocol, Scores
 from harness.metrics.scores import PER_CLASS, score_names
 from harness.parallel import in_order
@@ -95,10 +95,28 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
 def write_checksums(folder: Path) -> tuple[int, str]:
     """Write the checksums of every file; returns how many there are, and the SHA-256 of that list."""
-    names = sorted(path.name for path in folder.iterdir() if path.name != CHECKSUMS)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS]
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
     text = "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names)
     (folder / CHECKSUMS).write_text(text)
     return len(names), hashlib.sha256(text.encode()).hexdigest()
+
+
+def verify_checksums(folder: Path) -> None:
+    """Compare every file with the list that was written with them.
+
+    Raises:
+        DataError: the folder or a file is missing, or a file has changed; names it.
+    """
+    try:
+        lines = (folder / CHECKSUMS).read_text().splitlines()
+    except OSError as error:
+        raise DataError(f"{folder / CHECKSUMS}: is not there: the label maps are not kept here any more") from error
+    for line in lines:
+        digest, name = line.split("  ", 1)
+        path = folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise DataError(f"{path}: is missing or is not what the run wrote")
 
 
 def check_metric(metric: str, info: DatasetInfo) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from harness.datasets.download import Tick
+from harness.datasets.palette import palette_image
 from harness.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -212,6 +213,15 @@ class Dataset(ABC):
     def reading(self) -> str:
         """What else than the files decides the decoded samples; two equal ones read the same files alike."""
         return ""
+
+    def server_file(self, image_id: str, labels: NDArray[np.uint8]) -> tuple[str, Image.Image]:
+        """What the data set's test server wants for an image: the file's name, and the image to save there as PNG.
+
+        Args:
+            image_id: the image.
+            labels: (H, W) predicted labels.
+        """
+        return f"{image_id}.png", palette_image(labels, self.info.palette)
 
     def group(self, image_id: str) -> str:
         """The sequence or city an image belongs to; its own id where there are none."""

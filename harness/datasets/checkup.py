@@ -25,7 +25,7 @@ Tick = Callable[[int, int], None]
 NEAR_BITS = 10
 THUMB_SIDE = 32
 # Mean absolute difference of two thumbnails, after equal brightness and contrast, below which they are one picture.
-NEAR_DIFFERENCE = 0.12
+NEAR_DIFFERENCE = 0.2
 # The share of pixels beyond which a single grey value is no photograph.
 FLAT_SHARE = 0.999
 # Findings of a kind that are named one by one.

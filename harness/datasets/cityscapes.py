@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from harness.datasets.base import Dataset, DatasetInfo, Sample, SampleFiles, check_sample, read_labels, read_rgb
 from harness.errors import DataError
@@ -117,6 +118,10 @@ class Cityscapes(Dataset):
         """
         path = self.files(image_id).mask
         return train_ids(read_labels(path), path), None
+
+    def server_file(self, image_id: str, labels: NDArray[np.uint8]) -> tuple[str, Image.Image]:
+        """Label ids, all images in one folder."""
+        return f"{image_id.split('/')[2]}.png", Image.fromarray(LABEL_IDS[labels])
 
     def group(self, image_id: str) -> str:
         """The city."""

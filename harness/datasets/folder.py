@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.datasets.base import (
@@ -57,7 +58,8 @@ class Definition(BaseModel):
     mask_suffix: str = ""
     """What follows an id in a mask's name, before the ending: `_mask`."""
     encoding: Literal["labels", "colours"] = "labels"
-    """`labels`: palette indices or grey values. `colours`: RGB, looked up in `colours`, or in the palette."""
+    """`labels`: palette indices or grey values; with a table in `labels`, the greys of a palette that has nothing else
+    (a GIF's). `colours`: RGB, looked up in `colours`, or in the palette."""
     labels: dict[int, int | Literal["void"]] | None = None
     """Value in a mask -> class or void; None: values are classes, and 255 is void."""
     colours: dict[str, int | Literal["void"]] | None = None
@@ -236,9 +238,9 @@ class FolderDataset(Dataset):
                 f"{path}: a mask must be a palette or grey image, this one has mode {image.mode}",
                 "For masks in colour, set encoding: colours in dataset.yaml.",
             )
-        values = np.asarray(image, dtype=np.uint8)
         if d.labels is None:
-            return values, None
+            return np.asarray(image, dtype=np.uint8), None
+        values = np.asarray(image.convert("L") if has_grey_palette(image) else image, dtype=np.uint8)
         table = np.full(256, -1, dtype=np.int16)
         for value, label in d.labels.items():
             table[value] = VOID if label == "void" else label
@@ -274,6 +276,16 @@ class FolderDataset(Dataset):
         """What the definition's expression finds in the id; the id itself where there is none."""
         found = re.search(self.definition.group, image_id) if self.definition.group else None
         return found.group(1) if found else image_id
+
+
+def has_grey_palette(image: Image.Image) -> bool:
+    """Whether an image has a palette, and its pixels use nothing but greys of it."""
+    palette = image.getpalette("RGB") if image.mode == "P" else None
+    if not palette:
+        return False
+    colours = np.asarray(palette, dtype=np.uint8).reshape(-1, 3)
+    used = colours[np.unique(np.asarray(image))]
+    return bool((used == used[:, :1]).all())
 
 
 def folder_class(definition: Definition) -> type[FolderDataset]:

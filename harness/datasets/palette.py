@@ -40,6 +40,7 @@ def palette_image(labels: NDArray[np.integer], palette: Sequence[Colour]) -> Ima
 
 def save_labels(path: Path, labels: NDArray[np.integer], palette: Sequence[Colour]) -> None:
     """Write a label map as a palette PNG, as VOC's own masks are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     palette_image(labels, palette).save(path, format="PNG", optimize=False)
 
 

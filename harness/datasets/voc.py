@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from harness.datasets.base import (
     Dataset,
@@ -20,7 +21,7 @@ from harness.datasets.base import (
     read_rgb,
 )
 from harness.datasets.download import Archive, Tick, fetch_archives
-from harness.datasets.palette import voc_palette
+from harness.datasets.palette import palette_image, voc_palette
 from harness.errors import DataError
 
 VOC_CLASSES = (
@@ -150,6 +151,10 @@ class Voc(VocLayout):
         """The mask alone, from a palette PNG or SBD's .mat."""
         path = self.files(image_id).mask
         return (read_sbd_mask(path) if path.suffix == ".mat" else read_labels(path)), None
+
+    def server_file(self, image_id: str, labels: NDArray[np.uint8]) -> tuple[str, Image.Image]:
+        """The tree of competition 6 (segmentation, trained on any data): palette PNGs."""
+        return f"results/VOC2012/Segmentation/comp6_test_cls/{image_id}.png", palette_image(labels, self.info.palette)
 
     def file_name(self, path: Path) -> str:
         """SBD stands beside the copy."""

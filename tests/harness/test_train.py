@@ -37,7 +37,7 @@ def setting_for(shapes: Shapes, folder: Path, **options: object) -> Setting:
 
 
 def stream(shapes: Shapes, seed: int, epochs: list[int], workers: int = 0) -> list[torch.Tensor]:
-    loader, batches = training_loader(DecodedSamples(shapes), shapes.ids("train", 20), tiny_job().recipe, seed, 1)
+    loader, batches = training_loader(DecodedSamples(shapes), shapes.ids("train", 20), tiny_job().recipe, seed)
     if workers:
         loader = torch.utils.data.DataLoader(loader.dataset, batch_sampler=batches, num_workers=workers)
     found = []
@@ -79,7 +79,7 @@ def test_masks_keep_their_labels_through_augmentation(shapes: Shapes) -> None:
             ],
         }
     )  # fmt: skip
-    loader, batches = training_loader(DecodedSamples(shapes), shapes.ids("train", 16), recipe, 0, 1)
+    loader, batches = training_loader(DecodedSamples(shapes), shapes.ids("train", 16), recipe, 0)
     batches.at(0)
     labels = set()
     for images, masks in loader:
