@@ -344,7 +344,7 @@ def check_resources(plan: Plan, options: Options) -> None:
         return
     wanted = [w.unit.job.resources for w in plan.train]
     gpus = max((r.gpus for r in wanted), default=0)
-    cpus = max((r.cpus for r in wanted), default=0)
+    cpus = max((r.cpus * r.ranks for r in wanted), default=0)
     have = options.cpus or os.cpu_count() or 1
     if gpus:
         from harness.schedule.devices import gpu_count

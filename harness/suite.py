@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from harness.datasets.base import DatasetInfo
 from harness.errors import SuiteError, UnknownName
@@ -43,6 +43,8 @@ class ModelChoice(Strict):
     """What the board calls it; None: the name with its parameters."""
     recipe: dict[str, Any] = Field(default_factory=dict)
     """Fields of the recipe that are this network's own, on top of the suite's."""
+    resources: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the resources that are this network's own, on top of the suite's."""
     checkpoint: str | None = None
     """A file with weights that are scored as they are: nothing is trained."""
     start_from: str | None = None
@@ -75,6 +77,23 @@ class Resources(Strict):
     """Resident memory above which the trial is stopped and recorded as out of memory."""
     time_limit_s: float | None = Field(None, gt=0)
     """Wall-clock seconds after which the trial is stopped and recorded as timed out."""
+    processes: int = Field(1, ge=1)
+    """Processes that train data-parallel, each with `cpus` processors: with several GPUs one for each, by itself."""
+    oom_retries: int = Field(0, ge=0)
+    """How often a job that ran out of memory is tried again, each time with its batches in twice as many parts."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together."""
+        return max(self.processes, int(self.gpus))
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Resources:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError("gpus: a fraction of one, or whole ones")
+        if self.gpus > 0 and self.processes not in (1, max(1, int(self.gpus))):
+            raise ValueError("processes: with GPUs there is one for each; leave it out")
+        return self
 
 
 class Suite(Strict):
@@ -262,10 +281,10 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise SuiteError(f"--set {override}: {steps[0]} is a list; give it whole, e.g. {steps[0]}=[...]")
     data[steps[0]] = merge(data.get(steps[0], {}), nested)
     # A grid axis, or a network's own recipe, would override what the user just set by hand.
+    for model in data.get("models") or []:
+        if isinstance(model, dict) and steps[0] in ("recipe", "resources"):
+            _forget(model.get(steps[0]), steps[1:])
     if steps[0] == "recipe":
-        for model in data.get("models") or []:
-            if isinstance(model, dict):
-                _forget(model.get("recipe"), steps[1:])
         dotted = ".".join(steps[1:])
         axes = data.get("grid") or {}
         data["grid"] = {k: v for k, v in axes.items() if SHORT_PATHS.get(k, k) != dotted}
@@ -291,6 +310,12 @@ def _check_parts(suite: Suite, file: YamlFile) -> None:
         except SuiteError as error:
             place: list[int | str] = ["models", number, "recipe"] if model.recipe else ["recipe"]
             line = file.line(["grid"] if cell else place)
+            raise SuiteError(f"{file.path}:{line}: {error.message}") from error
+    for number, model in enumerate(suite.models):
+        try:
+            validate(Resources, merge(suite.resources.model_dump(), model.resources), None, "resources")
+        except SuiteError as error:
+            line = file.line(["models", number, "resources"])
             raise SuiteError(f"{file.path}:{line}: {error.message}") from error
     try:
         validate(Protocol, suite.protocol, None, "protocol")
@@ -362,7 +387,8 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
         protocol = Protocol.model_validate({**info.protocol, **suite.protocol})
         extra = {k.removeprefix("model."): v for k, v in cell.items() if k.startswith("model.")}
         chosen = model.model_copy(update={"params": {**model.params, **extra}})
-        resources, selection = suite.resources, suite.selection
+        resources = Resources.model_validate(merge(suite.resources.model_dump(), model.resources))
+        selection = suite.selection
         if smoke:
             # After two steps there is nothing to choose; the largest networks' weights would be written for nothing.
             selection = selection.model_copy(update={"rule": "last"})

@@ -30,6 +30,7 @@ from harness.metrics.counter import ConfusionCounter
 from harness.metrics.exact import exact_mean, number
 from harness.metrics.region import REGION, region_scores, region_values
 from harness.predict import autocast, foreground_probability, label_map, padded_to_stride, predictions, split_outputs
+from harness.ranks import Ranks
 from harness.recipe import Recipe
 from harness.schedules import build_optimizer, set_learning_rate
 from harness.suite import Job
@@ -95,6 +96,8 @@ class Setting:
     """Called after every validation with the number of epochs: draws sample predictions."""
     average: Average | None = None
     """The moving average of the weights, where the recipe has one and while it trains."""
+    ranks: Ranks = field(default_factory=Ranks)
+    """The processes that train together."""
 
     @property
     def scored(self) -> nn.Module:
@@ -148,14 +151,15 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
     recipe, model = job.recipe, setting.model
     ids = setting.dataset.ids("train", job.protocol.images)
     loader, batches = training_loader(
-        setting.samples, ids, recipe, job.seed, worker_count(job.resources), setting.device
+        setting.samples, ids, recipe, job.seed, worker_count(job.resources), setting.device, setting.ranks
     )
     per_epoch = len(batches)
     total = recipe.iterations or (recipe.epochs or 0) * per_epoch
     epochs = math.ceil(total / per_epoch)
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward = torch.compile(model) if recipe.compile else model
+    forward = setting.ranks.wrapped(model)
+    forward = torch.compile(forward) if recipe.compile else forward
     setting.average = Average(model, recipe.ema) if recipe.ema is not None else None
     optimizer = build_optimizer(model, recipe)
     scaler = torch.amp.GradScaler(setting.device.type, enabled=recipe.precision == "fp16")
@@ -185,20 +189,23 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
             if not math.isfinite(loss):
                 raise Diverged(f"the loss became {loss} at epoch {epoch + 1}, iteration {progress.iteration}")
             progress.loss_sum += loss
-            if setting.stopping():
+            if setting.ranks.agreed(setting.stopping()):
                 save_checkpoint(setting, optimizer, scaler, clock.stamp())
                 raise Interrupted(f"stopped in epoch {epoch + 1}")
+        if not all_finite(model):
+            raise Diverged(f"the weights are no longer finite after epoch {epoch + 1}")
         record: dict[str, Any] = {"epoch": epoch + 1, "lr": rate, "train_loss": progress.loss_sum / progress.batch}
         progress.epoch, progress.batch, progress.loss_sum = epoch + 1, 0, 0.0
         if (epoch + 1) % recipe.val_every == 0 or epoch + 1 == epochs:
-            record |= validate(job, setting)
-            remember_best(job, setting, progress, record)
+            if setting.ranks.leads:
+                record |= validate(job, setting)
+                remember_best(job, setting, progress, record)
             if setting.draw is not None:
                 setting.draw(progress.epoch)
         record["seconds"] = clock.stamp().seconds
         progress.curve.append(record)
         setting.emit({"kind": "epoch", "epochs": epochs, **record})
-        over = progress.epoch == epochs or stops_early(job, progress)
+        over = progress.epoch == epochs or setting.ranks.agreed(stops_early(job, progress))
         with clock.paused():
             reached(progress, over)
         if over:
@@ -209,10 +216,16 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
     if setting.average is not None:
         model.load_state_dict(setting.average.model.state_dict())
         setting.average = None
-    save_atomically(model.state_dict(), setting.folder / LAST)
-    if job.selection.rule == "best" and progress.best_epoch is not None:
+    if setting.ranks.leads:
+        save_atomically(model.state_dict(), setting.folder / LAST)
+    if setting.ranks.leads and job.selection.rule == "best" and progress.best_epoch is not None:
         model.load_state_dict(torch.load(setting.folder / BEST, map_location=setting.device))
     return progress
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether every weight is a number: a loss can hide one that is not."""
+    return all(bool(torch.isfinite(value).all()) for value in model.parameters())
 
 
 def training_step(
@@ -235,17 +248,22 @@ def training_step(
         optimizer: takes one step.
         scaler: of mixed precision.
     """
-    recipe, model, device = job.recipe, setting.model, setting.device
+    recipe, model, device, ranks = job.recipe, setting.model, setting.device, setting.ranks
+    ignore = setting.dataset.info.ignore_index
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=device)
     parts = min(recipe.accumulate, len(images))
+    # A part counts by its pixels that are not void: so that the parts' losses add up to the whole batch's.
+    counted = ranks.total((targets != ignore).sum().to(device)).clamp(min=1)
     for part, truth in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
         x = padded_to_stride(normalise(part.to(device), recipe.normalize), setting.stride)
         if recipe.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         with autocast(device, recipe.precision):
-            loss = output_loss(model, forward(x), truth.to(device), recipe, setting) * (len(part) / len(images))
-        scaler.scale(loss).backward()
+            share = (truth != ignore).sum().to(device) / counted
+            loss = output_loss(model, forward(x), truth.to(device), recipe, setting) * share
+        # Gradients are averaged over the processes, of which each brings its share.
+        scaler.scale(loss * ranks.count).backward()
         total += loss.detach()
     if recipe.grad_clip is not None:
         scaler.unscale_(optimizer)
@@ -254,7 +272,7 @@ def training_step(
     scaler.update()
     if setting.average is not None:
         setting.average.update(model)
-    return total
+    return ranks.total(total)
 
 
 def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe, setting: Setting) -> Tensor:
@@ -351,6 +369,8 @@ def save_checkpoint(
     setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
 ) -> None:
     """Write everything a later attempt needs to continue with the same bits."""
+    if not setting.ranks.leads:
+        return
     state = {
         "model": setting.model.state_dict(),
         "optimizer": optimizer.state_dict(),

@@ -31,6 +31,7 @@ from harness.keep import STATISTICS, evaluation, gallery, kept_predictions
 from harness.metrics import StatisticsTable
 from harness.predict import foreground_probability, label_map, predictions
 from harness.prefixes import Milestone, catch_up, reach
+from harness.ranks import Ranks, share_batch_norm, together
 from harness.records import Record, Unit, now
 from harness.steptime import time_step
 from harness.suite import Job
@@ -98,13 +99,21 @@ def deterministic(job: Job) -> Iterator[None]:
 
 def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool]) -> None:
     """Build, train, predict, score, and keep what others will want to see."""
+    wanted = unit.job.resources
+    # Weights that are only scored need no one to train with.
+    count = 1 if unit.job.model.checkpoint is not None else wanted.ranks
+    with together(count, wanted.gpus > 0, lambda ranks: assist(unit, ranks)) as ranks:
+        lead(unit, record, emit, stopping, ranks)
+
+
+def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], ranks: Ranks) -> None:
+    """What the unit's own process does: all of it but the other processes' part of the training."""
     job, folder = unit.job, Path(unit.folder)
     dataset = reader(unit)
     samples = DecodedSamples(dataset, machine_cache(unit, dataset, record, emit, stopping))
-    channels = logit_channels(job, dataset)
     emit({"kind": "stage", "stage": "building"})
-    model = build_model(unit, channels)
-    record.parameters = sum(p.numel() for p in model.parameters())
+    setting = prepared(unit, dataset, samples, ranks)
+    record.parameters = sum(p.numel() for p in setting.model.parameters())
     log = TrainingLog(folder)
     began = time.monotonic()
 
@@ -113,19 +122,18 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
         if not job.protocol.smoke:
             log.take(message)
 
-    setting = Setting(model, unit.model.stride, channels, dataset, samples, folder / "checkpoints", tell, stopping)
+    setting.emit, setting.stopping = tell, stopping
     if not job.protocol.smoke:
         setting.draw = lambda epoch: log.draw(job, setting, epoch)
-    if job.model.start_from is not None:
-        start_from(model, Path(job.model.start_from))
     if job.model.checkpoint is not None:
-        load_weights(model, Path(job.model.checkpoint))
+        load_weights(setting.model, Path(job.model.checkpoint))
         score_splits(unit, setting, Progress(), record)
         return
     milestones = [milestone(share, setting, record, emit, began) for share in unit.shares]
     emit({"kind": "stage", "stage": "training"})
     try:
         catch_up(milestones, setting)
+        ranks.agreed(True)  # from here on the checkpoint is what it is
         progress = train(job, setting, lambda at, over: reach(milestones, setting, at, over))
     finally:
         log.close()
@@ -133,6 +141,28 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
     (setting.folder / RESUME).unlink(missing_ok=True)
     if job.protocol.smoke:
         shutil.rmtree(setting.folder)  # weights of a few steps are of no use, and can be gigabytes
+
+
+def assist(unit: Unit, ranks: Ranks) -> None:
+    """What another process does: its part of every batch."""
+    torch.manual_seed(derived_seed(unit.job.seed, "init"))
+    dataset = reader(unit)
+    unnoted = Record(unit.fingerprint, unit.attempt, state="")
+    store = machine_cache(unit, dataset, unnoted, lambda message: None, lambda: False)
+    setting = prepared(unit, dataset, DecodedSamples(dataset, store), ranks)
+    ranks.agreed(True)
+    with contextlib.suppress(Interrupted):  # rank 0 writes the checkpoint, and says so
+        train(unit.job, setting)
+
+
+def prepared(unit: Unit, dataset: Dataset, samples: DecodedSamples, ranks: Ranks) -> Setting:
+    """The network, built and with the weights that its training starts from, and what it works with."""
+    channels = logit_channels(unit.job, dataset)
+    model = build_model(unit, channels, ranks)
+    if unit.job.model.start_from is not None:
+        start_from(model, Path(unit.job.model.start_from))
+    folder = Path(unit.folder) / "checkpoints"
+    return Setting(model, unit.model.stride, channels, dataset, samples, folder, ranks=ranks)
 
 
 def reader(unit: Unit) -> Dataset:
@@ -309,8 +339,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def build_model(unit: Unit, channels: int) -> torch.nn.Module:
-    """Build the unit's network on the device its job asks for.
+def build_model(unit: Unit, channels: int, ranks: Ranks | None = None) -> torch.nn.Module:
+    """Build the unit's network on the device its job asks for, of several that of its rank.
 
     Raises:
         BadModel: the builder did not return a network with trainable parameters.
@@ -320,7 +350,11 @@ def build_model(unit: Unit, channels: int) -> torch.nn.Module:
         raise BadModel(f"build returned {type(model).__name__}, expected a torch.nn.Module")
     if not any(p.requires_grad for p in model.parameters()):
         raise BadModel("the network has no trainable parameter")
-    return model.to(torch.device("cuda" if unit.job.resources.gpus > 0 else "cpu"))
+    if unit.job.resources.gpus <= 0:
+        return model
+    if ranks is None or ranks.count == 1:
+        return model.to(torch.device("cuda"))
+    return share_batch_norm(model.to(ranks.device))
 
 
 def predicted_images(job: Job, setting: Setting, split: str) -> Iterator[Predicted]:
@@ -362,6 +396,7 @@ def _summary(progress: Progress, job: Job) -> dict[str, Any]:
     return {
         "epochs": progress.epoch,
         "iterations": progress.iteration,
+        "accumulate": job.recipe.accumulate,
         "selected_epoch": chosen if chosen is not None else progress.epoch,
         "selection_score": progress.best_score,
     }

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from harness.datasets.base import Dataset, Sample
 from harness.datasets.cache import DecodedStore
 from harness.datasets.transforms import augmented, training_transform
+from harness.ranks import Ranks
 from harness.recipe import Recipe
 from harness.suite import Resources
 
@@ -121,9 +122,11 @@ class EpochBatches:
     replacement, each as often as its weight says.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, weights: Tensor | None = None) -> None:
+    def __init__(
+        self, count: int, batch_size: int, seed: int, weights: Tensor | None = None, ranks: Ranks | None = None
+    ) -> None:
         self.count, self.batch_size, self.seed = count, min(batch_size, count), seed
-        self.weights = weights
+        self.weights, self.ranks = weights, ranks or Ranks()
         self.epoch = 0
         self.start = 0
 
@@ -143,7 +146,7 @@ class EpochBatches:
             order = torch.multinomial(self.weights, self.count, replacement=True, generator=generator).tolist()
         for batch in range(self.start, len(self)):
             part = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, index) for index in part]
+            yield [(self.epoch, index) for index in part[self.ranks.rank :: self.ranks.count]]
 
 
 def class_balanced_weights(samples: DecodedSamples, ids: list[str]) -> Tensor:
@@ -167,7 +170,13 @@ def worker_count(resources: Resources) -> int:
 
 
 def training_loader(
-    samples: DecodedSamples, ids: list[str], recipe: Recipe, seed: int, workers: int = 0, device: torch.device = CPU
+    samples: DecodedSamples,
+    ids: list[str],
+    recipe: Recipe,
+    seed: int,
+    workers: int = 0,
+    device: torch.device = CPU,
+    ranks: Ranks | None = None,
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochBatches]:
     """A loader of training batches, and the batch sampler that tells it the epoch.
 
@@ -180,9 +189,10 @@ def training_loader(
         seed: of the job.
         workers: processes that prepare batches; 0 prepares them in this one.
         device: where samples are augmented; workers work on the CPU.
+        ranks: the processes that train together; this one gets its part of every batch.
     """
     weights = class_balanced_weights(samples, ids) if recipe.sampling == "class_balanced" else None
-    batches = EpochBatches(len(ids), recipe.batch_size, seed, weights)
+    batches = EpochBatches(len(ids), recipe.batch_size, seed, weights, ranks)
     loader = DataLoader(
         TrainingSamples(samples, ids, recipe, seed, device),
         batch_sampler=batches,

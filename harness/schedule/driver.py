@@ -74,6 +74,7 @@ class Driver:
         self._running: dict[str, Work] = {}
         self._begun: set[str] = set()
         self._losses: dict[str, int] = {}
+        self._out_of_memory: dict[str, int] = {}
         self._beat = time.monotonic()
 
     @property
@@ -142,9 +143,36 @@ class Driver:
             record = message["record"]
             self._finish(self._running[record.fingerprint], record)
         elif message["kind"] == "record":
-            self._finish_group(work, message["record"])
+            if not self._try_smaller(work, message["record"]):
+                self._finish_group(work, message["record"])
         else:
             self._watcher.message(work, message)
+
+    def _try_smaller(self, work: Work, record: Record) -> bool:
+        """Hand a unit that ran out of memory out again, its batches in twice as many parts, if its job allows it."""
+        job = work.unit.job
+        count = self._out_of_memory.get(work.unit.fingerprint, 0)
+        parts = job.recipe.accumulate * 2
+        if (
+            record.state != "oom"
+            or count >= job.resources.oom_retries
+            or parts > job.recipe.batch_size
+            or self.stopping.is_set()
+        ):
+            return False
+        self._out_of_memory[work.unit.fingerprint] = count + 1
+        smaller = job.model_copy(update={"recipe": job.recipe.model_copy(update={"accumulate": parts})})
+        self._again(work, record, replace(work.unit, job=smaller))
+        return True
+
+    def _again(self, work: Work, record: Record, unit: Unit) -> None:
+        """Note how an attempt ended, and put its work back in front."""
+        left = tuple(share for share in work.shares if share.unit.fingerprint in self._running)
+        for one in (work, *left):
+            del self._running[one.unit.fingerprint]
+            own = replace(record, fingerprint=one.unit.fingerprint, attempt=one.unit.attempt)
+            self.store.save(own, one.planned)
+        self._waiting.appendleft(replace(work, unit=unit, shares=left))
 
     def lost(self, unit: Unit, reason: str) -> None:
         """The worker of a unit died: hand the unit out again, or give it up."""
@@ -154,12 +182,7 @@ class Driver:
         count = self._losses[unit.fingerprint] = self._losses.get(unit.fingerprint, 0) + 1
         record = Record(unit.fingerprint, unit.attempt, "failed", reason, error="WorkerLost")
         if count <= LOST_WORKER_RETRIES and not self.stopping.is_set():
-            left = tuple(share for share in work.shares if share.unit.fingerprint in self._running)
-            for lost in (work, *left):
-                del self._running[lost.unit.fingerprint]
-                own = replace(record, fingerprint=lost.unit.fingerprint, attempt=lost.unit.attempt, state="interrupted")
-                self.store.save(own, lost.planned)
-            self._waiting.appendleft(replace(work, shares=left))
+            self._again(work, replace(record, state="interrupted"), work.unit)
         else:
             self._finish_group(work, record)
 

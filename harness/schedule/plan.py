@@ -127,6 +127,10 @@ def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], 
                 f"suite {job.suite}: the label map {list(job.model.label_map)} names a class that {dataset.info.name} "
                 f"does not have: it has 0 to {len(dataset.info.classes) - 1}"
             )
+        if min(job.recipe.batch_size, len(dataset.ids("train", job.protocol.images))) < job.resources.ranks:
+            raise SuiteError(
+                f"suite {job.suite}: {job.resources.ranks} processes cannot share batches of {job.recipe.batch_size}"
+            )
         if not dataset.ids("train"):
             raise BenchError(f"{dataset.info.name} ({dataset.variant}) has no training image")
         if job.selection.rule == "best" and not dataset.ids(job.selection.split):

@@ -211,7 +211,9 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
     """What a trial takes, from its job."""
     wanted = config["unit"].job.resources
-    bundle = {"CPU": float(wanted.cpus)} | ({"GPU": wanted.gpus} if wanted.gpus else {})
+    bundle = {"CPU": float(wanted.cpus * wanted.ranks)} | ({"GPU": wanted.gpus} if wanted.gpus else {})
+    if wanted.memory_gb is not None:
+        bundle["memory"] = wanted.memory_gb * 1e9
     return PlacementGroupFactory([bundle])
 
 
@@ -219,7 +221,7 @@ def _slots(driver: Driver) -> int:
     """How many of the smallest waiting jobs the cluster holds at once."""
     total = ray.cluster_resources()
     jobs = driver.waiting_resources()
-    by_cpu = total.get("CPU", 1) / min(r.cpus for r in jobs)
+    by_cpu = total.get("CPU", 1) / min(r.cpus * r.ranks for r in jobs)
     smallest = min(r.gpus for r in jobs)
     by_gpu = total.get("GPU", 0) / smallest if smallest else by_cpu
     return max(1, int(min(by_cpu, by_gpu)))

@@ -1,0 +1,161 @@
+"""Processes that train one network together on one machine, each on its part of every batch.
+
+Rank 0 is the unit's own process: it alone validates, writes and decides; every image is scored once. The others are
+forked from it before anything uses a GPU, and end with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Rank 0 may validate for hours while the others wait.
+PATIENCE = timedelta(days=7)
+
+
+class Ranks:
+    """One process of those that train together; by itself, the only one.
+
+    Args:
+        rank: which one; 0 decides.
+        count: how many there are.
+        gpu: whether each has a GPU of its own.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1, gpu: bool = False) -> None:
+        self.rank, self.count = rank, count
+        self.device = torch.device("cuda", rank) if gpu else torch.device("cpu")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process validates and writes."""
+        return self.rank == 0
+
+    def wrapped(self, model: nn.Module) -> Callable[[Tensor], Any]:
+        """The network's forward, whose backward averages gradients over all processes."""
+        if self.count == 1:
+            return model
+        devices = [next(model.parameters()).device] if next(model.parameters()).is_cuda else None
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a number over all processes."""
+        if self.count > 1:
+            value = value.clone()
+            torch.distributed.all_reduce(value)
+        return value
+
+    def agreed(self, decision: bool) -> bool:
+        """What rank 0 decided; every process has to ask."""
+        if self.count == 1:
+            return decision
+        word = torch.tensor(float(decision and self.leads), device=self.device)
+        torch.distributed.all_reduce(word)
+        return bool(word > 0)
+
+
+def share_batch_norm(model: nn.Module) -> nn.Module:
+    """Batch statistics over all processes instead of each one's part; only GPUs have that in PyTorch."""
+    if next(model.parameters()).is_cuda:
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]
+    return model
+
+
+class HelperFailed(RuntimeError):
+    """A process that trained with this one failed."""
+
+
+@contextlib.contextmanager
+def together(count: int, gpu: bool, help: Callable[[Ranks], None]) -> Iterator[Ranks]:
+    """Start the other processes and join them; they are ended with the context.
+
+    Args:
+        count: processes, this one among them.
+        gpu: whether they talk through NCCL instead of gloo.
+        help: what the others do, given their rank.
+
+    Raises:
+        HelperFailed: another process failed; its traceback is in the message.
+    """
+    if count == 1:
+        yield Ranks()
+        return
+    # Forked, not started anew: the suite's code and data are here already, and no GPU has been touched yet.
+    context = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory(prefix="segbench-ranks-") as folder:
+        others = []
+        for rank in range(1, count):
+            receive, send = context.Pipe(duplex=False)
+            process = context.Process(target=_helper, args=(rank, count, gpu, folder, help, send), daemon=True)
+            process.start()
+            send.close()
+            others.append((process, receive))
+        try:
+            _join(0, count, gpu, folder)
+            yield Ranks(0, count, gpu)
+        except RuntimeError as error:
+            # A process that fails leaves the others with a broken connection: its own word is the reason.
+            told = [receive.recv() for _, receive in others if _has_word(receive)] if _lost_peer(error) else []
+            if told:
+                first, text = told[0]
+                raise HelperFailed(f"{first}\n{text}") from error
+            raise
+        finally:
+            if torch.distributed.is_initialized():
+                with contextlib.suppress(RuntimeError):
+                    torch.distributed.destroy_process_group()
+            for process, receive in others:
+                process.kill()
+                process.join(5)
+                receive.close()
+
+
+def _lost_peer(error: RuntimeError) -> bool:
+    return isinstance(error, torch.distributed.DistError) or any(
+        word in str(error) for word in ("peer", "gloo", "Gloo", "NCCL", "Connection")
+    )
+
+
+def _has_word(receive: Any) -> bool:
+    try:
+        return bool(receive.poll(2))
+    except (EOFError, OSError):
+        return False
+
+
+def _helper(rank: int, count: int, gpu: bool, folder: str, help: Callable[[Ranks], None], send: Any) -> None:
+    """The life of another process."""
+    try:
+        _join(rank, count, gpu, folder)
+        help(Ranks(rank, count, gpu))
+    except BaseException as error:  # noqa: BLE001 (also what a network exits with; rank 0 tells it)
+        with contextlib.suppress(OSError):
+            first = f"{type(error).__name__}: {error}".splitlines()[0]
+            send.send((first, traceback.format_exc()))
+    finally:
+        # What a network leaves behind (threads, exit handlers) must not keep the process.
+        os._exit(0)
+
+
+def _join(rank: int, count: int, gpu: bool, folder: str) -> None:
+    if gpu:
+        torch.cuda.set_device(rank)
+    else:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.distributed.init_process_group(
+        "nccl" if gpu else "gloo",
+        init_method=Path(folder, "join").as_uri(),
+        rank=rank,
+        world_size=count,
+        timeout=PATIENCE,
+    )
