@@ -156,6 +156,7 @@ def run_suite(options: Options) -> int:
         # Made only now: a mistake that ends the command leaves no empty database behind.
         store = store or open_store(options.db)
         store.register(plan.planned, plan.datasets)
+        warn_of_network(store)
         if plan.work:
             return report(plan, store, execute(plan, store, options))
         console.print(
@@ -185,6 +186,19 @@ def execute(plan: Plan, store: Store, options: Options) -> Outcome:
         driver = Driver(store, plan.work, display)
         _dispatch(driver, plan, options)
     return driver.outcome
+
+
+def warn_of_network(store: Store) -> None:
+    """Say it where the database is on a file system whose locks SQLite cannot trust."""
+    from harness.results import network_file_system
+
+    kind = network_file_system(store.path) if store.path else None
+    if kind:
+        print(
+            f"warning: {store.path} is on a network file system ({kind}), where SQLite can be damaged by two writers. "
+            "Keep it on a local disk, or use PostgreSQL: --db postgresql+psycopg://…",
+            flush=True,
+        )
 
 
 def prepare_caches(plan: Plan) -> None:

@@ -76,6 +76,10 @@ class DatabaseError(BenchError):
     """A results database that cannot be opened, read or written."""
 
 
+class ClusterError(BenchError):
+    """A Ray cluster that cannot be reached."""
+
+
 class RunFailure(Exception):
     """A training unit that ended badly; recorded as a row with its reason."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from sqlalchemy import Engine, create_engine, delete, event, inspect, select, update
+from sqlalchemy import Engine, create_engine, delete, event, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -22,6 +22,7 @@ from harness.errors import DatabaseError
 from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
 from harness.records import Record, now
 from harness.results.schema import (
+    FAILED,
     OVERALL,
     SCHEMA_VERSION,
     Artifact,
@@ -41,6 +42,8 @@ from harness.suite import Job
 # A running row whose driver has been silent for so long belongs to nobody.
 LEASE_S = 120.0
 BUSY_TIMEOUT_S = 30.0
+# The lock at which writers queue on PostgreSQL: any number that nobody else uses.
+WRITERS = 0x5E6BE7C4
 
 
 # The origin of a run whose label maps came from outside, and its suite where no other scored the same images.
@@ -80,6 +83,19 @@ class Submission:
     variant: str
     manifest: Manifest
     protocol: Protocol
+
+
+# File systems on which SQLite's locks cannot be trusted.
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "9p", "fuse.s", "lustre", "gpfs", "beegfs", "ceph")
+
+
+def network_file_system(path: Path) -> str | None:
+    """The kind of network file system a path is on, or None."""
+    found, longest = None, 0
+    for mount in psutil.disk_partitions(all=True):
+        if path.resolve().is_relative_to(mount.mountpoint) and len(mount.mountpoint) > longest:
+            found, longest = mount.fstype, len(mount.mountpoint)
+    return found if found and found.lower().startswith(NETWORK_FILE_SYSTEMS) else None
 
 
 def default_url(path: Path | None = None) -> str:
@@ -130,6 +146,7 @@ def open_store(db: str | None, *, read_only: bool = False, any_schema: bool = Fa
     try:
         engine = _engine(url, read_only, path)
         store = Store(engine, path)
+        engine.connect().close()  # what cannot be reached is told here
         if not any_schema:
             store.check_schema(create=not read_only)
     except (SQLAlchemyError, NoSuchModuleError, ImportError) as error:
@@ -212,20 +229,33 @@ class Store:
             message = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise DatabaseError(f"{self.name}: {message}") from error
 
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction beside which no other command writes: what it finds missing is missing still when it adds it.
+
+        SQLite has one writer at any time by itself; on PostgreSQL the writers queue at a lock.
+        """
+        with self.session() as session:
+            if self.path is None:
+                session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": WRITERS})
+            yield session
+
     def check_schema(self, create: bool) -> None:
         """Make the tables of an empty database; refuse one of another schema, and somebody else's.
 
         Raises:
             DatabaseError: nothing was altered.
         """
-        tables = set(inspect(self.engine).get_table_names())
-        if not tables and create:
-            with self.engine.begin() as connection:
-                Base.metadata.create_all(connection)
-                connection.execute(
-                    Meta.__table__.insert().values(key="schema_version", value=str(SCHEMA_VERSION))  # type: ignore[attr-defined]
-                )
-            return
+        if create:
+            with self.writing() as session:
+                connection = session.connection()
+                tables = set(inspect(connection).get_table_names())
+                if not tables:
+                    Base.metadata.create_all(connection)
+                    session.add(Meta(key="schema_version", value=str(SCHEMA_VERSION)))
+                    return
+        else:
+            tables = set(inspect(self.engine).get_table_names())
         if not {"meta", "runs"} <= tables:
             raise DatabaseError(f"{self.name}: is not a results database; it was left alone")
         with self.engine.connect() as connection:
@@ -257,12 +287,15 @@ class Store:
 
     def known(self, fingerprints: Sequence[str]) -> dict[str, Run]:
         """The runs that exist, by train fingerprint."""
-        found: dict[str, Run] = {}
         with self.session() as session:
-            for first in range(0, len(fingerprints), 500):
-                part = fingerprints[first : first + 500]
-                for run in session.scalars(select(Run).where(Run.fingerprint.in_(part))):
-                    found[run.fingerprint] = run
+            return self._known(fingerprints, session)
+
+    def _known(self, fingerprints: Sequence[str], session: Session) -> dict[str, Run]:
+        found: dict[str, Run] = {}
+        for first in range(0, len(fingerprints), 500):
+            part = fingerprints[first : first + 500]
+            for run in session.scalars(select(Run).where(Run.fingerprint.in_(part))):
+                found[run.fingerprint] = run
         return found
 
     def scored(self, score_fingerprints: Sequence[str]) -> set[str]:
@@ -284,8 +317,8 @@ class Store:
             planned: the jobs.
             datasets: manifest hash -> facts, variant and manifest of the copy.
         """
-        known = self.known([p.fingerprint for p in planned])
-        with self.session() as session:
+        with self.writing() as session:
+            known = self._known([p.fingerprint for p in planned], session)
             for key, (info, variant, manifest) in datasets.items():
                 if session.get(DatasetRow, key) is None:
                     session.add(_dataset_row(key, info, variant, manifest))
@@ -311,11 +344,25 @@ class Store:
 
     # -- running ----------------------------------------------------------------------------------
 
-    def claim(self, fingerprint: str) -> int | None:
-        """Take a run for this driver; returns the attempt's number, or None if another driver has it."""
+    def attempts(self, fingerprints: Sequence[str]) -> dict[str, int]:
+        """How often each run has been begun."""
+        return {fingerprint: run.attempt for fingerprint, run in self.known(fingerprints).items()}
+
+    def claim(self, fingerprint: str, seen: int | None = None) -> int | None:
+        """Take a run for this driver.
+
+        Args:
+            fingerprint: of the run.
+            seen: how many attempts there were when it was decided that it has to be done; None does not ask.
+
+        Returns:
+            The attempt's number; None if another driver has it, or has ended it since.
+        """
         with self.session() as session:
             run = session.scalars(select(Run).where(Run.fingerprint == fingerprint).with_for_update()).one()
             if run.state == "running" and not _driver_is_gone(run):
+                return None
+            if run.state == "ok" or (run.state in FAILED and seen is not None and run.attempt > seen):
                 return None
             if run.attempt:
                 earlier = {"attempt": run.attempt, "state": run.state, "reason": run.reason, "finished": run.finished}
@@ -339,7 +386,7 @@ class Store:
         Raises:
             ClaimLost: a later attempt has taken the run.
         """
-        with self.session() as session:
+        with self.writing() as session:
             run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint).with_for_update()).one()
             if run.attempt != record.attempt:
                 raise ClaimLost(f"run {run.id}: attempt {record.attempt} came after attempt {run.attempt}")
@@ -356,7 +403,7 @@ class Store:
 
     def save_scores(self, record: Record, planned: Planned) -> None:
         """Write the scores of a rescored run; its training and its state stay as they are."""
-        with self.session() as session:
+        with self.writing() as session:
             run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint)).one()
             for evaluation in record.evaluations:
                 _write_evaluation(session, run, evaluation, planned.job.protocol, planned.score_fingerprint)
@@ -376,7 +423,7 @@ class Store:
         Returns:
             The suites they are ranked in: those that scored the same images; `external` where none did.
         """
-        with self.session() as session:
+        with self.writing() as session:
             key = submission.manifest.hash
             if session.get(DatasetRow, key) is None:
                 session.add(_dataset_row(key, submission.info, submission.variant, submission.manifest))

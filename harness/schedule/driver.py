@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, Protocol
 
+from harness.errors import BenchError
 from harness.records import Record, Unit
 from harness.results.store import ClaimLost, Planned, Store
 from harness.suite import Resources
@@ -71,11 +72,24 @@ class Driver:
         self.stopping = threading.Event()
         self._watcher = watcher
         self._waiting = deque(works)
+        wanted = [part.planned.fingerprint for work in works for part in (work, *work.shares)]
+        self._seen = store.attempts(wanted) if wanted else {}
         self._running: dict[str, Work] = {}
         self._begun: set[str] = set()
         self._losses: dict[str, int] = {}
         self._out_of_memory: dict[str, int] = {}
         self._beat = time.monotonic()
+        self.trouble: BenchError | None = None
+        """What keeps the command from going on, such as a full disk; raised once everything has ended."""
+
+    @contextmanager
+    def stops_on_trouble(self) -> Iterator[None]:
+        """Where an error would be lost in somebody else's loop: keep it, and end everything."""
+        try:
+            yield
+        except BenchError as error:
+            self.trouble = self.trouble or error
+            self.stopping.set()
 
     @property
     def has_waiting(self) -> bool:
@@ -102,7 +116,7 @@ class Driver:
             if work.unit.rescore:
                 unit = work.unit
             else:
-                attempt = self.store.claim(work.planned.fingerprint)
+                attempt = self._claim(work)
                 if attempt is None:
                     self.outcome.elsewhere += 1
                     if work.shares:  # another driver has the longest: the others are a group of their own
@@ -116,11 +130,19 @@ class Driver:
             return unit
         return None
 
+    def _claim(self, work: Work) -> int | None:
+        """Take a run; None if another command has it, or has ended it since this one looked."""
+        fingerprint = work.planned.fingerprint
+        attempt = self.store.claim(fingerprint, self._seen.get(fingerprint))
+        if attempt is not None:
+            self._seen[fingerprint] = attempt
+        return attempt
+
     def _claim_shares(self, work: Work) -> tuple[Work, ...]:
         """The shorter jobs that nobody else has; they run from now on."""
         claimed = []
         for share in work.shares:
-            attempt = self.store.claim(share.planned.fingerprint)
+            attempt = self._claim(share)
             if attempt is None:
                 self.outcome.elsewhere += 1
                 continue
@@ -190,7 +212,10 @@ class Driver:
         """Account for what was running when the command was stopped."""
         if self.stopping.is_set():
             self.outcome.interrupted = True
-        self.store.interrupt_own()
+        with self.stops_on_trouble():
+            self.store.interrupt_own()
+        if self.trouble is not None:
+            raise self.trouble
 
     @contextmanager
     def stops_on_signal(self) -> Iterator[None]:

@@ -10,10 +10,12 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported: no second progress display, no loggers of its own, no usage statistics.
@@ -35,6 +37,7 @@ from ray.tune import Callback, FailureConfig, RunConfig, Stopper, Trainable, Tun
 from ray.tune.execution.placement_groups import PlacementGroupFactory  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
+from harness.errors import ClusterError  # noqa: E402
 from harness.isolate import UnitProcess  # noqa: E402
 from harness.records import Unit  # noqa: E402
 from harness.schedule.driver import Driver  # noqa: E402
@@ -98,7 +101,9 @@ class ClaimingSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The configuration of the next trial, None while nothing can be claimed, FINISHED at the end."""
         driver = _DRIVERS[self.key]
-        unit = driver.next_unit()
+        unit = None
+        with driver.stops_on_trouble():
+            unit = driver.next_unit()
         if unit is None:
             return None if driver.has_waiting or driver.is_running else Searcher.FINISHED
         return {"unit": unit}
@@ -123,14 +128,17 @@ class RecordCallback(Callback):
         """One message of a trial."""
         message = result.pop("message", None)
         driver, unit = _DRIVERS[self.key], trial.config["unit"]
-        if message is None:
-            driver.alive()
-        else:
-            driver.take(unit, message)
+        with driver.stops_on_trouble():
+            if message is None:
+                driver.alive()
+            else:
+                driver.take(unit, message)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """A trial's actor or node is gone: networks' own failures come as records."""
-        _DRIVERS[self.key].lost(trial.config["unit"], "the worker process or its node was lost")
+        driver = _DRIVERS[self.key]
+        with driver.stops_on_trouble():
+            driver.lost(trial.config["unit"], "the worker process or its node was lost")
 
 
 class DriverStopper(Stopper):
@@ -201,11 +209,39 @@ def probe() -> str:
 def _start_ray(address: str | None, cpus: int | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address:
-        options["address"] = address
+        _check_address(address)
+        # The code of this very checkout travels to every node; suites and single-file networks travel in the units.
+        package = Path(__file__).resolve().parents[1]
+        settings = {name: value for name, value in os.environ.items() if name.startswith(("BENCH_CACHE", "SEGBENCH_"))}
+        excluded = ["**/__pycache__", "**/*.pyc"]
+        runtime = {"py_modules": [str(package)], "env_vars": settings, "excludes": excluded}
+        options |= {"address": address, "runtime_env": runtime}
     else:
         # "local" always starts afresh: an address left over from a dead cluster would be tried first.
         options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
-    ray.init(**options)
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ClusterError(f"Ray could not be started{f' at {address}' if address else ''}: {first}") from error
+
+
+def _check_address(address: str) -> None:
+    """Ask the host first: Ray itself would try for minutes.
+
+    Raises:
+        ClusterError: nobody answers there.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # `auto` and the like
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ClusterError(
+            f"--address {address}: no Ray cluster answers there ({error.strerror or error})",
+            "`ray status` on the head node shows its address; without --address Ray starts on this machine.",
+        ) from error
 
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:

@@ -1,0 +1,141 @@
+"""An existing Ray cluster of two nodes (on this machine): jobs reach it, and outlive a worker and a node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import TINY
+
+START = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster()
+first = cluster.add_node(num_cpus=1, include_dashboard=False)
+second = cluster.add_node(num_cpus=1)
+print("address", cluster.address, flush=True)
+for line in sys.stdin:
+    if line.strip() == "remove":
+        cluster.remove_node(second, allow_graceful=False)
+        print("removed", flush=True)
+    else:
+        break
+cluster.shutdown()
+"""
+
+
+@pytest.fixture
+def cluster() -> Iterator[subprocess.Popen[str]]:
+    """A cluster in a process of its own, which removes its second node when told to."""
+    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True, env=env, cwd="/",
+    )  # fmt: skip
+    yield process
+    assert process.stdin is not None
+    try:
+        process.stdin.write("end\n")
+        process.stdin.close()
+        process.wait(60)
+    except (BrokenPipeError, subprocess.TimeoutExpired):
+        process.kill()
+        process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def address_of(cluster: subprocess.Popen[str]) -> str:
+    assert cluster.stdout is not None
+    for line in cluster.stdout:
+        if line.startswith("address"):
+            return line.split()[1]
+    pytest.fail("the cluster did not start")
+
+
+def start(home: Path, address: str, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench", "run", "--suite", str(TINY), "--address", address, *words]
+    return subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def rows(home: Path, query: str) -> list[Any]:
+    connection = sqlite3.connect(home / "results.db")
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def wait_for_epochs(run: subprocess.Popen[str], jobs: int) -> None:
+    """Read what the command says until so many jobs have told of an epoch."""
+    seen: set[str] = set()
+    assert run.stdout is not None
+    for line in run.stdout:
+        if ": epoch" in line:
+            seen.add(line.split(":")[0])
+        if len(seen) >= jobs:
+            return
+
+
+@pytest.mark.slow
+def test_a_lost_node_and_a_killed_worker_cost_no_row_and_no_bit(
+    cluster: subprocess.Popen[str], home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    address = address_of(cluster)
+    words = ("--models", "U-Net", "--seeds", "0-2", "--set", "epochs=25")
+    run = start(home, address, *words)
+    wait_for_epochs(run, 2)
+    # A worker process dies: the actor that holds one of the two running units.
+    victims = [p for p in psutil.process_iter(["cmdline"]) if "ray::" in " ".join(p.info["cmdline"] or [])]
+    holders = [p for p in victims if any("forkserver" in " ".join(_words(c)) for c in p.children(recursive=True))]
+    assert holders, "units run in children of Ray's workers"
+    os.kill(holders[0].pid, signal.SIGKILL)
+    time.sleep(5)
+    # And a node.
+    assert cluster.stdin is not None
+    cluster.stdin.write("remove\n")
+    cluster.stdin.flush()
+    out = run.communicate(timeout=300)[0]
+    assert run.returncode == 0, out
+    assert sorted(rows(home, "select seed, state from runs")) == [(0, "ok"), (1, "ok"), (2, "ok")]
+    attempts = [a for (a,) in rows(home, "select attempt from runs")]
+    assert max(attempts) >= 2, "something was lost"
+    assert any("lost" in h for (h,) in rows(home, "select history from runs")), "and the row says so"
+
+    undisturbed = tmp_path_factory.mktemp("undisturbed")
+    (undisturbed / "data").symlink_to(home / "data")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "run", "--suite", str(TINY), "--local", *words],
+        cwd=undisturbed, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    query = (
+        "select r.fingerprint, e.split, s.metric, s.class_index, s.value from scores s join evaluations e "
+        "on e.id = s.evaluation_id join runs r on r.id = e.run_id order by 1, 2, 3, 4"
+    )
+    assert rows(home, query) == rows(undisturbed, query)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_a_cluster_that_is_not_there_is_one_clear_error(home: Path) -> None:
+    run = start(home, "127.0.0.1:9", "--seeds", "0")
+    out = run.communicate(timeout=200)[0]
+    assert run.returncode == 2, out
+    assert "127.0.0.1:9" in out
+    assert "Traceback" not in out
