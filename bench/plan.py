@@ -26,6 +26,13 @@ def print_plan(plan: Plan, console: Any, timed: bool) -> None:
     console.print(table(columns, rows, title=f"Suite {plan.suite.name}: {len(rows)} jobs"))
     for note in plan.notes:
         console.print(note, markup=False)
+    for study in plan.studies:
+        job = study.unit.job
+        console.print(
+            f"search   {study.title}: {study.search.trials} trials of at most {job.recipe.epochs} epochs over "
+            f"{', '.join(study.search.space)}; the winner is then trained with each seed",
+            markup=False,
+        )
     if plan.train:
         print_cost(plan, console, timed)
     console.print(

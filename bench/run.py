@@ -137,17 +137,21 @@ def run_suite(options: Options) -> int:
     try:
         if store and not options.dry_run:
             store.release_stale()
-        plan = make_plan(
-            suite,
-            store,
-            folder,
-            artifacts_folder(options.db),
-            plugins,
-            Smoke() if options.smoke else None,
-            say=console.print,
-            tick=CountBar(),
-            obtain=not options.dry_run,
-        )
+
+        def planned(obtain: bool) -> Plan:
+            return make_plan(
+                suite,
+                store,
+                folder,
+                artifacts_folder(options.db),
+                plugins,
+                Smoke() if options.smoke else None,
+                say=console.print,
+                tick=CountBar(),
+                obtain=obtain,
+            )
+
+        plan = planned(not options.dry_run)
         if options.dry_run:
             print_plan(plan, console, options.timing)
             return 0
@@ -155,6 +159,11 @@ def run_suite(options: Options) -> int:
             check_resources(plan, options)
         # Made only now: a mistake that ends the command leaves no empty database behind.
         store = store or open_store(options.db)
+        if plan.studies:
+            if not search(plan, store, options):
+                console.print("Stopped. The same command searches again what was not found yet.")
+                return 130
+            plan = planned(False)
         store.register(plan.planned, plan.datasets)
         warn_of_network(store)
         if plan.work:
@@ -166,6 +175,34 @@ def run_suite(options: Options) -> int:
     finally:
         if store:
             store.close()
+
+
+def search(plan: Plan, store: Store, options: Options) -> bool:
+    """Search what the plan needs found; returns whether it was not stopped.
+
+    Raises:
+        SuiteError: Ray was left out.
+    """
+    from harness.errors import SuiteError
+
+    if options.local:
+        raise SuiteError("a search needs Ray", "Leave --local out, or --set search=null.")
+    from functools import partial
+
+    from harness.schedule.search import SearchStopped, run_studies
+
+    prepare_caches(plan)
+    try:
+        run_studies(
+            plan.studies,
+            lambda study, found: store.keep_found(study.key, found),
+            partial(print, flush=True),
+            options.address,
+            options.cpus,
+        )
+    except SearchStopped:
+        return False
+    return True
 
 
 def execute(plan: Plan, store: Store, options: Options) -> Outcome:

@@ -87,8 +87,21 @@ def provenance_rows(run: Run) -> list[tuple[str, str]]:
         ("code", f"segbench {code.get('version', '–')}, commit {code.get('commit') or '–'}{dirty}"),
         ("packages", ", ".join(f"{k} {v}" for k, v in run.provenance.get("packages", {}).items())),
         ("machine", f"{machine.get('processor', '–')}, {machine.get('cores', '–')} cores, GPUs: {gpus}"),
+        ("search", searched(run)),
+        ("earlier attempts", "; ".join(f"{h['attempt']}: {h['state']} {h['reason']}" for h in run.history) or "none"),
         ("seconds", ", ".join(f"{k} {v:.1f}" for k, v in run.times.items())),
     ]
+
+
+def searched(run: Run) -> str:
+    """How a run's hyperparameters were found."""
+    if run.search is None:
+        return "none: its hyperparameters were given"
+    values = ", ".join(f"{key}={value:.4g}" for key, value in run.search["values"].items())
+    return (
+        f"{values} from {run.search['trials']} trials ({run.search['stopped']} stopped early), "
+        f"{run.search['gpu_hours']:.2f} GPU hours, {run.search['cpu_hours']:.2f} processor hours"
+    )
 
 
 def stale_parts(run: Run, data_dir: object) -> list[str]:

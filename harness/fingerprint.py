@@ -71,6 +71,7 @@ def train_parts(
         "selection": job.selection.model_dump(mode="json"),
         "threads": job.resources.cpus,
         "device": "gpu" if job.resources.gpus > 0 else "cpu",
+        **({"search": job.search["key"]} if job.search else {}),
         **({"ranks": job.resources.ranks} if job.resources.ranks > 1 else {}),
         "images": job.protocol.images,
         "training_version": TRAINING_VERSION,

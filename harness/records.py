@@ -33,6 +33,8 @@ class Unit:
     """SHA-256 over the files of all samples, by which the machine's cache of them is known; empty: none is used."""
     rescore: bool = False
     """Score the label maps that are kept, under the job's protocol; train nothing."""
+    trial: bool = False
+    """A trial of a search: train and validate alone; nothing is scored or kept."""
     timed: bool = False
     """Only time a training step and a prediction; nothing is kept."""
 

@@ -96,6 +96,54 @@ class Resources(Strict):
         return self
 
 
+class Range(Strict):
+    """Values a hyperparameter may take: exactly one kind."""
+
+    uniform: tuple[float, float] | None = None
+    loguniform: tuple[float, float] | None = None
+    integers: tuple[int, int] | None = None
+    """Both ends included."""
+    choice: tuple[Any, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Range:
+        given = [v for v in (self.uniform, self.loguniform, self.integers, self.choice) if v is not None]
+        if len(given) != 1:
+            raise ValueError("give one of uniform, loguniform, integers and choice")
+        if self.choice is None and given[0][0] >= given[0][1]:
+            raise ValueError("the first end must be less than the second")
+        if self.loguniform is not None and self.loguniform[0] <= 0:
+            raise ValueError("loguniform: both ends must be positive")
+        return self
+
+
+class Search(Strict):
+    """Hyperparameters that are searched for each network on val; the winner is then trained as a full job."""
+
+    space: dict[str, Range] = Field(min_length=1)
+    """Recipe field (dotted, as in a grid) or `model.PARAM` -> what it may be."""
+    trials: int = Field(gt=0)
+    hours: float | None = Field(None, gt=0)
+    """Wall-clock hours for each network after which no trial goes on."""
+    seed: int = 0
+    """Of the search, and of its trials."""
+    searcher: str = "random"
+    """`random`, or one of Ray Tune's whose package is installed: optuna, hyperopt, bayesopt, …"""
+    scheduler: Literal["asha", "none"] = "asha"
+    grace: int = Field(1, gt=0)
+    """asha: epochs that every trial gets."""
+    reduction: float = Field(3, gt=1)
+    """asha: one of so many trials goes on at each rung."""
+
+    @field_validator("space")
+    @classmethod
+    def _known_axes(cls, value: dict[str, Range]) -> dict[str, Range]:
+        for key in value:
+            if not key.startswith("model."):
+                check_recipe_path(key)
+        return value
+
+
 class Suite(Strict):
     """A suite file."""
 
@@ -107,6 +155,7 @@ class Suite(Strict):
     """The resolved recipe's fields: a file's, with the suite's own on top."""
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     """Recipe field (dotted; `lr` for `optimizer.lr`) or `model.PARAM` -> values to try."""
+    search: Search | None = None
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     selection: Selection = Selection()
     protocol: dict[str, Any] = Field(default_factory=dict)
@@ -150,6 +199,8 @@ class Job(Strict):
     resources: Resources
     grid: dict[str, Any]
     """The grid's values in this cell: what the board shows as hyperparameters."""
+    search: dict[str, Any] | None = None
+    """How its hyperparameters were found, where they were searched; the board keeps such rows apart."""
 
     @property
     def title(self) -> str:
@@ -368,6 +419,23 @@ class Smoke(BaseModel):
         """The network without pretrained weights, which a smoke run must not need."""
         params = {k: v for k, v in model.params.items() if k != "pretrained"}
         return model.model_copy(update={"params": params, "label": model.title if model.label else None})
+
+
+def with_values(job: Job, values: Mapping[str, Any]) -> Job:
+    """A job with hyperparameters of its own: recipe fields, and `model.PARAM`."""
+    data = job.recipe.model_dump()
+    recipe = Recipe.model_validate(_cell_recipe(data, dict(values)))
+    extra = {k.removeprefix("model."): v for k, v in values.items() if k.startswith("model.")}
+    model = job.model.model_copy(update={"params": {**job.model.params, **extra}})
+    return job.model_copy(update={"recipe": recipe, "model": model, "grid": {**job.grid, **values}})
+
+
+def tuned(job: Job, found: Mapping[str, Any], seed: int) -> Job:
+    """The winner of a search as a full job, under a label of its own."""
+    label = f"{job.model.title} (tuned, {found['trials']} trials)"
+    own = with_values(job, found["values"])
+    model = own.model.model_copy(update={"label": label})
+    return own.model_copy(update={"model": model, "seed": seed, "search": dict(found)})
 
 
 def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None = None) -> list[Job]:

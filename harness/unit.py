@@ -137,6 +137,8 @@ def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], r
         progress = train(job, setting, lambda at, over: reach(milestones, setting, at, over))
     finally:
         log.close()
+    if unit.trial:
+        return
     score_splits(unit, setting, progress, record)
     (setting.folder / RESUME).unlink(missing_ok=True)
     if job.protocol.smoke:

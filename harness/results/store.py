@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -332,6 +333,17 @@ class Store:
                 if session.get(SuiteEntry, (p.job.suite, run.id)) is None:
                     session.add(SuiteEntry(suite=p.job.suite, run_id=run.id))
 
+    def found(self, key: str) -> dict[str, Any] | None:
+        """What a search found; None if it was not done."""
+        with self.session() as session:
+            row = session.get(Meta, f"search:{key}"[:64])
+            return None if row is None else json.loads(row.value)
+
+    def keep_found(self, key: str, found: Mapping[str, Any]) -> None:
+        """Keep what a search found."""
+        with self.writing() as session:
+            session.merge(Meta(key=f"search:{key}"[:64], value=json.dumps(dict(found))))
+
     def release_stale(self) -> int:
         """Mark running rows of drivers that are gone as interrupted; returns how many there were."""
         released = 0
@@ -512,6 +524,7 @@ def _new_run(p: Planned) -> Run:
         state="pending",
         attempt=0,
         history=[],
+        search=job.search,
         created=now(),
         times={},
         progress={},

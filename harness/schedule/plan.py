@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,17 +10,41 @@ from pathlib import Path
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset, resolved
 from harness.errors import BenchError, SuiteError
 from harness.evaluate import check_metric
-from harness.fingerprint import cell_fingerprint, score_fingerprint, train_fingerprint, train_parts, weights_parts
+from harness.fingerprint import (
+    cell_fingerprint,
+    digest,
+    score_fingerprint,
+    train_fingerprint,
+    train_parts,
+    weights_parts,
+)
+from harness.recipe import Recipe
 from harness.records import Unit
 from harness.registry import ModelEntry, find_model
 from harness.results.store import Planned, Store
 from harness.schedule.driver import Work
 from harness.schedule.sharing import share_prefixes
-from harness.suite import DatasetChoice, Job, Smoke, Suite, expand
+from harness.suite import DatasetChoice, Job, Search, Smoke, Suite, expand, merge, tuned
 
 # Told in a line of anything that takes time; told of (what, done, of how many).
 Say = Callable[[str], None]
 Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One network on one data set whose hyperparameters are searched."""
+
+    key: str
+    """By which what was found is kept: the space and everything else that decides."""
+    unit: Unit
+    """The job as the suite gives it, which each trial changes."""
+    search: Search
+
+    @property
+    def title(self) -> str:
+        """Which network on which data set."""
+        return f"{self.unit.job.model.title} on {self.unit.job.dataset.name}"
 
 
 @dataclass
@@ -33,6 +57,8 @@ class Plan:
     done: list[Planned] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What to tell about how the work is done."""
+    studies: list[Study] = field(default_factory=list)
+    """Searches that have to be done before their winners can be planned."""
     datasets: dict[str, tuple[DatasetInfo, str, Manifest]] = field(default_factory=dict)
     """Manifest hash -> facts, variant and manifest."""
 
@@ -93,6 +119,11 @@ def make_plan(
         plan.datasets[manifest.hash] = (dataset.info, dataset.variant, manifest)
         p = _planned(job, entries[job.model.name], dataset, manifest)
         planned.setdefault(p.fingerprint, p)
+    if suite.search is not None and smoke is None:
+        for job in _tuned(suite, jobs, plan, store, entries, copies, artifacts):
+            dataset, manifest = copies[job.dataset.name, job.dataset.variant]
+            p = _planned(job, entries[job.model.name], dataset, manifest)
+            planned.setdefault(p.fingerprint, p)
     _sort_by_state(plan, planned, entries, copies, store, artifacts)
     plan.train, plan.notes = share_prefixes(plan.train)
     return plan
@@ -138,6 +169,47 @@ def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], 
                 f"suite {job.suite}: selection.split: {dataset.info.name} has no {job.selection.split} split",
                 "Use selection: {rule: last}.",
             )
+
+
+def _tuned(
+    suite: Suite,
+    jobs: Sequence[Job],
+    plan: Plan,
+    store: Store | None,
+    entries: Mapping[str, ModelEntry],
+    copies: Mapping[tuple[str, str | None], tuple[Dataset, Manifest]],
+    artifacts: Path,
+) -> list[Job]:
+    """The winners of the searches that are done; the others are noted in the plan."""
+    search = suite.search
+    assert search is not None  # noqa: S101 (the caller asked)
+    winners = []
+    bases = {(job.dataset.name, job.dataset.variant, job.model.title): job for job in reversed(jobs)}
+    for base in reversed(list(bases.values())):
+        job = base.model_copy(update={"seed": search.seed, "grid": {}})
+        job = job.model_copy(update={"recipe": Recipe.model_validate(merge(suite.recipe, base.model.recipe))})
+        if job.selection.rule != "best" or job.selection.split != "val":
+            raise SuiteError(
+                f"suite {suite.name}: search: needs selection {{rule: best, split: val}}: test is only scored"
+            )
+        if not job.recipe.epochs:
+            raise SuiteError(f"suite {suite.name}: search: needs a recipe whose length is in epochs")
+        dataset, manifest = copies[job.dataset.name, job.dataset.variant]
+        if dataset.val_is_test:
+            raise SuiteError(
+                f"suite {suite.name}: search: {dataset.info.name} ({dataset.variant}) has no val of its own: "
+                "the search would see the scored images"
+            )
+        parts = _planned(job, entries[job.model.name], dataset, manifest).parts
+        key = digest({"search": search.model_dump(mode="json"), "job": parts})[:40]
+        found = store.found(key) if store else None
+        if found is not None:
+            winners += [tuned(job, found, seed) for seed in suite.seeds]
+            continue
+        folder = artifacts / f"search-{key[:16]}"
+        unit = Unit(job, entries[job.model.name], key, str(dataset.root), str(folder), content=manifest.content_hash)
+        plan.studies.append(Study(key, unit, search))
+    return winners
 
 
 def _planned(job: Job, entry: ModelEntry, dataset: Dataset, manifest: Manifest) -> Planned:

@@ -41,6 +41,7 @@ from harness.errors import ClusterError  # noqa: E402
 from harness.isolate import UnitProcess  # noqa: E402
 from harness.records import Unit  # noqa: E402
 from harness.schedule.driver import Driver  # noqa: E402
+from harness.suite import Resources  # noqa: E402
 
 # Seconds after which a step returns, with or without news: how fast a stop is noticed.
 STEP_S = 1.0
@@ -169,8 +170,8 @@ def run_tune(driver: Driver, address: str | None = None, cpus: int | None = None
     storage = tempfile.mkdtemp(prefix="segbench-tune-")
     _DRIVERS[key] = driver
     try:
-        with driver.stops_on_signal(), _quiet():
-            _start_ray(address, cpus)
+        with driver.stops_on_signal(), quiet():
+            start_ray(address, cpus)
             tuner = tune.Tuner(
                 tune.with_resources(UnitTrainable, _resources),
                 tune_config=TuneConfig(
@@ -190,7 +191,7 @@ def run_tune(driver: Driver, address: str | None = None, cpus: int | None = None
             )
             tuner.fit()
     finally:
-        with _quiet():
+        with quiet():
             ray.shutdown()
         del _DRIVERS[key]
         shutil.rmtree(storage, ignore_errors=True)
@@ -199,14 +200,17 @@ def run_tune(driver: Driver, address: str | None = None, cpus: int | None = None
 
 def probe() -> str:
     """Start Ray on this machine, run nothing, and say what it found."""
-    with _quiet():
-        _start_ray(None, None)
+    with quiet():
+        start_ray(None, None)
         found = ray.cluster_resources()
         ray.shutdown()
     return f"{ray.__version__} starts: {found.get('CPU', 0):g} CPU, {found.get('GPU', 0):g} GPU"
 
 
-def _start_ray(address: str | None, cpus: int | None) -> None:
+def start_ray(address: str | None, cpus: int | None) -> None:
+    """Start or join Ray, unless a search before has."""
+    if ray.is_initialized():
+        return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address:
         _check_address(address)
@@ -245,8 +249,11 @@ def _check_address(address: str) -> None:
 
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
-    """What a trial takes, from its job."""
-    wanted = config["unit"].job.resources
+    return placement(config["unit"].job.resources)
+
+
+def placement(wanted: Resources) -> PlacementGroupFactory:
+    """What a trial takes, all of it on one node."""
     bundle = {"CPU": float(wanted.cpus * wanted.ranks)} | ({"GPU": wanted.gpus} if wanted.gpus else {})
     if wanted.memory_gb is not None:
         bundle["memory"] = wanted.memory_gb * 1e9
@@ -264,7 +271,7 @@ def _slots(driver: Driver) -> int:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Ray's own lines to nowhere; the display has a handle of its own on the terminal."""
     for name in ("ray", "ray.tune", "ray.data", "ray.train", "ray.serve"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
