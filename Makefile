@@ -32,7 +32,7 @@ demo: setup ## train, score and rank three small networks on generated images (u
 test: setup-dev lint types ## lint, types, import contract and every test but the trials
 	$(BIN)/python -m pytest -m "not trial"
 
-trials: setup-dev ## the tests that train on real data for minutes; skipped where the data are not
+trials: setup-dev ## the tests that take minutes: training on real data, lost nodes, bad networks, searches
 	$(BIN)/python -m pytest -m trial
 
 test-fast: setup-dev ## the tests that take seconds

@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -92,7 +93,8 @@ class Manifest:
     splits: dict[str, dict[str, list[tuple[str, int, str]]]] = field(default_factory=dict)
     """split -> image id -> (name relative to the root, bytes, SHA-256) of each of its files."""
 
-    @property
+    # Computed once: every job of a suite asks.
+    @cached_property
     def hash(self) -> str:
         """SHA-256 over all splits."""
         return self._digest(self.splits)
@@ -101,7 +103,7 @@ class Manifest:
         """SHA-256 over one split: two copies with the same one are scored on the same images."""
         return self._digest(self.splits[split])
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         """SHA-256 over the samples of all splits, whatever split they are in: what a cache of them is called by."""
         return self._digest({i: files for split in self.splits.values() for i, files in split.items()})

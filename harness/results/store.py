@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from sqlalchemy import Engine, create_engine, delete, event, inspect, select, text, update
+from sqlalchemy import Engine, Row, create_engine, delete, event, insert, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -288,15 +288,26 @@ class Store:
 
     def known(self, fingerprints: Sequence[str]) -> dict[str, Run]:
         """The runs that exist, by train fingerprint."""
-        with self.session() as session:
-            return self._known(fingerprints, session)
-
-    def _known(self, fingerprints: Sequence[str], session: Session) -> dict[str, Run]:
         found: dict[str, Run] = {}
+        with self.session() as session:
+            for first in range(0, len(fingerprints), 500):
+                part = fingerprints[first : first + 500]
+                for run in session.scalars(select(Run).where(Run.fingerprint.in_(part))):
+                    found[run.fingerprint] = run
+        return found
+
+    def states(self, fingerprints: Sequence[str]) -> dict[str, str]:
+        """The state of each run that exists, by train fingerprint."""
+        with self.session() as session:
+            return {f: row.state for f, row in self._rows(fingerprints, session).items()}
+
+    def _rows(self, fingerprints: Sequence[str], session: Session) -> dict[str, Row[tuple[str, int, str, int]]]:
+        """Number, state and attempts of each run that exists: what planning asks of very many."""
+        found: dict[str, Row[tuple[str, int, str, int]]] = {}
         for first in range(0, len(fingerprints), 500):
             part = fingerprints[first : first + 500]
-            for run in session.scalars(select(Run).where(Run.fingerprint.in_(part))):
-                found[run.fingerprint] = run
+            rows = select(Run.fingerprint, Run.id, Run.state, Run.attempt).where(Run.fingerprint.in_(part))
+            found |= {row.fingerprint: row for row in session.execute(rows)}
         return found
 
     def scored(self, score_fingerprints: Sequence[str]) -> set[str]:
@@ -319,19 +330,25 @@ class Store:
             datasets: manifest hash -> facts, variant and manifest of the copy.
         """
         with self.writing() as session:
-            known = self._known([p.fingerprint for p in planned], session)
+            ids = {f: row.id for f, row in self._rows([p.fingerprint for p in planned], session).items()}
+            entries = select(SuiteEntry.suite, SuiteEntry.run_id).where(
+                SuiteEntry.suite.in_({p.job.suite for p in planned})
+            )
+            entered = {(row.suite, row.run_id) for row in session.execute(entries)}
             for key, (info, variant, manifest) in datasets.items():
                 if session.get(DatasetRow, key) is None:
                     session.add(_dataset_row(key, info, variant, manifest))
             session.flush()
             for p in planned:
-                run = known.get(p.fingerprint)
-                if run is None:
-                    run = known[p.fingerprint] = _new_run(p)
+                if p.fingerprint not in ids:
+                    run = _new_run(p)
                     session.add(run)
                     session.flush()
-                if session.get(SuiteEntry, (p.job.suite, run.id)) is None:
-                    session.add(SuiteEntry(suite=p.job.suite, run_id=run.id))
+                    ids[p.fingerprint] = run.id
+                    session.expunge(run)  # of very many jobs only the numbers are kept
+                if (p.job.suite, ids[p.fingerprint]) not in entered:
+                    entered.add((p.job.suite, ids[p.fingerprint]))
+                    session.execute(insert(SuiteEntry).values(suite=p.job.suite, run_id=ids[p.fingerprint]))
 
     def found(self, key: str) -> dict[str, Any] | None:
         """What a search found; None if it was not done."""
@@ -358,7 +375,8 @@ class Store:
 
     def attempts(self, fingerprints: Sequence[str]) -> dict[str, int]:
         """How often each run has been begun."""
-        return {fingerprint: run.attempt for fingerprint, run in self.known(fingerprints).items()}
+        with self.session() as session:
+            return {f: row.attempt for f, row in self._rows(fingerprints, session).items()}
 
     def claim(self, fingerprint: str, seen: int | None = None) -> int | None:
         """Take a run for this driver.

@@ -238,12 +238,11 @@ def _sort_by_state(
     store: Store | None,
     artifacts: Path,
 ) -> None:
-    runs = store.known(list(planned)) if store else {}
+    states = store.states(list(planned)) if store else {}
     scored = store.scored([p.score_fingerprint for p in planned.values()]) if store else set()
     for p in planned.values():
         dataset, manifest = copies[p.job.dataset.name, p.job.dataset.variant]
-        run = runs.get(p.fingerprint)
-        trained = run is not None and run.state == "ok"
+        trained = states.get(p.fingerprint) == "ok"
         unit = Unit(
             job=p.job,
             model=entries[p.job.model.name],

@@ -88,6 +88,7 @@ def wait_for_epochs(run: subprocess.Popen[str], jobs: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_a_lost_node_and_a_killed_worker_cost_no_row_and_no_bit(
     cluster: subprocess.Popen[str], home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

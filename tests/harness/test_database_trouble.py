@@ -27,7 +27,7 @@ def rows(db: Path, query: str) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.trial)])
 def test_two_commands_share_the_jobs_and_none_is_doubled(home: Path, kind: str, request: pytest.FixtureRequest) -> None:
     db = str(home / "results.db") if kind == "sqlite" else str(request.getfixturevalue("postgres_url"))
     words = [sys.executable, "-m", "bench", "run", "--suite", str(TINY), "--local", "--smoke", "--seeds", "0-4"]
@@ -64,7 +64,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [["--local"], []], ids=["local", "ray"])
+@pytest.mark.parametrize("how", [["--local"], pytest.param([], marks=pytest.mark.trial)], ids=["local", "ray"])
 def test_a_full_disk_is_one_clear_error_and_the_database_stays_sound(
     small_disk: Path, home: Path, how: list[str]
 ) -> None:

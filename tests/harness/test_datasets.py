@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +131,19 @@ def test_palette_indices_survive_writing_and_reading(tmp_path: Path) -> None:
     assert np.array_equal(read_labels(tmp_path / "m.png"), labels)
     assert voc_palette(21)[1] == (128, 0, 0)
     assert voc_palette(21)[20] == (0, 64, 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("voc2012_cut9_val.txt", "9820bc0c15bf5c13b5a606da50f64793f4a526da52c48aabf7a4842ec2c357fc"),
+        ("weizmann_horse_70_15_15.txt", "be7e50a5d044af6afb4adb086f48559c8a15a80073cd4d7fd13fef35829976bc"),
+        ("weizmann_horse_85_15.txt", "831a70a77429790a32b93c68eb1cda1816487bbaa9e479e19b8697b1701f3c66"),
+    ],
+)
+def test_the_committed_splits_are_what_figures_were_taken_on(name: str, digest: str) -> None:
+    text = (resources.files("harness.datasets") / "splits" / name).read_bytes()
+    assert hashlib.sha256(text).hexdigest() == digest
 
 
 def test_the_committed_splits_have_their_sizes() -> None:

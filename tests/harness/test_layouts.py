@@ -17,7 +17,7 @@ from harness.datasets.chase import ChaseDb1
 from harness.datasets.cityscapes import CLASSES, HELD_OUT_CITIES, TRAIN_IDS, Cityscapes
 from harness.datasets.palette import save_labels, voc_palette
 from harness.datasets.pets import OxfordPets
-from harness.datasets.voc import Voc, committed_ids
+from harness.datasets.voc import Voc
 from harness.errors import DataError
 from tests.conftest import REAL_DATA, real
 
@@ -195,8 +195,12 @@ def test_a_broken_sbd_mask_names_its_file(trainaug: Path) -> None:
         Voc(trainaug, "trainaug").read("s0")
 
 
-def test_the_committed_cut_of_voc_is_a_tenth(tmp_path: Path) -> None:
-    assert len(committed_ids("voc2012_cut9_val.txt")) == 146
+def test_vocs_server_wants_palette_pngs_in_its_tree(trainaug: Path) -> None:
+    name, image = Voc(trainaug).server_file("2008_000001", np.array([[0, 15]], dtype=np.uint8))
+    assert name == "results/VOC2012/Segmentation/comp6_test_cls/2008_000001.png"
+    assert image.mode == "P"
+    assert np.asarray(image).tolist() == [[0, 15]]
+    assert np.asarray(image.convert("RGB"))[0, 1].tolist() == [192, 128, 128]
 
 
 @real("CamVid")

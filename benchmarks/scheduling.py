@@ -1,0 +1,252 @@
+"""What scheduling costs: tiny jobs under Ray Tune as `bench run` starts them, against a bare loop and Tune's defaults.
+
+Every job is the same: a network of two layers, one step on two generated images, its prediction and scores. The bare
+loop runs it in one process, Tune's defaults start an actor for each; ours starts a child process for each in actors
+that stay. The time until the first result (imports, Ray's start) does not count. Two further parts plan a suite of
+which everything is done, and measure what a driver of very many jobs holds in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from harness.datasets.shapes import Shapes
+from harness.records import Record, Unit, now
+from harness.results import Store, open_store
+from harness.schedule import Driver, Plan, Work, make_plan
+from harness.suite import Suite
+
+SLOTS = min(2, os.cpu_count() or 1)
+PLUGIN = """NAME = "tiny"
+STRIDE = 1
+from torch import nn
+
+
+def build(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, num_classes, 1))
+"""
+
+
+class Clock:
+    """A watcher that notes when jobs end."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def started(self, work: Work) -> None:
+        """Nothing."""
+
+    def message(self, work: Work, message: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def finished(self, work: Work, record: Record) -> None:
+        """Note the time."""
+        if record.state != "ok":
+            sys.exit(f"a job failed: {record.reason}")
+        self.ends.append(time.perf_counter())
+
+    @property
+    def per_job(self) -> float:
+        """Seconds for a job after the first result, all slots together."""
+        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+
+
+def suite_of(jobs: int) -> Suite:
+    """So many jobs that differ in their seed."""
+    return Suite.model_validate(
+        {
+            "name": "tiny",
+            "datasets": ["shapes"],
+            "models": ["tiny"],
+            "recipe": {"size": [16, 16], "iterations": 1, "batch_size": 2},
+            "seeds": list(range(jobs)),
+            "selection": {"rule": "last"},
+            "protocol": {"images": 2},
+            "resources": {"cpus": 1},
+        }
+    )
+
+
+@contextmanager
+def planned(jobs: int) -> Iterator[tuple[Plan, Store]]:
+    """A plan and a fresh database in a folder of their own."""
+    from harness.registry import read_plugin
+
+    with tempfile.TemporaryDirectory(prefix="segbench-scheduling-") as name:
+        home = Path(name)
+        (home / "tiny.py").write_text(PLUGIN)
+        here = Path.cwd()
+        os.chdir(home)
+        try:
+            Shapes.obtain(home / "data", lambda line: None)
+            plan = make_plan(
+                suite_of(jobs), None, home / "data", home / "artifacts", {"tiny": read_plugin(home / "tiny.py")}
+            )
+            store = open_store(str(home / "results.db"))
+            store.register(plan.planned, plan.datasets)
+            yield plan, store
+            store.close()
+        finally:
+            os.chdir(here)
+
+
+def bare_loop(jobs: int) -> Clock:
+    """One process, one job after another."""
+    from harness.schedule.local import run_local
+
+    with planned(jobs) as (plan, store):
+        clock = Clock()
+        run_local(Driver(store, plan.work, clock), in_process=True)
+    return clock
+
+
+def ours(jobs: int) -> Clock:
+    """As `bench run`."""
+    from harness.schedule.tune import run_tune
+
+    with planned(jobs) as (plan, store):
+        clock = Clock()
+        run_tune(Driver(store, plan.work, clock), cpus=SLOTS)
+    return clock
+
+
+def tune_defaults(jobs: int) -> Clock:
+    """The same units in the plainest program that Ray Tune's documentation shows."""
+    from harness.schedule.tune import quiet, ray, start_ray, tune
+
+    def trainable(config: dict[str, Any]) -> None:
+        from harness.unit import run_unit
+
+        record = run_unit(config["unit"], lambda message: None)
+        tune.report({"state": record.state})
+
+    clock = Clock()
+
+    class Ends(tune.Callback):
+        """Notes when trials end."""
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            """Note the time."""
+            clock.ends.append(time.perf_counter())
+
+    with planned(jobs) as (plan, _):
+        units = [work.unit for work in plan.train]
+        with quiet():
+            start_ray(None, SLOTS)
+            tune.Tuner(
+                trainable,
+                param_space={"unit": tune.grid_search(units)},
+                run_config=tune.RunConfig(
+                    storage_path=tempfile.mkdtemp(prefix="segbench-defaults-"), callbacks=[Ends()], verbose=0
+                ),
+            ).fit()
+            ray.shutdown()
+    return clock
+
+
+def overhead(jobs: int, defaults: int) -> Table:
+    """The three ways side by side."""
+    loop = bare_loop(min(jobs, 100))
+    mine, theirs = ours(jobs), tune_defaults(defaults)
+    table = Table("way", "jobs", "slots", "ms a job", "over the bare loop", "")
+    base = loop.per_job / SLOTS  # what slots that cost nothing would reach
+    rows = (("bare loop, one process", loop, 1), ("ours", mine, SLOTS), ("Tune's defaults", theirs, SLOTS))
+    gap = (theirs.per_job - base) / max(1e-6, mine.per_job - base)
+    for name, clock, slots in rows:
+        extra = f"{1000 * (clock.per_job - (loop.per_job if slots == 1 else base)):.1f} ms"
+        ratio = f"{gap:.0f}× below the defaults" if clock is mine else ""
+        table.add_row(name, str(len(clock.ends)), str(slots), f"{1000 * clock.per_job:.1f}", extra, ratio)
+    return table
+
+
+def rerun(jobs: int) -> str:
+    """Plan a suite of which every job is done."""
+    from harness.registry import read_plugin
+
+    with planned(jobs) as (plan, store):
+        finish(plan, store)
+        began = time.perf_counter()
+        tiny = {"tiny": read_plugin(Path("tiny.py"))}
+        again = make_plan(plan.suite, store, Path("data").resolve(), Path("artifacts").resolve(), tiny)
+        seconds = time.perf_counter() - began
+        if again.work or "ray" in sys.modules:
+            sys.exit("a finished suite has nothing to do, and needs no Ray")
+    return f"{jobs:,} finished jobs: planned again in {seconds:.1f} s, Ray not imported"
+
+
+def finish(plan: Plan, store: Store) -> None:
+    """Mark every job done: one is trained, the others get copies of its rows."""
+    from sqlalchemy import insert, update
+
+    from harness.isolate import run_isolated
+    from harness.results.schema import Evaluation, Run
+
+    first = plan.train[0]
+    attempt = store.claim(first.planned.fingerprint) or 1
+    record = run_isolated(replace(first.unit, attempt=attempt), lambda message: None, lambda: False)
+    store.save(record, first.planned)
+    with store.writing() as session:
+        session.execute(update(Run).values(state="ok", attempt=1, finished=now()))
+        runs = {run.fingerprint: run.id for run in session.query(Run)}
+        (pattern,) = session.query(Evaluation).filter_by(split="test").all()
+        values = {c.key: getattr(pattern, c.key) for c in Evaluation.__table__.columns if c.key != "id"}
+        rows = [
+            {**values, "run_id": runs[work.planned.fingerprint], "score_fingerprint": work.planned.score_fingerprint}
+            for work in plan.train[1:]
+        ]
+        session.execute(insert(Evaluation), rows)
+
+
+class Instant(Clock):
+    """Counts only."""
+
+    def finished(self, work: Work, record: Record) -> None:
+        """Nothing is kept."""
+
+
+def memory(jobs: int) -> str:
+    """Plan very many jobs and run them through the driver, without training: what the driver itself holds."""
+    began = time.perf_counter()
+    with planned(jobs) as (plan, store):
+        driver = Driver(store, plan.work, Instant())
+        while (unit := driver.next_unit()) is not None:
+            driver.take(unit, {"kind": "record", "record": quick(unit)})
+        driver.close()
+        peak = psutil.Process().memory_info().rss / 1e9
+    seconds = time.perf_counter() - began
+    return f"{jobs:,} jobs planned, claimed and recorded by one driver in {seconds:.0f} s: {peak:.2f} GB resident"
+
+
+def quick(unit: Unit) -> Record:
+    """A record as small as that of a tiny job, without its scores."""
+    return Record(unit.fingerprint, unit.attempt, "failed", "not run", started=now(), finished=now())
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=200, help="tiny jobs of the comparison")
+    parser.add_argument("--defaults", type=int, default=20, help="of them, under Tune's defaults")
+    parser.add_argument("--finished", type=int, default=10_000, help="finished jobs that are planned again")
+    parser.add_argument("--many", type=int, default=20_000, help="jobs of the driver's memory")
+    options = parser.parse_args()
+    print(rerun(options.finished), flush=True)
+    print(memory(options.many), flush=True)
+    Console(width=120).print(overhead(options.jobs, options.defaults))
+
+
+if __name__ == "__main__":
+    main()
