@@ -54,7 +54,7 @@ def figures(store: Store) -> dict[tuple[str, int, str], object]:
 
 
 @pytest.mark.slow
-def test_what_two_labs_trained_is_joined_once(finished: Path, tmp_path: Path) -> None:
+def test_what_two_labs_trained_is_joined_once(finished: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     here = lab(finished, tmp_path / "here", *forget("seed = 1"))
     there = lab(finished, tmp_path / "there", *forget("seed = 0 and model = 'FCN'"))
     for path in (tmp_path / "here").glob("results.artifacts/*"):
@@ -66,6 +66,7 @@ def test_what_two_labs_trained_is_joined_once(finished: Path, tmp_path: Path) ->
     result, store = joined(here, there)
     assert (result.added, result.same, result.replaced, result.conflicts) == (4, 2, 0, [])
     whole = open_store(str(finished), read_only=True)
+    request.addfinalizer(whole.engine.dispose)
     assert figures(store) == figures(whole)
     assert list(check_database(store, artifacts_folder(str(here)))) == []
     ids = [r.run_id for r in load_results(store)]
@@ -114,3 +115,4 @@ def test_runs_come_into_postgresql(finished: Path, postgres_url: str, tmp_path: 
     assert result.added == 8
     assert figures(store) == figures(other)
     store.close()
+    other.engine.dispose()

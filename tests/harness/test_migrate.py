@@ -142,3 +142,4 @@ def test_changed_label_maps_are_found(finished: Path) -> None:
         assert [line for line in check_database(store, artifacts) if str(victim) in line]
     finally:
         victim.write_bytes(whole)
+        store.engine.dispose()  # nothing of it stays beside the file
