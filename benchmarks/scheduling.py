@@ -232,7 +232,7 @@ def memory(jobs: int) -> str:
 
 def quick(unit: Unit) -> Record:
     """A record as small as that of a tiny job, without its scores."""
-    return Record(unit.fingerprint, unit.attempt, "failed", "not run", started=now(), finished=now())
+    return Record(unit.fingerprint, unit.attempt, "interrupted", "not run", started=now(), finished=now())
 
 
 def main() -> None:

@@ -57,25 +57,41 @@ def train_parts(
         weights: what `weights_parts` says.
     """
     return (weights or {}) | {
-        "dataset": {
-            "name": job.dataset.name,
-            "variant": job.dataset.variant,
-            # Where a user's own folder stands does not matter; what its definition says does.
-            "params": {key: value for key, value in job.dataset.params.items() if key != "path"},
-        },
+        **_shared_parts(job),
         "data": data_manifest,
-        "model": {"name": job.model.name, "params": job.model.params},
         "model_source": model_source,
-        "recipe": job.recipe.model_dump(mode="json", exclude={"name", "description"}),
-        "seed": job.seed,
-        "selection": job.selection.model_dump(mode="json"),
-        "threads": job.resources.cpus,
-        "device": "gpu" if job.resources.gpus > 0 else "cpu",
         **({"search": job.search["key"]} if job.search else {}),
         **({"ranks": job.resources.ranks} if job.resources.ranks > 1 else {}),
+        "seed": job.seed,
+        "threads": job.resources.cpus,
+        "device": "gpu" if job.resources.gpus > 0 else "cpu",
         "images": job.protocol.images,
         "training_version": TRAINING_VERSION,
     }
+
+
+# The last cell's parts, by the identity of what they were made from: its seeds share them, in memory too.
+_last: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+
+def _shared_parts(job: Job) -> dict[str, Any]:
+    """The parts that all seeds of a cell have in common."""
+    global _last
+    made_from = (job.dataset, job.model, job.recipe, job.selection)
+    if _last is None or any(a is not b for a, b in zip(_last[0], made_from, strict=True)):
+        parts = {
+            "dataset": {
+                "name": job.dataset.name,
+                "variant": job.dataset.variant,
+                # Where a user's own folder stands does not matter; what its definition says does.
+                "params": {key: value for key, value in job.dataset.params.items() if key != "path"},
+            },
+            "model": {"name": job.model.name, "params": job.model.params},
+            "recipe": job.recipe.model_dump(mode="json", exclude={"name", "description"}),
+            "selection": job.selection.model_dump(mode="json"),
+        }
+        _last = (made_from, parts)
+    return _last[1]
 
 
 def train_fingerprint(parts: dict[str, Any]) -> str:

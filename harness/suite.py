@@ -447,9 +447,7 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
         smoke: cut every job down to a few steps.
     """
     jobs = []
-    for dataset, model, cell, seed in itertools.product(
-        suite.datasets, suite.models, grid_cells(suite.grid), suite.seeds
-    ):
+    for dataset, model, cell in itertools.product(suite.datasets, suite.models, grid_cells(suite.grid)):
         recipe = Recipe.model_validate(_cell_recipe(merge(suite.recipe, model.recipe), cell))
         info = infos[dataset.name]
         protocol = Protocol.model_validate({**info.protocol, **suite.protocol})
@@ -462,17 +460,17 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
             selection = selection.model_copy(update={"rule": "last"})
             recipe, protocol, chosen = smoke.recipe(recipe), smoke.protocol(protocol), smoke.model(chosen)
             resources = Resources(cpus=1)  # whatever machine this is
-        jobs.append(
-            Job(
-                suite=suite.name,
-                dataset=dataset.model_copy(update={"variant": dataset.variant or info.default_variant}),
-                model=chosen,
-                recipe=recipe,
-                seed=seed,
-                selection=selection,
-                protocol=protocol,
-                resources=resources,
-                grid=cell,
-            )
+        first = Job(
+            suite=suite.name,
+            dataset=dataset.model_copy(update={"variant": dataset.variant or info.default_variant}),
+            model=chosen,
+            recipe=recipe,
+            seed=suite.seeds[0],
+            selection=selection,
+            protocol=protocol,
+            resources=resources,
+            grid=cell,
         )
+        # Seeds of a cell share everything else: of very many jobs, little is held more than once.
+        jobs += [first.model_copy(update={"seed": seed}) for seed in suite.seeds]
     return jobs
