@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.base import Dataset, DatasetInfo, Sample, SampleFiles, check_sample, read_labels, read_rgb
+from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, read_labels
 from harness.datasets.palette import voc_palette
 from harness.errors import DataError
 
@@ -73,13 +73,6 @@ class Ade20k(Dataset):
             self.root / "images" / f"{image_id}.jpg",
             self.root / "annotations" / f"{image_id}.png",
         )
-
-    def read(self, image_id: str) -> Sample:
-        """Decode one sample."""
-        files = self.files(image_id)
-        sample = Sample(read_rgb(files.image), self.truth(image_id)[0])
-        check_sample(sample, files, self.info)
-        return sample
 
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """The mask alone: 0 becomes void, k + 1 becomes k."""

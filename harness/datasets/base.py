@@ -192,21 +192,23 @@ class Dataset(ABC):
         """The files of one sample."""
 
     @abstractmethod
+    def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """The mask (H, W) of one sample, and the region (H, W) that counts or None for all of it; without the image.
+
+        Raises:
+            DataError: a file is missing or corrupt; names it.
+        """
+
     def read(self, image_id: str) -> Sample:
         """Decode one sample.
 
         Raises:
             DataError: a file is missing, corrupt or does not match; names it.
         """
-
-    def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-        """The mask and valid region of one sample; data sets that can decode them without the photograph do so.
-
-        Raises:
-            DataError: a file is missing or corrupt; names it.
-        """
-        sample = self.read(image_id)
-        return sample.mask, sample.valid
+        files = self.files(image_id)
+        sample = Sample(read_rgb(files.image), *self.truth(image_id))
+        check_sample(sample, files, self.info)
+        return sample
 
     def file_name(self, path: Path) -> str:
         """What a file is called in the manifest, wherever the copy stands."""

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Dataset, DatasetInfo, Sample, SampleFiles, check_sample, read_labels, read_rgb
+from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, read_labels
 from harness.errors import DataError
 
 # The files' own void label; papers with "12 classes" count it.
@@ -57,13 +57,6 @@ class CamVid(Dataset):
         """Frame and label map."""
         split, name = image_id.split("/")
         return SampleFiles(self.root / split / f"{name}.png", self.root / f"{split}annot" / f"{name}.png")
-
-    def read(self, image_id: str) -> Sample:
-        """Decode one sample."""
-        files = self.files(image_id)
-        sample = Sample(read_rgb(files.image), self.truth(image_id)[0])
-        check_sample(sample, files, self.info)
-        return sample
 
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """The mask alone; 11 becomes void."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Dataset, DatasetInfo, Sample, SampleFiles, check_sample, read_rgb
+from harness.datasets.base import Dataset, DatasetInfo, SampleFiles
 from harness.datasets.drive import read_drawing
 
 CHILDREN = 14
@@ -46,13 +46,6 @@ class ChaseDb1(Dataset):
     def files(self, image_id: str) -> SampleFiles:
         """Photograph and the first observer's drawing."""
         return SampleFiles(self.root / f"{image_id}.jpg", self.root / f"{image_id}_1stHO.png")
-
-    def read(self, image_id: str) -> Sample:
-        """Decode one sample."""
-        files = self.files(image_id)
-        sample = Sample(read_rgb(files.image), self.truth(image_id)[0])
-        check_sample(sample, files, self.info)
-        return sample
 
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """The drawing alone."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.base import Dataset, DatasetInfo, Sample, SampleFiles, check_sample, read_labels, read_rgb
+from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, read_labels
 from harness.errors import DataError
 
 
@@ -102,13 +102,6 @@ class Cityscapes(Dataset):
             self.root / "leftImg8bit" / f"{image_id}_leftImg8bit.png",
             self.root / "gtFine" / f"{image_id}_gtFine_labelIds.png",
         )
-
-    def read(self, image_id: str) -> Sample:
-        """Decode one sample."""
-        files = self.files(image_id)
-        sample = Sample(read_rgb(files.image), self.truth(image_id)[0])
-        check_sample(sample, files, self.info)
-        return sample
 
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """The mask alone, as train ids.

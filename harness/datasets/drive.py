@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 from harness.datasets.base import (
     Dataset,
     DatasetInfo,
-    Sample,
     SampleFiles,
-    check_sample,
     open_image,
-    read_rgb,
 )
 
 # Drawings and fields of view are 0 and 255 in most copies, 3 and 253 in the second observer's palette.
@@ -60,16 +57,8 @@ class Drive(Dataset):
             folder / "mask" / f"{image_id}_mask.gif",
         )
 
-    def read(self, image_id: str) -> Sample:
-        """Decode one sample; drawing and field of view are cut at 128."""
-        files = self.files(image_id)
-        image, drawing, view = files
-        sample = Sample(read_rgb(image), read_drawing(drawing).astype(np.uint8), read_drawing(view))
-        check_sample(sample, files, self.info)
-        return sample
-
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-        """Drawing and field of view alone."""
+        """Drawing and field of view, cut at 128."""
         _, drawing, view = self.files(image_id)
         return read_drawing(drawing).astype(np.uint8), read_drawing(view)
 

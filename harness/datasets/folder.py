@@ -17,11 +17,8 @@ from harness.datasets.base import (
     SPLITS,
     Dataset,
     DatasetInfo,
-    Sample,
     SampleFiles,
-    check_sample,
     open_image,
-    read_rgb,
 )
 from harness.datasets.palette import voc_palette
 from harness.errors import DataError, SuiteError
@@ -212,13 +209,6 @@ class FolderDataset(Dataset):
         mask = self._masks.get(image_id)
         folder = self.root / self.definition.masks
         return SampleFiles(self._images[image_id], mask or folder / f"{image_id}{self.definition.mask_suffix}.png")
-
-    def read(self, image_id: str) -> Sample:
-        """Decode one sample."""
-        files = self.files(image_id)
-        sample = Sample(read_rgb(files.image), self.truth(image_id)[0])
-        check_sample(sample, files, self.info)
-        return sample
 
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """The mask alone, through the definition's table.

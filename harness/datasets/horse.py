@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from harness.datasets.base import (
@@ -59,11 +60,15 @@ class WeizmannHorse(Dataset):
         """Colour image and silhouette."""
         return SampleFiles(self.root / "rgb" / f"{image_id}.jpg", self.root / "figure_ground" / f"{image_id}.jpg")
 
+    def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """The silhouette, cut at grey 128."""
+        silhouette = open_image(self.files(image_id).mask).convert("L")
+        return (np.asarray(silhouette) >= MASK_THRESHOLD).astype(np.uint8), None
+
     def read(self, image_id: str) -> Sample:
-        """Decode one sample; the silhouette is cut at grey 128."""
+        """Decode one sample; the image is resized to its silhouette."""
         files = self.files(image_id)
-        mask_image = open_image(files.mask).convert("L")
-        mask = (np.asarray(mask_image) >= MASK_THRESHOLD).astype(np.uint8)
+        mask, _ = self.truth(image_id)
         image = read_rgb(files.image)
         if image.shape[:2] != mask.shape:
             (h, w), (mh, mw) = image.shape[:2], mask.shape

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Dataset, DatasetInfo, Sample, SampleFiles, Say, check_sample, read_labels, read_rgb
+from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, Say, read_labels
 from harness.datasets.download import Archive, Tick, fetch_archives
 from harness.errors import DataError
 
@@ -68,13 +68,6 @@ class OxfordPets(Dataset):
         return SampleFiles(
             self.root / "images" / f"{image_id}.jpg", self.root / "annotations" / "trimaps" / f"{image_id}.png"
         )
-
-    def read(self, image_id: str) -> Sample:
-        """Decode one sample."""
-        files = self.files(image_id)
-        sample = Sample(read_rgb(files.image), self.truth(image_id)[0])
-        check_sample(sample, files, self.info)
-        return sample
 
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """The mask alone."""

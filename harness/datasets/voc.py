@@ -13,12 +13,9 @@ from PIL import Image
 from harness.datasets.base import (
     Dataset,
     DatasetInfo,
-    Sample,
     SampleFiles,
     Say,
-    check_sample,
     read_labels,
-    read_rgb,
 )
 from harness.datasets.download import Archive, Tick, fetch_archives
 from harness.datasets.palette import palette_image, voc_palette
@@ -59,13 +56,6 @@ class VocLayout(Dataset):
         return SampleFiles(
             self.root / "JPEGImages" / f"{image_id}.jpg", self.root / "SegmentationClass" / f"{image_id}.png"
         )
-
-    def read(self, image_id: str) -> Sample:
-        """Decode one sample; the mask's palette indices are the labels."""
-        files = self.files(image_id)
-        sample = Sample(read_rgb(files.image), self.truth(image_id)[0])
-        check_sample(sample, files, self.info)
-        return sample
 
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """The mask alone."""

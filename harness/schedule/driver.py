@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from types import FrameType
 from typing import Any, Protocol
 
 from harness.errors import BenchError
@@ -216,25 +214,6 @@ class Driver:
             self.store.interrupt_own()
         if self.trouble is not None:
             raise self.trouble
-
-    @contextmanager
-    def stops_on_signal(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM ask the running units to write a checkpoint; a second one ends at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self.stopping.is_set():
-                raise KeyboardInterrupt
-            self.stopping.set()
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
 
     def _finish_group(self, work: Work, record: Record) -> None:
         """A training ended: what kept it from going on keeps the shorter jobs that it had not reached, too."""

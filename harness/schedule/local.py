@@ -6,6 +6,7 @@ from functools import partial
 
 from harness.isolate import run_isolated
 from harness.schedule.driver import Driver
+from harness.schedule.signals import stops_on_signal
 
 
 def run_local(driver: Driver, in_process: bool = False) -> None:
@@ -15,7 +16,7 @@ def run_local(driver: Driver, in_process: bool = False) -> None:
         driver: hands out units and takes their records.
         in_process: run them in this process; limits of time and memory do not hold there.
     """
-    with driver.stops_on_signal():
+    with stops_on_signal(driver.stopping):
         while (unit := driver.next_unit()) is not None:
             tell = partial(driver.take, unit)
             if in_process:

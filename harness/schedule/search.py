@@ -7,15 +7,12 @@ the winner is then trained as a full job. Trials are never rows of a leaderboard
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import ray
@@ -30,6 +27,7 @@ from harness.isolate import UnitProcess
 from harness.metrics import higher_is_better
 from harness.records import Unit
 from harness.schedule.plan import Study
+from harness.schedule.signals import stops_on_signal
 from harness.schedule.tune import STEP_S, UnitTrainable, placement, quiet, start_ray
 from harness.suite import Range, Search, with_values
 
@@ -143,7 +141,8 @@ def _run(study: Study) -> dict[str, Any]:
     storage = tempfile.mkdtemp(prefix="segbench-search-")
     space = {"unit": study.unit, "names": list(search.space)} | {k: domain(v) for k, v in search.space.items()}
     try:
-        with _stops_on_signal(), quiet():
+        _Stop.asked.clear()
+        with stops_on_signal(_Stop.asked), quiet():
             results = tune.Tuner(
                 tune.with_resources(SearchTrial, placement(job.resources)),
                 param_space=space,
@@ -225,22 +224,3 @@ def _summary(study: Study, results: Any, mode: str) -> dict[str, Any]:
         "cpu_hours": hours * resources.cpus * resources.ranks,
         "spec": study.search.model_dump(mode="json"),
     }
-
-
-@contextmanager
-def _stops_on_signal() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the search."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        _Stop.asked.set()
-
-    _Stop.asked.clear()
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -41,6 +41,7 @@ from harness.errors import ClusterError  # noqa: E402
 from harness.isolate import UnitProcess  # noqa: E402
 from harness.records import Unit  # noqa: E402
 from harness.schedule.driver import Driver  # noqa: E402
+from harness.schedule.signals import stops_on_signal  # noqa: E402
 from harness.suite import Resources  # noqa: E402
 
 # Seconds after which a step returns, with or without news: how fast a stop is noticed.
@@ -170,7 +171,7 @@ def run_tune(driver: Driver, address: str | None = None, cpus: int | None = None
     storage = tempfile.mkdtemp(prefix="segbench-tune-")
     _DRIVERS[key] = driver
     try:
-        with driver.stops_on_signal(), quiet():
+        with stops_on_signal(driver.stopping), quiet():
             start_ray(address, cpus)
             tuner = tune.Tuner(
                 tune.with_resources(UnitTrainable, _resources),
