@@ -89,7 +89,7 @@ def load_results(store: Store, suite: str | None = None) -> list[Result]:
             select(SuiteEntry.suite, Run, DatasetRow)
             .join(Run, SuiteEntry.run_id == Run.id)
             .join(DatasetRow, Run.manifest == DatasetRow.manifest)
-            .options(defer(Run.model_source))
+            .options(*(defer(unread) for unread in (Run.model_source, Run.parts, Run.config, Run.history, Run.search)))
             .order_by(Run.id)
         )
         if suite is not None:
@@ -107,13 +107,20 @@ def load_results(store: Store, suite: str | None = None) -> list[Result]:
             select(Score.evaluation_id, Score.metric, Score.class_index, Score.value)
         ):
             scores[key].append((metric, index, value))
+        unscored = [run.id for _, run, _ in rows if run.id not in evaluations]
+        configs: dict[int, dict[str, Any]] = {}
+        for first in range(0, len(unscored), 500):
+            part = select(Run.id, Run.config).where(Run.id.in_(unscored[first : first + 500]))
+            configs |= {row.id: row.config for row in session.execute(part)}
     results: list[Result] = []
+    copies = {dataset.manifest: _data(dataset) for _, _, dataset in rows}
     for name, run, dataset in rows:
-        data = _data(dataset)
+        data = copies[dataset.manifest]
         by_protocol: dict[str, dict[str, Evaluation]] = defaultdict(dict)
         for evaluation in evaluations[run.id]:
             by_protocol[evaluation.protocol_hash][evaluation.split] = evaluation
-        results += [_result(name, run, data, splits, scores) for splits in (by_protocol.values() or [{}])]
+        planned = configs.get(run.id, {}).get("protocol", {})
+        results += [_result(name, run, data, splits, scores, planned) for splits in (by_protocol.values() or [{}])]
     return results
 
 
@@ -136,6 +143,7 @@ def _result(
     data: Data,
     splits: dict[str, Evaluation],
     scores: dict[int, list[tuple[str, int, float | None]]],
+    planned: dict[str, Any],
 ) -> Result:
     def values(split: str) -> dict[str, float | None]:
         evaluation = splits.get(split)
@@ -148,7 +156,7 @@ def _result(
         return named | {"loss": evaluation.loss}
 
     test = splits.get("test")
-    protocol = test.protocol if test else run.config["protocol"]
+    protocol = next((e.protocol for e in (test, *splits.values()) if e is not None), planned)
     return Result(
         run_id=run.id,
         suite=suite,
