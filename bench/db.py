@@ -10,7 +10,9 @@ import typer
 
 from bench.console import DbOption, new_console
 
-app = typer.Typer(help="Check, back up and migrate a results database.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check, back up and migrate a results database.\n\nExample: bench db check", no_args_is_help=True
+)
 
 
 @app.command()

@@ -27,7 +27,8 @@ def rows(db: Path, query: str) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.trial)])
+@pytest.mark.trial
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_commands_share_the_jobs_and_none_is_doubled(home: Path, kind: str, request: pytest.FixtureRequest) -> None:
     db = str(home / "results.db") if kind == "sqlite" else str(request.getfixturevalue("postgres_url"))
     words = [sys.executable, "-m", "bench", "run", "--suite", str(TINY), "--local", "--smoke", "--seeds", "0-4"]

@@ -64,6 +64,8 @@ def _sizes(record: Record) -> list[dict[str, int]]:
     return [{"n": e["scores"]["n_images"]} for e in record.evaluations]
 
 
+@pytest.mark.slow
+@pytest.mark.trial
 def test_an_interrupted_training_of_two_continues(shapes_home: Path, tmp_path: Path) -> None:
     unit = unit_of(shapes_home, tmp_path / "stopped", 2, "epochs=4")
     process = UnitProcess(unit)
