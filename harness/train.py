@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness.datasets.base import Dataset
-from harness.datasets.loader import DecodedSamples, derived_seed, training_loader, worker_count
+from harness.datasets.loader import CPU, DecodedSamples, derived_seed, training_loader, worker_count
 from harness.datasets.transforms import normalise
 from harness.errors import Diverged
 from harness.evaluate import new_evaluator, pick, split_metric
@@ -150,9 +150,9 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
     """
     recipe, model = job.recipe, setting.model
     ids = setting.dataset.ids("train", job.protocol.images)
-    loader, batches = training_loader(
-        setting.samples, ids, recipe, job.seed, worker_count(job.resources), setting.device, setting.ranks
-    )
+    cached = setting.samples.store is not None
+    workers, place = worker_count(job.resources, cached), setting.device if cached else CPU
+    loader, batches = training_loader(setting.samples, ids, recipe, job.seed, workers, place, setting.ranks)
     per_epoch = len(batches)
     total = recipe.iterations or (recipe.epochs or 0) * per_epoch
     epochs = math.ceil(total / per_epoch)

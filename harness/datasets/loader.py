@@ -161,12 +161,15 @@ def class_balanced_weights(samples: DecodedSamples, ids: list[str]) -> Tensor:
     return (held / images).max(dim=1).values.clamp(min=1e-12)
 
 
-def worker_count(resources: Resources) -> int:
+def worker_count(resources: Resources, cached: bool) -> int:
     """Processes that prepare batches beside the one that trains.
 
-    On a GPU none: samples are augmented there. On the CPU one for every four processors, which compute the network.
+    On a GPU none where samples are decoded already, since they are augmented there; else all processors but one. On the
+    CPU one for every four processors, which compute the network.
     """
-    return 0 if resources.gpus > 0 else resources.cpus // 4
+    if resources.gpus > 0:
+        return 0 if cached else max(1, resources.cpus - 1)
+    return resources.cpus // 4
 
 
 def training_loader(

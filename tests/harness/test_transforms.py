@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn.functional import interpolate
 
-from harness.datasets.loader import DecodedSamples, TrainingSamples, seeded
+from harness.datasets.loader import DecodedSamples, TrainingSamples, seeded, worker_count
 from harness.datasets.shapes import Shapes
 from harness.datasets.transforms import (
     ScaledCut,
@@ -22,6 +22,7 @@ from harness.datasets.transforms import (
     v2,
 )
 from harness.recipe import Recipe
+from harness.suite import Resources
 
 SMOOTH = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 106, 136, generator=torch.Generator().manual_seed(0)), 7, 1)
 IMAGE = (SMOOTH[0] * 255).to(torch.uint8)  # 100×130
@@ -158,3 +159,17 @@ def test_augmenting_moves_no_random_state(shapes_home: object) -> None:
     torch.manual_seed(7)
     samples[0, 0]
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "cached", "workers"),
+    [
+        ({"cpus": 1}, True, 0),
+        ({"cpus": 8}, True, 2),
+        ({"cpus": 8, "gpus": 1}, True, 0),
+        ({"cpus": 8, "gpus": 1}, False, 7),
+        ({"cpus": 1, "gpus": 1}, False, 1),
+    ],
+)
+def test_workers_follow_from_what_a_job_has(given: dict[str, float], cached: bool, workers: int) -> None:
+    assert worker_count(Resources.model_validate(given), cached) == workers

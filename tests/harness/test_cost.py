@@ -1,0 +1,51 @@
+"""What a plan says it would cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.registry import read_plugin
+from harness.schedule import Plan, make_plan
+from harness.schedule.cost import estimate
+from harness.suite import load_suite
+from tests.conftest import TINY
+
+
+def plan_of(home: Path, *overrides: str, **plugins: Path) -> Plan:
+    entries = {name: read_plugin(path) for name, path in plugins.items()}
+    suite = load_suite(str(TINY), overrides)
+    return make_plan(suite, None, home / "data", home / "artifacts", entries)
+
+
+def test_epochs_and_images_are_counted_and_a_step_is_timed(home: Path) -> None:
+    costs = estimate(plan_of(home))
+    assert [(c.model, c.trainings, c.epochs, c.images, c.predicted) for c in costs] == [
+        ("U-Net", 2, 4, 4 * 160, 2 * (2 * 40 + 40 + 40)),
+        ("FCN", 2, 4, 4 * 160, 2 * (2 * 40 + 40 + 40)),
+    ]
+    for cost in costs:
+        assert cost.seconds_per_image is not None
+        assert 0 < cost.seconds_per_image < 1
+        assert cost.seconds is not None
+        assert cost.seconds == pytest.approx(cost.images * cost.seconds_per_image, rel=0.5)
+
+
+def test_shared_beginnings_are_counted_once(home: Path) -> None:
+    plan = plan_of(home, "recipe.schedule.name=constant", "grid={epochs: [1, 3, 5]}", "seeds=[0]")
+    assert [(c.trainings, c.epochs) for c in estimate(plan, timed=False)] == [(1, 5), (1, 5)]
+
+
+def test_a_length_in_iterations_is_counted_in_images(home: Path) -> None:
+    (cost, _) = estimate(plan_of(home, "iterations=30", "seeds=[0]"), timed=False)
+    assert (cost.epochs, cost.images) == (2, 240)
+
+
+def test_a_network_that_cannot_be_timed_says_why_and_the_others_are_timed(home: Path) -> None:
+    path = home / "bad.py"
+    path.write_text('NAME = "bad"\n\n\ndef build(num_classes):\n    raise ValueError("no such width")\n')
+    costs = estimate(plan_of(home, "models=[bad, unet]", "seeds=[0]", bad=path))
+    assert costs[0].problem == "ValueError: no such width"
+    assert costs[0].seconds is None
+    assert costs[1].seconds is not None
