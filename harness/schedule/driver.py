@@ -175,6 +175,7 @@ class Driver:
         parts = job.recipe.accumulate * 2
         if (
             record.state != "oom"
+            or work.unit.rescore
             or count >= job.resources.oom_retries
             or parts > job.recipe.batch_size
             or self.stopping.is_set()
@@ -191,7 +192,8 @@ class Driver:
         for one in (work, *left):
             del self._running[one.unit.fingerprint]
             own = replace(record, fingerprint=one.unit.fingerprint, attempt=one.unit.attempt)
-            self.store.save(own, one.planned)
+            if not one.unit.rescore:  # a training that is done stays done, whatever becomes of its new scores
+                self.store.save(own, one.planned)
         self._waiting.appendleft(replace(work, unit=unit, shares=left))
 
     def lost(self, unit: Unit, reason: str) -> None:
