@@ -17,7 +17,7 @@ app = typer.Typer(
 
 @app.command()
 def check(
-    artifacts: Annotated[
+    with_artifacts: Annotated[
         bool, typer.Option("--artifacts/--no-artifacts", help="Compare label maps with their checksums, too.")
     ] = True,
     db: DbOption = None,
@@ -29,14 +29,13 @@ def check(
     Example: bench db check
     """
     from bench.progress import CountBar
-    from harness.results import artifacts_folder, open_store
+    from harness.results import open_store
     from harness.results.check import check_database
 
     store = open_store(db, read_only=True)
-    folder = artifacts_folder(db)
-    problems = list(
-        check_database(store, folder if artifacts and folder.is_dir() else None, partial(CountBar(), "Checking runs"))
-    )
+    place = store.artifacts
+    there = with_artifacts and ("://" in place.location or Path(place.location).is_dir())
+    problems = list(check_database(store, place if there else None, partial(CountBar(), "Checking runs")))
     console = new_console()
     for problem in problems:
         console.print(problem, markup=False, soft_wrap=True)
@@ -80,6 +79,38 @@ def migrate(db: DbOption = None) -> None:
     print(f"Migrated from schema {before} to {after}." + (f" As it was before: {copy}" if copy else ""))
 
 
+@app.command()
+def artifacts(
+    place: Annotated[
+        str | None, typer.Argument(metavar="DIR|URL", help="Where they were moved to; shows the place if left out.")
+    ] = None,
+    db: DbOption = None,
+) -> None:
+    """Show where checkpoints and label maps are, or say that they were moved.
+
+    Example: bench db artifacts s3://lab/runs
+    """
+    from harness.artifacts import Artifacts
+    from harness.errors import ArtifactsError
+    from harness.keep import PREDICTIONS
+    from harness.results import open_store
+
+    store = open_store(db, read_only=place is None)
+    try:
+        if place is not None:
+            moved, kept = Artifacts.named(place), store.kept()
+            missing = sum(not moved.of(fingerprint[:16]).has(PREDICTIONS) for fingerprint in kept)
+            if missing:
+                raise ArtifactsError(
+                    f"{moved.location}: the label maps of {missing} of {len(kept)} runs are not there",
+                    f"Copy them from {store.artifacts.location} first.",
+                )
+            store.keep_artifacts_at(moved)
+        print(store.artifacts.location)
+    finally:
+        store.close()
+
+
 def merge(
     other: Annotated[str, typer.Argument(metavar="OTHER.db", help="The database whose runs are taken over.")],
     db: DbOption = None,
@@ -92,7 +123,7 @@ def merge(
     Example: bench merge their/results.db
     """
     from harness.errors import BenchError
-    from harness.results import artifacts_folder, open_store
+    from harness.results import open_store
     from harness.results.merge import merge as run
 
     theirs = open_store(other, read_only=True)
@@ -100,7 +131,7 @@ def merge(
     try:
         if theirs.name == ours.name:
             raise BenchError(f"{ours.name}: is the same database")
-        result = run(ours, theirs, artifacts_folder(db), artifacts_folder(other))
+        result = run(ours, theirs, ours.artifacts, theirs.artifacts)
     finally:
         ours.close()
     print(

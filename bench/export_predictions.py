@@ -24,7 +24,8 @@ def export_predictions(
     """
     from harness.datasets import dataset_class
     from harness.errors import BenchError
-    from harness.results import artifacts_folder, open_store
+    from harness.keep import PREDICTIONS
+    from harness.results import open_store
     from harness.results.schema import Run
     from harness.server_format import write_server_files
 
@@ -36,6 +37,8 @@ def export_predictions(
     if found is None:
         raise BenchError(f"{store.name}: there is no run {run}", "`bench status` lists the runs.")
     choice = found.config["dataset"]
-    kept = artifacts_folder(db) / found.fingerprint[:16] / "predictions" / split
+    files = store.artifacts.of(found.fingerprint[:16])
+    kept = files.fetch(f"{PREDICTIONS}/{split}")
     count = write_server_files(dataset_class(choice["name"], choice.get("params")), kept, out)
+    files.release()
     print(f"wrote {count} label maps of run {run} ({found.model} on {choice['name']}) to {out}")

@@ -12,6 +12,7 @@ import typer
 from bench.console import DataOption, DbOption, new_console, table
 
 if TYPE_CHECKING:
+    from harness.artifacts import Artifacts
     from harness.registry import ModelEntry
     from harness.results import Store
     from harness.schedule import Driver, Outcome, Plan
@@ -37,6 +38,7 @@ class Options:
     datasets: str | None = None
     seeds: str | None = None
     plugins: Sequence[Path] = ()
+    artifacts: str | None = None
     address: str | None = None
     cpus: int | None = None
     checkpoint: Path | None = None
@@ -83,6 +85,12 @@ def run(
         str | None,
         typer.Option(metavar="0,0,1,…", help="With --checkpoint: the data set's class for each of the model's."),
     ] = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|URL", help="Where checkpoints and label maps go.", show_default="beside the database"
+        ),
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(metavar="ADDR|auto", help="An existing Ray cluster.", show_default="this machine"),
@@ -111,6 +119,7 @@ def run(
         plugins=plugin or (),
         checkpoint=checkpoint,
         label_map=label_map,
+        artifacts=artifacts,
         address=address,
         cpus=cpus,
     )
@@ -125,7 +134,7 @@ def run_suite(options: Options) -> int:
     from bench.progress import CountBar
     from harness.datasets import data_dir
     from harness.registry import read_plugin
-    from harness.results import artifacts_folder, open_existing, open_store
+    from harness.results import open_existing, open_store
     from harness.schedule import make_plan
     from harness.suite import Smoke, load_suite
 
@@ -135,6 +144,7 @@ def run_suite(options: Options) -> int:
     folder = data_dir(options.data_dir)
     store = open_existing(options.db)
     try:
+        place = artifacts_of(store, options)
         if store and not options.dry_run:
             store.release_stale()
 
@@ -143,7 +153,7 @@ def run_suite(options: Options) -> int:
                 suite,
                 store,
                 folder,
-                artifacts_folder(options.db),
+                place,
                 plugins,
                 Smoke() if options.smoke else None,
                 say=console.print,
@@ -157,8 +167,11 @@ def run_suite(options: Options) -> int:
             return 0
         if plan.work:
             check_resources(plan, options)
+            place.check()
         # Made only now: a mistake that ends the command leaves no empty database behind.
         store = store or open_store(options.db)
+        if options.artifacts:
+            store.keep_artifacts_at(place)
         if plan.studies:
             if not search(plan, store, options):
                 console.print("Stopped. The same command searches again what was not found yet.")
@@ -175,6 +188,30 @@ def run_suite(options: Options) -> int:
     finally:
         if store:
             store.close()
+
+
+def artifacts_of(store: Store | None, options: Options) -> Artifacts:
+    """Where checkpoints and label maps go: as asked for, as the database remembers, or beside it.
+
+    Raises:
+        ArtifactsError: the database has label maps in another place.
+    """
+    from harness.artifacts import Artifacts
+    from harness.errors import ArtifactsError
+    from harness.results import beside
+
+    given = Artifacts.named(options.artifacts) if options.artifacts else None
+    if store is None:
+        return given or beside(Path(options.db or "results.db"))
+    known = store.artifacts
+    if given is None or given.location == known.location:
+        return known
+    if store.kept():
+        raise ArtifactsError(
+            f"{store.name}: its label maps are at {known.location}",
+            f"Leave --artifacts out; or copy them, then `bench db artifacts {options.artifacts}`.",
+        )
+    return given
 
 
 def search(plan: Plan, store: Store, options: Options) -> bool:

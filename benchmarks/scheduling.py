@@ -26,6 +26,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from harness.artifacts import Artifacts
 from harness.datasets.shapes import Shapes
 from harness.records import Record, Unit, now
 from harness.results import Store, open_store
@@ -95,9 +96,8 @@ def planned(jobs: int) -> Iterator[tuple[Plan, Store]]:
         os.chdir(home)
         try:
             Shapes.obtain(home / "data", lambda line: None)
-            plan = make_plan(
-                suite_of(jobs), None, home / "data", home / "results.artifacts", {"tiny": read_plugin(home / "tiny.py")}
-            )
+            plugins = {"tiny": read_plugin(home / "tiny.py")}
+            plan = make_plan(suite_of(jobs), None, home / "data", Artifacts(home / "results.artifacts"), plugins)
             store = open_store(str(home / "results.db"))
             store.register(plan.planned, plan.datasets)
             yield plan, store

@@ -7,7 +7,9 @@ BenchError                 anything the command line reports as one message, exi
 ├── WeightsError           pretrained weights that cannot be had
 ├── PluginError            a stranger's model file
 ├── PredictionsError       a folder of predictions to be scored
-└── DatabaseError          a results database that cannot be opened or written
+├── DatabaseError          a results database that cannot be opened or written
+├── ArtifactsError         a place of checkpoints and label maps that cannot be read or written
+└── ClusterError           a Ray cluster that cannot be reached
 RunFailure                 a training unit that ended badly; becomes a row, never a crash
 ├── Diverged               the loss or the weights are no longer finite
 └── BadModel               a network that breaks the model contract
@@ -74,6 +76,10 @@ class PredictionsError(BenchError):
 
 class DatabaseError(BenchError):
     """A results database that cannot be opened, read or written."""
+
+
+class ArtifactsError(BenchError):
+    """A place of checkpoints and label maps that cannot be read or written."""
 
 
 class ClusterError(BenchError):

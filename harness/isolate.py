@@ -24,8 +24,10 @@ from typing import Any
 
 import psutil
 
+from harness.errors import ArtifactsError
 from harness.records import Record, Unit, now
 
+LOG = "log.txt"
 LOG_BYTES = 4 * 1024**2
 # Seconds a child has to write a checkpoint after it was asked to stop.
 GRACE_S = 30.0
@@ -55,7 +57,8 @@ class UnitProcess:
             self._process.start()
         theirs.close()
         log_write.close()
-        self._log = _LogFile(log_read, Path(unit.folder) / "log.txt")
+        self._files = unit.files
+        self._log = _LogFile(log_read, self._files.local / LOG)
         self._started = time.monotonic()
         self._memory_checked = 0.0
         self._stop_by: float | None = None
@@ -87,6 +90,11 @@ class UnitProcess:
         self._messages.close()
         self._log.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
+        if self._record is not None and not self.unit.timed:
+            with contextlib.suppress(ArtifactsError):  # a log that cannot be kept is no reason to lose a record
+                self._files.keep(LOG)
+            if self._record.state == "ok":
+                self._files.release()
 
     def _limits(self) -> Message | None:
         """Stop a child that is over its time or memory, or late in stopping."""

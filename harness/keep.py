@@ -18,6 +18,8 @@ from harness.metrics import Evaluator, StatisticsTable
 
 GALLERY_IMAGES = 12
 GALLERY_SIDE = 224
+# The folder of a run's label maps, one for each split.
+PREDICTIONS = "predictions"
 # Beside the label maps: losses and score histograms, which another protocol needs again.
 STATISTICS = "statistics.npz"
 
@@ -37,11 +39,11 @@ def kept_predictions(folder: Path, split: str) -> Iterator[tuple[Path, dict[str,
 
     Checksums are added at the end, and only then does the folder take its place: a split is there whole or not at all.
     """
-    final = folder / "predictions" / split
+    final = folder / PREDICTIONS / split
     partial = final.with_name(f"{split}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    artifact: dict[str, Any] = {"kind": "predictions", "split": split, "path": f"predictions/{split}"}
+    artifact: dict[str, Any] = {"kind": "predictions", "split": split, "path": f"{PREDICTIONS}/{split}"}
     try:
         yield partial, artifact
         artifact["files"], artifact["sha256"] = write_checksums(partial)

@@ -63,6 +63,14 @@ class Ranks:
         torch.distributed.all_reduce(word)
         return bool(word > 0)
 
+    def shared(self, value: Any) -> Any:
+        """Rank 0's value, whatever it is; every process has to ask."""
+        if self.count == 1:
+            return value
+        box = [value if self.leads else None]
+        torch.distributed.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
 
 def share_batch_norm(model: nn.Module) -> nn.Module:
     """Batch statistics over all processes instead of each one's part; only GPUs have that in PyTorch."""

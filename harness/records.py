@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from harness.artifacts import RunFiles
 from harness.registry import ModelEntry
 from harness.suite import Job
 
@@ -25,7 +26,7 @@ class Unit:
     """The train fingerprint; names the unit's folder."""
     data_root: str
     folder: str
-    """Where checkpoints, predictions and the log go."""
+    """Where checkpoints, predictions and the log go: a folder, or the URL of one in an object store."""
     attempt: int = 1
     shares: tuple[Unit, ...] = ()
     """Shorter jobs that are beginnings of this training; each is scored on the way and has a record of its own."""
@@ -37,6 +38,11 @@ class Unit:
     """A trial of a search: train and validate alone; nothing is scored or kept."""
     timed: bool = False
     """Only time a training step and a prediction; nothing is kept."""
+
+    @property
+    def files(self) -> RunFiles:
+        """The unit's files, on this machine and where they are kept."""
+        return RunFiles(self.folder)
 
 
 @dataclass

@@ -14,10 +14,10 @@ from harness.errors import BenchError
 from harness.evaluate import new_evaluator, write_checksums
 from harness.external import Tick, predictions_of, score_files
 from harness.fingerprint import digest
-from harness.keep import STATISTICS, evaluation, gallery, kept_predictions
+from harness.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_predictions
 from harness.metrics import EVALUATOR_VERSION, Protocol, Scores
 from harness.records import Record, now
-from harness.results import Store, Submission, artifacts_folder, open_store
+from harness.results import Store, Submission, open_store
 
 
 def score_submission(
@@ -60,11 +60,11 @@ def score_submission(
         return evaluator.compute(), []
     submission, fingerprint = _describe(dataset, manifest_of(dataset), protocol, name, seed)
     record = Record(fingerprint, attempt=1, state="ok", started=now(), provenance=provenance.capture(threads))
-    folder = artifacts_folder(db) / fingerprint[:16]
     store = open_store(db)
     try:
+        kept = store.artifacts.of(fingerprint[:16])
         began = time.monotonic()
-        with kept_predictions(folder, split) as (partial, artifact):
+        with kept_predictions(kept.local, split) as (partial, artifact):
             score_files(
                 files,
                 dataset.truth,
@@ -79,9 +79,11 @@ def score_submission(
         record.evaluations.append(evaluation(split, evaluator, table))
         record.artifacts.append(artifact)
         if split == "test":
-            record.gallery = gallery(dataset, ids, folder / artifact["path"])
+            record.gallery = gallery(dataset, ids, kept.local / artifact["path"])
         record.times["evaluate"] = time.monotonic() - began
         record.finished = now()
+        kept.keep(f"{PREDICTIONS}/{split}")
+        kept.release()
         suites = store.save_submission(record, submission)
     finally:
         store.close()

@@ -16,7 +16,7 @@ from harness.predict import label_map, predictions
 from harness.suite import Job
 from harness.train import Setting
 
-FOLDER = "tensorboard"
+LOG_FOLDER = "tensorboard"
 SAMPLES = 3
 
 
@@ -28,7 +28,7 @@ class TrainingLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / FOLDER
+        self._folder = folder / LOG_FOLDER
         self._writer: SummaryWriter | None = None
 
     def _open(self, epoch: int) -> SummaryWriter:

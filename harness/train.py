@@ -41,6 +41,8 @@ CHECKPOINT_EVERY_S = 60.0
 # The checkpoint a training is continued from; removed once its record is complete.
 RESUME = "resume.pt"
 BEST, LAST = "best.pt", "last.pt"
+# The folder of them among a run's files.
+CHECKPOINTS = "checkpoints"
 
 # The scores a learning curve shows besides the losses and the selection's metric.
 CURVES = ("miou", "pa", "mpa", "dice")
@@ -96,6 +98,8 @@ class Setting:
     """Called after every validation with the number of epochs: draws sample predictions."""
     average: Average | None = None
     """The moving average of the weights, where the recipe has one and while it trains."""
+    kept: Callable[[], None] = lambda: None
+    """Called after a checkpoint has been written."""
     ranks: Ranks = field(default_factory=Ranks)
     """The processes that train together."""
 
@@ -381,16 +385,22 @@ def save_checkpoint(
         "cuda_random": torch.cuda.get_rng_state() if setting.device.type == "cuda" else None,
     }
     save_atomically(state, setting.folder / RESUME)
+    setting.kept()
 
 
 def load_checkpoint(
     setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> Progress | None:
-    """Continue from `resume.pt`; None where there is none."""
-    path = setting.folder / RESUME
-    if not path.exists():
+    """Continue from the `resume.pt` of rank 0; None where there is none."""
+    path, ranks = setting.folder / RESUME, setting.ranks
+    state = None
+    if ranks.leads and path.exists():
+        # Loading puts every tensor where it belongs; other processes have other devices.
+        place = setting.device if ranks.count == 1 else CPU
+        state = torch.load(path, map_location=place, weights_only=True)
+    state = ranks.shared(state)
+    if state is None:
         return None
-    state = torch.load(path, map_location=setting.device, weights_only=True)
     setting.model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     scaler.load_state_dict(state["scaler"])

@@ -25,9 +25,9 @@ from harness.datasets import Dataset, dataset_class
 from harness.datasets.cache import DecodedStore, NoCache, decoded_store
 from harness.datasets.loader import DecodedSamples, derived_seed
 from harness.datasets.palette import save_labels
-from harness.errors import BadModel, BenchError, RunFailure
+from harness.errors import ArtifactsError, BadModel, BenchError, RunFailure
 from harness.evaluate import Predicted, evaluate_images, stored_label_maps
-from harness.keep import STATISTICS, evaluation, gallery, kept_predictions
+from harness.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_predictions
 from harness.metrics import StatisticsTable
 from harness.predict import foreground_probability, label_map, predictions
 from harness.prefixes import Milestone, catch_up, reach
@@ -35,8 +35,8 @@ from harness.ranks import Ranks, share_batch_norm, together
 from harness.records import Record, Unit, now
 from harness.steptime import time_step
 from harness.suite import Job
-from harness.tensorboard import TrainingLog
-from harness.train import RESUME, Emit, Interrupted, Progress, Setting, image_loss, train
+from harness.tensorboard import LOG_FOLDER, TrainingLog
+from harness.train import CHECKPOINTS, RESUME, Emit, Interrupted, Progress, Setting, image_loss, train
 
 SCORED_SPLITS = ("val", "test")
 
@@ -108,13 +108,14 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
 
 def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], ranks: Ranks) -> None:
     """What the unit's own process does: all of it but the other processes' part of the training."""
-    job, folder = unit.job, Path(unit.folder)
+    job, files = unit.job, unit.files
+    fetch_checkpoints(unit)
     dataset = reader(unit)
     samples = DecodedSamples(dataset, machine_cache(unit, dataset, record, emit, stopping))
     emit({"kind": "stage", "stage": "building"})
     setting = prepared(unit, dataset, samples, ranks)
     record.parameters = sum(p.numel() for p in setting.model.parameters())
-    log = TrainingLog(folder)
+    log = TrainingLog(files.local)
     began = time.monotonic()
 
     def tell(message: dict[str, Any]) -> None:
@@ -122,27 +123,44 @@ def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], r
         if not job.protocol.smoke:
             log.take(message)
 
-    setting.emit, setting.stopping = tell, stopping
+    def keep() -> None:
+        try:
+            files.keep(CHECKPOINTS)
+        except ArtifactsError as error:  # the next checkpoint may succeed; the end of the training insists
+            emit({"kind": "stage", "stage": f"training; {error.message}"})
+
+    setting.emit, setting.stopping, setting.kept = tell, stopping, keep
     if not job.protocol.smoke:
         setting.draw = lambda epoch: log.draw(job, setting, epoch)
     if job.model.checkpoint is not None:
         load_weights(setting.model, Path(job.model.checkpoint))
         score_splits(unit, setting, Progress(), record)
+        files.keep(PREDICTIONS)
         return
     milestones = [milestone(share, setting, record, emit, began) for share in unit.shares]
     emit({"kind": "stage", "stage": "training"})
     try:
         catch_up(milestones, setting)
-        ranks.agreed(True)  # from here on the checkpoint is what it is
         progress = train(job, setting, lambda at, over: reach(milestones, setting, at, over))
     finally:
         log.close()
     if unit.trial:
         return
     score_splits(unit, setting, progress, record)
-    (setting.folder / RESUME).unlink(missing_ok=True)
     if job.protocol.smoke:
         shutil.rmtree(setting.folder)  # weights of a few steps are of no use, and can be gigabytes
+    for name in (PREDICTIONS, LOG_FOLDER):
+        files.keep(name)
+    # Last: where something could not be kept, the next attempt has only that left to do.
+    files.forget(f"{CHECKPOINTS}/{RESUME}")
+    if setting.folder.exists():
+        files.keep(CHECKPOINTS)
+
+
+def fetch_checkpoints(unit: Unit) -> None:
+    """From an object store: what an attempt on another machine left to continue from."""
+    for one in (unit, *unit.shares):
+        one.files.fetch(CHECKPOINTS)
 
 
 def assist(unit: Unit, ranks: Ranks) -> None:
@@ -152,7 +170,6 @@ def assist(unit: Unit, ranks: Ranks) -> None:
     unnoted = Record(unit.fingerprint, unit.attempt, state="")
     store = machine_cache(unit, dataset, unnoted, lambda message: None, lambda: False)
     setting = prepared(unit, dataset, DecodedSamples(dataset, store), ranks)
-    ranks.agreed(True)
     with contextlib.suppress(Interrupted):  # rank 0 writes the checkpoint, and says so
         train(unit.job, setting)
 
@@ -163,7 +180,7 @@ def prepared(unit: Unit, dataset: Dataset, samples: DecodedSamples, ranks: Ranks
     model = build_model(unit, channels, ranks)
     if unit.job.model.start_from is not None:
         start_from(model, Path(unit.job.model.start_from))
-    folder = Path(unit.folder) / "checkpoints"
+    folder = unit.files.local / CHECKPOINTS
     return Setting(model, unit.model.stride, channels, dataset, samples, folder, ranks=ranks)
 
 
@@ -205,7 +222,7 @@ def time_unit(unit: Unit, record: Record) -> None:
     channels = logit_channels(unit.job, dataset)
     model = build_model(unit, channels)
     record.parameters = sum(p.numel() for p in model.parameters())
-    setting = Setting(model, unit.model.stride, channels, dataset, DecodedSamples(dataset), Path(unit.folder))
+    setting = Setting(model, unit.model.stride, channels, dataset, DecodedSamples(dataset), unit.files.local)
     record.times |= time_step(unit.job, setting)
 
 
@@ -223,7 +240,8 @@ def score_splits(unit: Unit, setting: Setting, progress: Progress, record: Recor
 
 def milestone(share: Unit, setting: Setting, record: Record, emit: Emit, began: float) -> Milestone:
     """A shorter job inside this training: scored when it is reached, and handed in as a record of its own."""
-    folder = Path(share.folder) / "checkpoints"
+    files = share.files
+    folder = files.local / CHECKPOINTS
 
     def score(model: torch.nn.Module, progress: Progress) -> None:
         own = Record(share.fingerprint, share.attempt, state="ok", started=record.started)
@@ -231,6 +249,8 @@ def milestone(share: Unit, setting: Setting, record: Record, emit: Emit, began: 
         score_splits(share, replace(setting, model=model, average=None, folder=folder), progress, own)
         own.finished = now()
         own.times["total"] = time.monotonic() - began
+        for name in (PREDICTIONS, CHECKPOINTS):
+            files.keep(name)
         emit({"kind": "share", "record": own})
 
     return Milestone(share.job, folder, score)
@@ -238,7 +258,7 @@ def milestone(share: Unit, setting: Setting, record: Record, emit: Emit, began: 
 
 def predict_and_score(unit: Unit, setting: Setting, split: str, record: Record) -> None:
     """Predict a split, score it at original resolution and keep its label maps: image by image, none held for long."""
-    job, dataset, folder = unit.job, setting.dataset, Path(unit.folder)
+    job, dataset, folder = unit.job, setting.dataset, unit.files.local
     began = time.monotonic()
     predicted = Timed(predicted_images(job, setting, split))
     with kept_predictions(folder, split) as (partial, artifact):
@@ -269,7 +289,7 @@ def rescore(unit: Unit, record: Record) -> None:
         ids = dataset.ids(split, job.protocol.images)
         if not ids:
             continue
-        kept = Path(unit.folder) / "predictions" / split
+        kept = unit.files.fetch(f"{PREDICTIONS}/{split}")
         evaluator = evaluate_images(dataset, job.protocol, stored_label_maps(kept, ids), job.resources.cpus)
         before = StatisticsTable.from_bytes((kept / STATISTICS).read_bytes())
         record.evaluations.append(evaluation(split, evaluator, evaluator.statistics().with_scores_of(before)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, joinedload
 
-from harness.errors import DataError
+from harness.artifacts import Artifacts
+from harness.errors import ArtifactsError, DataError
 from harness.evaluate import verify_checksums
 from harness.metrics import Protocol, StatisticsTable, fold
 from harness.results.schema import OVERALL, Artifact, DatasetRow, Evaluation, Run, Score
@@ -22,12 +22,12 @@ Tick = Callable[[int, int], None]
 TOLERANCE = 1e-12
 
 
-def check_database(store: Store, artifacts: Path | None, tick: Tick = lambda done, total: None) -> Iterator[str]:
+def check_database(store: Store, artifacts: Artifacts | None, tick: Tick = lambda done, total: None) -> Iterator[str]:
     """Everything that is wrong, a line each.
 
     Args:
         store: the database.
-        artifacts: the folder beside it, whose label maps are compared with their checksums; None leaves them out.
+        artifacts: its artifacts, of which the label maps are compared with their checksums; None leaves them out.
         tick: told how many runs are done, of how many.
     """
     with store.session() as session:
@@ -49,7 +49,7 @@ def _file(session: Session, store: Store) -> Iterator[str]:
         yield f"{store.name}: row {row} of {table} refers to a row of {parent} that does not exist"
 
 
-def _run(session: Session, run: Run, artifacts: Path | None) -> Iterator[str]:
+def _run(session: Session, run: Run, artifacts: Artifacts | None) -> Iterator[str]:
     name = f"run {run.id} ({run.model})"
     if run.state == "ok" and not any(e.split in ("val", "test") for e in run.evaluations):
         yield f"{name}: is ok and has no score"
@@ -61,11 +61,13 @@ def _run(session: Session, run: Run, artifacts: Path | None) -> Iterator[str]:
         yield from _evaluation(session, f"{name}, {evaluation.split}", evaluation, data)
     if artifacts is None:
         return
+    files = artifacts.of(run.fingerprint[:16])
     for artifact in session.scalars(select(Artifact).where(Artifact.run_id == run.id)):
         try:
-            verify_checksums(artifacts / run.fingerprint[:16] / artifact.path)
-        except DataError as error:
+            verify_checksums(files.fetch(artifact.path))
+        except (DataError, ArtifactsError) as error:
             yield f"{name}: {error.message}"
+    files.release()
 
 
 def _evaluation(session: Session, name: str, evaluation: Evaluation, data: DatasetRow) -> Iterator[str]:

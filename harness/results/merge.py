@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from sqlalchemy import delete, inspect, select
 from sqlalchemy.orm import Session
 
+from harness.artifacts import Artifacts, transfer
+from harness.keep import PREDICTIONS
 from harness.results.schema import (
     FAILED,
     Artifact,
@@ -46,7 +47,7 @@ class Merged:
     """The same training with other figures, a line each; this database's were kept."""
 
 
-def merge(store: Store, other: Store, artifacts: Path, other_artifacts: Path) -> Merged:
+def merge(store: Store, other: Store, artifacts: Artifacts, other_artifacts: Artifacts) -> Merged:
     """Take everything over that another database has and this one lacks, in one transaction.
 
     A training is the same if its fingerprint is. Two that ended well and predicted other label maps, or have other
@@ -55,8 +56,8 @@ def merge(store: Store, other: Store, artifacts: Path, other_artifacts: Path) ->
     Args:
         store: takes the runs in.
         other: is only read.
-        artifacts: the folder beside `store`, where label maps are copied to.
-        other_artifacts: the folder beside `other`; runs whose label maps are not there come without them.
+        artifacts: of `store`, where label maps are copied to.
+        other_artifacts: of `other`; runs whose label maps are not there come without them.
     """
     result = Merged()
     copied: list[Path] = []
@@ -72,7 +73,9 @@ def merge(store: Store, other: Store, artifacts: Path, other_artifacts: Path) ->
             for run in theirs.scalars(select(Run).order_by(Run.id)):
                 own = known.get(run.fingerprint)
                 if _take(ours, theirs, own, run, result):
-                    copied += _copy_artifacts(run, artifacts, other_artifacts)
+                    name = run.fingerprint[:16]
+                    target = artifacts.of(name)
+                    copied += filter(None, [transfer(other_artifacts.of(name), target, PREDICTIONS)])
     except BaseException:
         for folder in copied:
             shutil.rmtree(folder, ignore_errors=True)
@@ -167,18 +170,6 @@ def _copy_evaluations(ours: Session, theirs: Session, run: Run, own: Run) -> int
             ours.add(Score(**{**_columns(score), "evaluation_id": fresh.id}))
         count += 1
     return count
-
-
-def _copy_artifacts(run: Run, artifacts: Path, other: Path) -> Sequence[Path]:
-    """Copy a run's folder of label maps beside this database; each appears whole."""
-    source, target = other / run.fingerprint[:16] / "predictions", artifacts / run.fingerprint[:16] / "predictions"
-    if not source.is_dir() or target.exists():
-        return []
-    partial = target.with_name("predictions.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    partial.replace(target)
-    return [target]
 
 
 def _columns(row: Base, *without: str) -> dict[str, Any]:

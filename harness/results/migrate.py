@@ -11,8 +11,9 @@ from sqlalchemy import Connection, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import DatabaseError
+from harness.results.opening import open_store
 from harness.results.schema import SCHEMA_VERSION, Meta
-from harness.results.store import Store, open_store
+from harness.results.store import Store
 
 
 def migrate(db: str | None) -> tuple[int, int, Path | None]:

@@ -23,6 +23,8 @@ def run_local(driver: Driver, in_process: bool = False) -> None:
                 from harness.unit import run_unit
 
                 record = run_unit(unit, tell, driver.stopping.is_set)
+                if record.state == "ok":
+                    unit.files.release()
             else:
                 record = run_isolated(unit, tell, driver.stopping.is_set)
             tell({"kind": "record", "record": record})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from harness.artifacts import Artifacts
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset, resolved
 from harness.errors import BenchError, SuiteError
 from harness.evaluate import check_metric
@@ -82,7 +83,7 @@ def make_plan(
     suite: Suite,
     store: Store | None,
     data_folder: Path,
-    artifacts: Path,
+    artifacts: Artifacts,
     plugins: Mapping[str, ModelEntry] | None = None,
     smoke: Smoke | None = None,
     say: Say = lambda line: None,
@@ -178,7 +179,7 @@ def _tuned(
     store: Store | None,
     entries: Mapping[str, ModelEntry],
     copies: Mapping[tuple[str, str | None], tuple[Dataset, Manifest]],
-    artifacts: Path,
+    artifacts: Artifacts,
 ) -> list[Job]:
     """The winners of the searches that are done; the others are noted in the plan."""
     search = suite.search
@@ -206,8 +207,8 @@ def _tuned(
         if found is not None:
             winners += [tuned(job, found, seed) for seed in suite.seeds]
             continue
-        folder = artifacts / f"search-{key[:16]}"
-        unit = Unit(job, entries[job.model.name], key, str(dataset.root), str(folder), content=manifest.content_hash)
+        folder = artifacts.of(f"search-{key[:16]}").location
+        unit = Unit(job, entries[job.model.name], key, str(dataset.root), folder, content=manifest.content_hash)
         plan.studies.append(Study(key, unit, search))
     return winners
 
@@ -236,7 +237,7 @@ def _sort_by_state(
     entries: Mapping[str, ModelEntry],
     copies: Mapping[tuple[str, str | None], tuple[Dataset, Manifest]],
     store: Store | None,
-    artifacts: Path,
+    artifacts: Artifacts,
 ) -> None:
     states = store.states(list(planned)) if store else {}
     scored = store.scored([p.score_fingerprint for p in planned.values()]) if store else set()
@@ -250,7 +251,7 @@ def _sort_by_state(
             data_root=str(dataset.root),
             # A smoke run looks at a few images: nothing is gained by decoding all of them.
             content="" if p.job.protocol.images is not None else manifest.content_hash,
-            folder=str(artifacts / p.fingerprint[:16]),
+            folder=artifacts.of(p.fingerprint[:16]).location,
             rescore=trained,
         )
         if not trained:

@@ -12,7 +12,6 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -42,7 +41,7 @@ class SearchTrial(UnitTrainable):
         """Put the drawn values into the job."""
         unit: Unit = config["unit"]
         values = {name: config[name] for name in config["names"]}
-        folder = Path(unit.folder) / uuid.uuid4().hex[:12]
+        folder = unit.files.local / uuid.uuid4().hex[:12]
         self._unit = replace(unit, job=with_values(unit.job, values), folder=str(folder), trial=True)
         self._process: UnitProcess | None = None
         self._best: float | None = None
@@ -168,7 +167,7 @@ def _run(study: Study) -> dict[str, Any]:
         return _summary(study, results, mode)
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-        shutil.rmtree(study.unit.folder, ignore_errors=True)
+        shutil.rmtree(study.unit.files.local, ignore_errors=True)
 
 
 def domain(values: Range) -> Any:

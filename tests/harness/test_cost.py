@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.artifacts import Artifacts
 from harness.registry import read_plugin
 from harness.schedule import Plan, make_plan
 from harness.schedule.cost import estimate
@@ -16,7 +17,7 @@ from tests.conftest import TINY
 def plan_of(home: Path, *overrides: str, **plugins: Path) -> Plan:
     entries = {name: read_plugin(path) for name, path in plugins.items()}
     suite = load_suite(str(TINY), overrides)
-    return make_plan(suite, None, home / "data", home / "artifacts", entries)
+    return make_plan(suite, None, home / "data", Artifacts(home / "artifacts"), entries)
 
 
 def test_epochs_and_images_are_counted_and_a_step_is_timed(home: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.artifacts import Artifacts
 from harness.records import Record
 from harness.results import Store, open_store
 from harness.results.schema import Run
@@ -34,7 +35,7 @@ class Silent:
 @pytest.fixture
 def planned(home: Path) -> Iterator[tuple[Plan, Store]]:
     suite = load_suite(str(TINY), ["seeds=[0]", "resources={cpus: 1, oom_retries: 2}"])
-    plan = make_plan(suite, None, home / "data", home / "artifacts")
+    plan = make_plan(suite, None, home / "data", Artifacts(home / "artifacts"))
     store = open_store(str(home / "results.db"))
     store.register(plan.planned, plan.datasets)
     yield plan, store

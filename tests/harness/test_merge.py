@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.results import Store, artifacts_folder, open_store
+from harness.artifacts import Artifacts
+from harness.results import Store, open_store
 from harness.results.check import check_database
 from harness.results.merge import Merged, merge
 from leaderboard.queries import load_curves, load_gallery, load_results
@@ -44,7 +45,7 @@ def forget(run: str) -> tuple[str, ...]:
 
 def joined(ours: Path, theirs: Path) -> tuple[Merged, Store]:
     store, other = open_store(str(ours)), open_store(str(theirs), read_only=True)
-    result = merge(store, other, artifacts_folder(str(ours)), artifacts_folder(str(theirs)))
+    result = merge(store, other, store.artifacts, other.artifacts)
     other.close()
     return result, store
 
@@ -69,7 +70,7 @@ def test_what_two_labs_trained_is_joined_once(finished: Path, tmp_path: Path, re
     whole = open_store(str(finished), read_only=True)
     request.addfinalizer(whole.engine.dispose)
     assert figures(store) == figures(whole)
-    assert list(check_database(store, artifacts_folder(str(here)))) == []
+    assert list(check_database(store, store.artifacts)) == []
     ids = [r.run_id for r in load_results(store)]
     assert len(load_curves(store, ids)) == len(load_curves(whole, [r.run_id for r in load_results(whole)]))
     manifest = load_results(store)[0].data.test_manifest
@@ -112,7 +113,7 @@ def test_a_database_is_not_merged_with_itself(finished: Path, tmp_path: Path) ->
 
 def test_runs_come_into_postgresql(finished: Path, postgres_url: str, tmp_path: Path) -> None:
     store, other = open_store(postgres_url), open_store(str(finished), read_only=True)
-    result = merge(store, other, tmp_path / "artifacts", finished.with_suffix(".artifacts"))
+    result = merge(store, other, Artifacts(tmp_path / "artifacts"), other.artifacts)
     assert result.added == 8
     assert figures(store) == figures(other)
     store.close()

@@ -134,12 +134,12 @@ def test_the_command_checks_backs_up_and_migrates(tmp_path: Path) -> None:
 def test_changed_label_maps_are_found(finished: Path) -> None:
     store = open_store(str(finished), read_only=True)
     artifacts = finished.with_suffix(".artifacts")
-    assert list(check_database(store, artifacts)) == []
+    assert list(check_database(store, store.artifacts)) == []
     victim = sorted(artifacts.glob("*/predictions/val/*.png"))[0]
     whole = victim.read_bytes()
     victim.write_bytes(whole[:-1])
     try:
-        assert [line for line in check_database(store, artifacts) if str(victim) in line]
+        assert [line for line in check_database(store, store.artifacts) if str(victim) in line]
     finally:
         victim.write_bytes(whole)
         store.engine.dispose()  # nothing of it stays beside the file

@@ -1,0 +1,120 @@
+"""How a results database is opened: by path or URL, for writing or for reading alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from harness.errors import DatabaseError
+from harness.results.store import Store
+
+BUSY_TIMEOUT_S = 30.0
+# File systems on which SQLite's locks cannot be trusted.
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "9p", "fuse.s", "lustre", "gpfs", "beegfs", "ceph")
+
+
+def network_file_system(path: Path) -> str | None:
+    """The kind of network file system a path is on, or None."""
+    found, longest = None, 0
+    for mount in psutil.disk_partitions(all=True):
+        if path.resolve().is_relative_to(mount.mountpoint) and len(mount.mountpoint) > longest:
+            found, longest = mount.fstype, len(mount.mountpoint)
+    return found if found and found.lower().startswith(NETWORK_FILE_SYSTEMS) else None
+
+
+def default_url(path: Path | None = None) -> str:
+    """The URL of the database a command uses that names none: results.db in the current folder."""
+    return f"sqlite:///{(path or Path('results.db')).resolve()}"
+
+
+def open_existing(db: str | None) -> Store | None:
+    """Open a database for writing if it exists; None, and nothing created, if it could be made.
+
+    Raises:
+        DatabaseError: it cannot be opened, or could not be made here.
+    """
+    if db and "://" in db:
+        return open_store(db)
+    path = Path(db or "results.db").resolve()
+    _check_file(path, read_only=False)
+    return open_store(db) if path.exists() else None
+
+
+def open_store(db: str | None, *, read_only: bool = False, any_schema: bool = False) -> Store:
+    """Open a database by path or SQLAlchemy URL.
+
+    Args:
+        db: a path, a URL, or None for ./results.db.
+        read_only: never create, alter or write.
+        any_schema: open it as it is, of whatever schema: for migrating.
+
+    Raises:
+        DatabaseError: it cannot be opened, is not a results database, or is of another schema.
+    """
+    url = db if db and "://" in db else default_url(Path(db) if db else None)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError(f"--db {db}: not a database URL: {error}") from error
+    path = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    if path is not None:
+        _check_file(path, read_only)
+    try:
+        engine = _engine(url, read_only, path)
+        store = Store(engine, path)
+        engine.connect().close()  # what cannot be reached is told here
+        if not any_schema:
+            store.check_schema(create=not read_only)
+    except (SQLAlchemyError, NoSuchModuleError, ImportError) as error:
+        message = str(getattr(error, "orig", None) or error).splitlines()[0]
+        hint = 'pip install "segbench[postgres]"' if isinstance(error, ImportError) else None
+        raise DatabaseError(f"{path or parsed.render_as_string()}: cannot be used: {message}", hint) from error
+    return store
+
+
+def _check_file(path: Path, read_only: bool) -> None:
+    if read_only and not path.is_file():
+        raise DatabaseError(
+            f"{path}: there is no results database here yet",
+            "`bench run --suite demo` makes one, or name another with --db.",
+        )
+    if path.is_file() and path.stat().st_size and path.open("rb").read(16) != b"SQLite format 3\0":
+        raise DatabaseError(f"{path}: is not an SQLite database; it was left alone")
+    if read_only:
+        return
+    if not path.parent.is_dir():
+        raise DatabaseError(f"{path.parent}: there is no such folder for the database")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise DatabaseError(f"{path}: cannot be written", "Name another place with --db.")
+
+
+def _engine(url: str, read_only: bool, path: Path | None) -> Engine:
+    if path is None:
+        return create_engine(url, pool_pre_ping=True)
+    if read_only:
+        # A cleanly closed WAL file in a folder that cannot be written opens only as immutable; that would miss
+        # rows still in the WAL, so it is used only where there is none.
+        immutable = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
+        url = f"sqlite:///file:{path}?mode=ro{'&immutable=1' if immutable else ''}&uri=true"
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        connection.execute("PRAGMA foreign_keys=ON")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        # A writer takes its lock at once: two that upgraded a read lock would fail, not wait.
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
