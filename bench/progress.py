@@ -121,6 +121,10 @@ class Display:
             return None
         return (time.monotonic() - self._began) / progress * (self._total - progress)
 
+    def note(self, line: str) -> None:
+        """Anything else worth a line, also on a terminal."""
+        self._console.print(line, markup=False)
+
     def _say(self, line: str) -> None:
         if self._live is None:
             self._file.write(line + "\n")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.registry import ModelEntry
     from harness.results import Store
     from harness.schedule import Driver, Outcome, Plan
+    from harness.schedule.plan import Say
     from harness.suite import Suite
 
 LOCAL_HELP = "Run one job after another, without Ray."
@@ -258,7 +259,7 @@ def execute(plan: Plan, store: Store, options: Options) -> Outcome:
         prepare_caches(plan)
     with Display(len(plan.trained) + len(plan.rescore), len(plan.done)) as display:
         driver = Driver(store, plan.work, display)
-        _dispatch(driver, plan, options)
+        _dispatch(driver, plan, options, display.note)
     return driver.outcome
 
 
@@ -293,7 +294,7 @@ def prepare_caches(plan: Plan) -> None:
             print(f"Every job decodes {dataset.info.title} for itself: {reason}", flush=True)
 
 
-def _dispatch(driver: Driver, plan: Plan, options: Options) -> None:
+def _dispatch(driver: Driver, plan: Plan, options: Options, say: Say) -> None:
     if options.local or not plan.train:
         from harness.schedule.local import run_local
 
@@ -301,7 +302,7 @@ def _dispatch(driver: Driver, plan: Plan, options: Options) -> None:
     else:
         from harness.schedule.tune import run_tune
 
-        run_tune(driver, options.address, options.cpus)
+        run_tune(driver, options.address, options.cpus, say)
 
 
 def report(plan: Plan, store: Store, outcome: Outcome | None) -> int:
@@ -428,10 +429,15 @@ def check_resources(plan: Plan, options: Options) -> None:
 
     from harness.errors import SuiteError
 
+    wanted = [w.unit.job.resources for w in plan.train]
+    if options.local and any(r.nodes > 1 for r in wanted):
+        raise SuiteError(
+            f"suite {plan.suite.name}: a job asks for several machines, which takes Ray",
+            "Leave --local out, or --set resources.nodes=1.",
+        )
     if options.address:
         return
-    wanted = [w.unit.job.resources for w in plan.train]
-    gpus = max((r.gpus for r in wanted), default=0)
+    gpus = max((r.gpus * r.nodes for r in wanted), default=0)
     cpus = max((r.cpus * r.ranks for r in wanted), default=0)
     have = options.cpus or os.cpu_count() or 1
     if gpus:

@@ -58,7 +58,8 @@ class UnitProcess:
         theirs.close()
         log_write.close()
         self._files = unit.files
-        self._log = _LogFile(log_read, self._files.local / LOG)
+        self._log_name = f"log.{unit.first_rank}.txt" if unit.first_rank else LOG
+        self._log = _LogFile(log_read, self._files.local / self._log_name)
         self._started = time.monotonic()
         self._memory_checked = 0.0
         self._stop_by: float | None = None
@@ -92,8 +93,8 @@ class UnitProcess:
         shutil.rmtree(self.scratch, ignore_errors=True)
         if self._record is not None and not self.unit.timed:
             with contextlib.suppress(ArtifactsError):  # a log that cannot be kept is no reason to lose a record
-                self._files.keep(LOG)
-            if self._record.state == "ok":
+                self._files.keep(self._log_name)
+            if self._record.state == "ok" and not self.unit.first_rank:
                 self._files.release()
 
     def _limits(self) -> Message | None:

@@ -1,7 +1,8 @@
-"""Processes that train one network together on one machine, each on its part of every batch.
+"""Processes that train one network together, each on its part of every batch.
 
-Rank 0 is the unit's own process: it alone validates, writes and decides; every image is scored once. The others are
-forked from it before anything uses a GPU, and end with it.
+Rank 0 is the unit's own process: it alone validates, writes and decides; every image is scored once. The others of its
+machine are forked from it before anything uses a GPU, and end with it; other machines have a process with its own
+others each, and all meet at rank 0's address.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import socket
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import psutil
 import torch
 from torch import Tensor, nn
+
+from harness.records import Meeting
 
 # Rank 0 may validate for hours while the others wait.
 PATIENCE = timedelta(days=7)
@@ -29,12 +35,12 @@ class Ranks:
     Args:
         rank: which one; 0 decides.
         count: how many there are.
-        gpu: whether each has a GPU of its own.
+        gpu: which of its machine's GPUs it has; None without one.
     """
 
-    def __init__(self, rank: int = 0, count: int = 1, gpu: bool = False) -> None:
+    def __init__(self, rank: int = 0, count: int = 1, gpu: int | None = None) -> None:
         self.rank, self.count = rank, count
-        self.device = torch.device("cuda", rank) if gpu else torch.device("cpu")
+        self.device = torch.device("cpu") if gpu is None else torch.device("cuda", gpu)
 
     @property
     def leads(self) -> bool:
@@ -84,33 +90,34 @@ class HelperFailed(RuntimeError):
 
 
 @contextlib.contextmanager
-def together(count: int, gpu: bool, help: Callable[[Ranks], None]) -> Iterator[Ranks]:
-    """Start the other processes and join them; they are ended with the context.
+def together(count: int, gpu: bool, help: Callable[[Ranks], None], meeting: Meeting | None = None) -> Iterator[Ranks]:
+    """Start this machine's other processes and join them; they are ended with the context.
 
     Args:
-        count: processes, this one among them.
-        gpu: whether they talk through NCCL instead of gloo.
+        count: processes on this machine, this one among them.
+        gpu: whether each has a GPU, and they talk through NCCL instead of gloo.
         help: what the others do, given their rank.
+        meeting: where the processes of all machines meet; None if there is only this one.
 
     Raises:
         HelperFailed: another process failed; its traceback is in the message.
     """
-    if count == 1:
+    if count == 1 and meeting is None:
         yield Ranks()
         return
     # Forked, not started anew: the suite's code and data are here already, and no GPU has been touched yet.
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory(prefix="segbench-ranks-") as folder:
+        met = meeting or Meeting(Path(folder, "join").as_uri(), 0, count)
         others = []
-        for rank in range(1, count):
+        for local in range(1, count):
             receive, send = context.Pipe(duplex=False)
-            process = context.Process(target=_helper, args=(rank, count, gpu, folder, help, send), daemon=True)
+            process = context.Process(target=_helper, args=(local, met, gpu, help, send), daemon=True)
             process.start()
             send.close()
             others.append((process, receive))
         try:
-            _join(0, count, gpu, folder)
-            yield Ranks(0, count, gpu)
+            yield _join(0, met, gpu)
         except RuntimeError as error:
             # A process that fails leaves the others with a broken connection: its own word is the reason.
             told = [receive.recv() for _, receive in others if _has_word(receive)] if _lost_peer(error) else []
@@ -141,11 +148,10 @@ def _has_word(receive: Any) -> bool:
         return False
 
 
-def _helper(rank: int, count: int, gpu: bool, folder: str, help: Callable[[Ranks], None], send: Any) -> None:
+def _helper(local: int, met: Meeting, gpu: bool, help: Callable[[Ranks], None], send: Any) -> None:
     """The life of another process."""
     try:
-        _join(rank, count, gpu, folder)
-        help(Ranks(rank, count, gpu))
+        help(_join(local, met, gpu))
     except BaseException as error:  # noqa: BLE001 (also what a network exits with; rank 0 tells it)
         with contextlib.suppress(OSError):
             first = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -155,15 +161,30 @@ def _helper(rank: int, count: int, gpu: bool, folder: str, help: Callable[[Ranks
         os._exit(0)
 
 
-def _join(rank: int, count: int, gpu: bool, folder: str) -> None:
+def _join(local: int, met: Meeting, gpu: bool) -> Ranks:
+    """Meet the other processes, as the one of this number on this machine."""
     if gpu:
-        torch.cuda.set_device(rank)
+        torch.cuda.set_device(local)
     else:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(met.address))
     torch.distributed.init_process_group(
         "nccl" if gpu else "gloo",
-        init_method=Path(folder, "join").as_uri(),
-        rank=rank,
-        world_size=count,
+        init_method=met.address,
+        rank=met.first + local,
+        world_size=met.count,
         timeout=PATIENCE,
     )
+    return Ranks(met.first + local, met.count, local if gpu else None)
+
+
+def _interface(address: str) -> str:
+    """The network interface through which this machine reaches an address; the local one for a file."""
+    host, port = urlsplit(address).hostname, urlsplit(address).port
+    if host is None:
+        host, port = "127.0.0.1", 1
+    # Connecting a datagram socket sends nothing: it only chooses the way.
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect((host, port))
+        own = way.getsockname()[0]
+    names = [n for n, them in psutil.net_if_addrs().items() for one in them if one.address.partition("%")[0] == own]
+    return names[0] if names else "lo"

@@ -17,6 +17,18 @@ def now() -> str:
 
 
 @dataclass(frozen=True)
+class Meeting:
+    """How the processes of several machines that train one network find each other."""
+
+    address: str
+    """`tcp://host:port` of rank 0's machine."""
+    first: int
+    """The rank of this machine's first process; 0 leads."""
+    count: int
+    """Processes on all machines."""
+
+
+@dataclass(frozen=True)
 class Unit:
     """One piece of work: train and score a job, or only rescore what it predicted before."""
 
@@ -36,8 +48,15 @@ class Unit:
     """Score the label maps that are kept, under the job's protocol; train nothing."""
     trial: bool = False
     """A trial of a search: train and validate alone; nothing is scored or kept."""
+    meeting: Meeting | None = None
+    """Given where several machines train together."""
     timed: bool = False
     """Only time a training step and a prediction; nothing is kept."""
+
+    @property
+    def first_rank(self) -> int:
+        """Of this machine's processes; that of rank 0 scores and writes, the others only train."""
+        return self.meeting.first if self.meeting else 0
 
     @property
     def files(self) -> RunFiles:

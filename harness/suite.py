@@ -79,13 +79,20 @@ class Resources(Strict):
     """Wall-clock seconds after which the trial is stopped and recorded as timed out."""
     processes: int = Field(1, ge=1)
     """Processes that train data-parallel, each with `cpus` processors: with several GPUs one for each, by itself."""
+    nodes: int = Field(1, ge=1)
+    """Machines of a Ray cluster that train together; each has `gpus`, `processes` and `memory_gb` as they are said."""
     oom_retries: int = Field(0, ge=0)
     """How often a job that ran out of memory is tried again, each time with its batches in twice as many parts."""
 
     @property
-    def ranks(self) -> int:
-        """Processes that train together."""
+    def local_ranks(self) -> int:
+        """Processes that train together on one machine."""
         return max(self.processes, int(self.gpus))
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together, on all machines."""
+        return self.nodes * self.local_ranks
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Resources:

@@ -52,6 +52,8 @@ def run_unit(unit: Unit, emit: Emit, stopping: Callable[[], bool] = lambda: Fals
                 time_unit(unit, record)
             elif unit.rescore:
                 rescore(unit, record)
+            elif unit.first_rank > 0:
+                help_train(unit)
             else:
                 train_and_score(unit, record, emit, stopping)
     except Interrupted as stop:
@@ -101,8 +103,8 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
     """Build, train, predict, score, and keep what others will want to see."""
     wanted = unit.job.resources
     # Weights that are only scored need no one to train with.
-    count = 1 if unit.job.model.checkpoint is not None else wanted.ranks
-    with together(count, wanted.gpus > 0, lambda ranks: assist(unit, ranks)) as ranks:
+    count = 1 if unit.job.model.checkpoint is not None else wanted.local_ranks
+    with together(count, wanted.gpus > 0, lambda ranks: assist(unit, ranks), unit.meeting) as ranks:
         lead(unit, record, emit, stopping, ranks)
 
 
@@ -161,6 +163,13 @@ def fetch_checkpoints(unit: Unit) -> None:
     """From an object store: what an attempt on another machine left to continue from."""
     for one in (unit, *unit.shares):
         one.files.fetch(CHECKPOINTS)
+
+
+def help_train(unit: Unit) -> None:
+    """What the processes of another machine do."""
+    wanted = unit.job.resources
+    with together(wanted.local_ranks, wanted.gpus > 0, lambda ranks: assist(unit, ranks), unit.meeting) as ranks:
+        assist(unit, ranks)
 
 
 def assist(unit: Unit, ranks: Ranks) -> None:

@@ -22,12 +22,12 @@ from ray.tune.search import ConcurrencyLimiter, create_searcher
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from harness.errors import BenchError, SuiteError
-from harness.isolate import UnitProcess
 from harness.metrics import higher_is_better
 from harness.records import Unit
+from harness.schedule.group import UnitGroup, placement
 from harness.schedule.plan import Study
 from harness.schedule.signals import stops_on_signal
-from harness.schedule.tune import STEP_S, UnitTrainable, placement, quiet, start_ray
+from harness.schedule.tune import STEP_S, UnitTrainable, quiet, start_ray
 from harness.suite import Range, Search, with_values
 
 # What trials report their score as, whatever the metric is.
@@ -43,7 +43,7 @@ class SearchTrial(UnitTrainable):
         values = {name: config[name] for name in config["names"]}
         folder = unit.files.local / uuid.uuid4().hex[:12]
         self._unit = replace(unit, job=with_values(unit.job, values), folder=str(folder), trial=True)
-        self._process: UnitProcess | None = None
+        self._process: UnitGroup | None = None
         self._best: float | None = None
         self._sign = 1 if higher_is_better(unit.job.selection.metric) else -1
 
@@ -51,7 +51,7 @@ class SearchTrial(UnitTrainable):
         """The child's next message; scores and epochs come out of it."""
         metric = self._unit.job.selection.metric
         if self._process is None:
-            self._process = UnitProcess(self._unit)
+            self._process = UnitGroup(self._unit)
         message = self._process.poll(STEP_S)
         result: dict[str, Any] = {"done": False}
         if message is not None and message["kind"] == "epoch":
@@ -219,7 +219,7 @@ def _summary(study: Study, results: Any, mode: str) -> dict[str, Any]:
         "score": float(best.metrics[SCORE]),
         "trials": len(results),
         "stopped": sum(1 for r in ended if r.metrics.get("state") != "ok" and r.metrics.get("epoch", epochs) < epochs),
-        "gpu_hours": hours * resources.gpus,
+        "gpu_hours": hours * resources.gpus * resources.nodes,
         "cpu_hours": hours * resources.cpus * resources.ranks,
         "spec": study.search.model_dump(mode="json"),
     }

@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,18 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory  # noqa: E
 from ray.tune.search import Searcher  # noqa: E402
 
 from harness.errors import ClusterError  # noqa: E402
-from harness.isolate import UnitProcess  # noqa: E402
 from harness.records import Unit  # noqa: E402
 from harness.schedule.driver import Driver  # noqa: E402
+from harness.schedule.group import UnitGroup, placement  # noqa: E402
+from harness.schedule.plan import Say  # noqa: E402
 from harness.schedule.signals import stops_on_signal  # noqa: E402
 from harness.suite import Resources  # noqa: E402
 
 # Seconds after which a step returns, with or without news: how fast a stop is noticed.
 STEP_S = 1.0
+
+# Tune keeps some 50 kB of every trial it has seen: a Tuner is given so many, then the next one goes on.
+TRIALS_OF_A_TUNER = 1000
 
 # Tune copies its searcher, and a copy cannot hold a database: it finds the driver by this number.
 _DRIVERS: dict[str, Driver] = {}
@@ -57,7 +61,7 @@ class UnitTrainable(Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Remember the unit; the child starts with the first step."""
         self._unit: Unit = config["unit"]
-        self._process: UnitProcess | None = None
+        self._process: UnitGroup | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next unit in the same actor."""
@@ -68,7 +72,7 @@ class UnitTrainable(Trainable):
     def step(self) -> dict[str, Any]:
         """The child's next message; a heartbeat after a second without one."""
         if self._process is None:
-            self._process = UnitProcess(self._unit)
+            self._process = UnitGroup(self._unit)
         message = self._process.poll(STEP_S)
         done = message is not None and message["kind"] == "record"
         if done:
@@ -99,15 +103,19 @@ class ClaimingSearcher(Searcher):
     def __init__(self, key: str) -> None:
         super().__init__(metric=None, mode=None)
         self.key = key
+        self.left = TRIALS_OF_A_TUNER
 
     def suggest(self, trial_id: str) -> Any:
         """The configuration of the next trial, None while nothing can be claimed, FINISHED at the end."""
         driver = _DRIVERS[self.key]
+        if not self.left:
+            return Searcher.FINISHED
         unit = None
         with driver.stops_on_trouble():
             unit = driver.next_unit()
         if unit is None:
             return None if driver.has_waiting or driver.is_running else Searcher.FINISHED
+        self.left -= 1
         return {"unit": unit}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -159,44 +167,61 @@ class DriverStopper(Stopper):
         return driver is not None and driver.stopping.is_set()
 
 
-def run_tune(driver: Driver, address: str | None = None, cpus: int | None = None) -> None:
+def run_tune(
+    driver: Driver,
+    address: str | None = None,
+    cpus: int | None = None,
+    say: Say = lambda line: None,
+) -> None:
     """Run everything the driver hands out as trials of Ray Tune.
 
     Args:
         driver: hands out units and takes their records.
         address: an existing cluster; None starts Ray on this machine for the duration.
         cpus: processors Ray may use on this machine; None takes all.
+        say: told of jobs for which there is no room.
     """
     key = uuid.uuid4().hex
-    storage = tempfile.mkdtemp(prefix="segbench-tune-")
     _DRIVERS[key] = driver
     try:
-        with stops_on_signal(driver.stopping), quiet():
-            start_ray(address, cpus)
-            tuner = tune.Tuner(
-                tune.with_resources(UnitTrainable, _resources),
-                tune_config=TuneConfig(
-                    search_alg=ClaimingSearcher(key),
-                    num_samples=-1,
-                    reuse_actors=True,
-                    max_concurrent_trials=_slots(driver) + 2,
-                ),
-                run_config=RunConfig(
-                    name="units",
-                    storage_path=storage,
-                    failure_config=FailureConfig(max_failures=0),
-                    callbacks=[RecordCallback(key)],
-                    stop=DriverStopper(key),
-                    verbose=0,
-                ),
-            )
-            tuner.fit()
+        with stops_on_signal(driver.stopping):
+            with quiet():
+                start_ray(address, cpus)
+            for line in _waits(driver.waiting_resources()):
+                say(line)
+            while driver.has_waiting:
+                with quiet():
+                    _fit(driver, key)
     finally:
         with quiet():
             ray.shutdown()
         del _DRIVERS[key]
-        shutil.rmtree(storage, ignore_errors=True)
         driver.close()
+
+
+def _fit(driver: Driver, key: str) -> None:
+    """One Tuner: as many trials as it should see."""
+    storage = tempfile.mkdtemp(prefix="segbench-tune-")
+    try:
+        tune.Tuner(
+            tune.with_resources(UnitTrainable, _resources),
+            tune_config=TuneConfig(
+                search_alg=ClaimingSearcher(key),
+                num_samples=-1,
+                reuse_actors=True,
+                max_concurrent_trials=_slots(driver) + 2,
+            ),
+            run_config=RunConfig(
+                name="units",
+                storage_path=storage,
+                failure_config=FailureConfig(max_failures=0),
+                callbacks=[RecordCallback(key)],
+                stop=DriverStopper(key),
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
 
 
 def probe() -> str:
@@ -253,12 +278,17 @@ def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
     return placement(config["unit"].job.resources)
 
 
-def placement(wanted: Resources) -> PlacementGroupFactory:
-    """What a trial takes, all of it on one node."""
-    bundle = {"CPU": float(wanted.cpus * wanted.ranks)} | ({"GPU": wanted.gpus} if wanted.gpus else {})
-    if wanted.memory_gb is not None:
-        bundle["memory"] = wanted.memory_gb * 1e9
-    return PlacementGroupFactory([bundle])
+def _waits(wanted: Sequence[Resources]) -> Iterator[str]:
+    """A line for each kind of job for which the cluster has no room at all, now: it waits until nodes join."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for resources in dict.fromkeys(r.model_dump_json() for r in wanted):
+        bundle = placement(Resources.model_validate_json(resources)).bundles[0]
+        count = Resources.model_validate_json(resources).nodes
+        fits = sum(min(int(node.get(k, 0) // v) for k, v in bundle.items() if v) for node in nodes)
+        if fits < count:
+            asked = ", ".join(f"{v / 1e9:g} GB of memory" if k == "memory" else f"{v:g} {k}" for k, v in bundle.items())
+            times = f"{count} times {asked}" if count > 1 else f"{asked} on one node"
+            yield f"waiting  for nodes: jobs ask for {times}, which the cluster does not have now"
 
 
 def _slots(driver: Driver) -> int:
@@ -266,7 +296,7 @@ def _slots(driver: Driver) -> int:
     total = ray.cluster_resources()
     jobs = driver.waiting_resources()
     by_cpu = total.get("CPU", 1) / min(r.cpus * r.ranks for r in jobs)
-    smallest = min(r.gpus for r in jobs)
+    smallest = min(r.gpus * r.nodes for r in jobs)
     by_gpu = total.get("GPU", 0) / smallest if smallest else by_cpu
     return max(1, int(min(by_cpu, by_gpu)))
 

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import TINY
+from tests.conftest import TINY, run_bench
 
 START = """
 import sys
@@ -28,9 +28,32 @@ for line in sys.stdin:
     if line.strip() == "remove":
         cluster.remove_node(second, allow_graceful=False)
         print("removed", flush=True)
+    elif line.strip() == "add":
+        second = cluster.add_node(num_cpus=1)
     else:
         break
 cluster.shutdown()
+"""
+
+SCORES = (
+    "select r.fingerprint, e.split, s.metric, s.class_index, s.value from scores s join evaluations e "
+    "on e.id = s.evaluation_id join runs r on r.id = e.run_id order by 1, 2, 3, 4"
+)
+ONLY_THERE = """NAME = "bad"
+STRIDE = 1
+import torch
+from torch import nn
+
+
+class Net(nn.Conv2d):
+    def forward(self, x):
+        if torch.distributed.get_rank() == 1:
+            raise ValueError("only there")
+        return super().forward(x)
+
+
+def build(num_classes):
+    return Net(3, num_classes, 1)
 """
 
 
@@ -115,16 +138,53 @@ def test_a_lost_node_and_a_killed_worker_cost_no_row_and_no_bit(
 
     undisturbed = tmp_path_factory.mktemp("undisturbed")
     (undisturbed / "data").symlink_to(home / "data")
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", "run", "--suite", str(TINY), "--local", *words],
-        cwd=undisturbed, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    query = (
-        "select r.fingerprint, e.split, s.metric, s.class_index, s.value from scores s join evaluations e "
-        "on e.id = s.evaluation_id join runs r on r.id = e.run_id order by 1, 2, 3, 4"
+    run_bench("run", "--suite", TINY, "--local", *words, cwd=undisturbed)
+    assert rows(home, SCORES) == rows(undisturbed, SCORES)
+
+
+@pytest.mark.slow
+@pytest.mark.trial
+def test_two_machines_train_one_network_as_two_processes_do_and_outlive_the_loss_of_one(
+    cluster: subprocess.Popen[str], home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    address = address_of(cluster)
+    words = ("--models", "U-Net", "--seeds", "0-1", "--set", "epochs=15")
+    # Two jobs that each need both nodes: one waits for the other.
+    run = start(home, address, *words, "--set", "resources.nodes=2")
+    wait_for_epochs(run, 1)
+    assert cluster.stdin is not None
+    cluster.stdin.write("remove\nadd\n")
+    cluster.stdin.flush()
+    out = run.communicate(timeout=300)[0]
+    assert run.returncode == 0, out
+    assert any("lost" in h for (h,) in rows(home, "select history from runs")), (
+        "a machine was lost, and the row says so"
     )
-    assert rows(home, query) == rows(undisturbed, query)
+
+    one = tmp_path_factory.mktemp("one machine")
+    (one / "data").symlink_to(home / "data")
+    run_bench("run", "--suite", TINY, "--local", *words, "--set", "resources.processes=2", cwd=one)
+    assert rows(home, SCORES) == rows(one, SCORES)
+
+    (home / "bad.py").write_text(ONLY_THERE)
+    bad = start(home, address, "--models", "bad", "--seeds", "0", "--plugin", "bad.py", "--set", "resources.nodes=2")
+    out = bad.communicate(timeout=120)[0]
+    assert bad.returncode == 1, out
+    ((reason,),) = rows(home, "select reason from runs where state = 'failed'")
+    assert reason == "on another machine: ValueError: only there"
+
+    waiting = start(home, address, "--models", "FCN", "--seeds", "0", "--set", "resources.nodes=3")
+    assert waiting.stdout is not None
+    assert any("waiting  for nodes: jobs ask for 3 times 1 CPU" in line for line in iter(waiting.stdout.readline, ""))
+    waiting.send_signal(signal.SIGINT)
+    waiting.communicate(timeout=60)
+    assert waiting.returncode == 130
+
+
+def test_several_machines_need_ray(home: Path) -> None:
+    words = ("run", "--suite", TINY, "--seeds", "0", "--set", "resources.nodes=2", "--local")
+    done = run_bench(*words, cwd=home, check=False)
+    assert (done.returncode, "which takes Ray" in done.stderr) == (2, True), done.stderr
 
 
 def _words(process: psutil.Process) -> list[str]:
