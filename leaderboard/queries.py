@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import defer
+from sqlalchemy import Row, func, select
 
 from harness.metrics import Protocol
 from harness.results import Store
@@ -82,45 +81,60 @@ class Result:
     n_images: int = 0
 
 
+# What no view of all runs reads.
+_UNREAD = ("model_source", "parts", "config", "history", "search")
+
+
 def load_results(store: Store, suite: str | None = None) -> list[Result]:
     """Every run of the database, or of one suite, once for each protocol it was scored under."""
     with store.session() as session:
+        # Plain rows, not objects: with ten thousand runs that is most of the time.
         query = (
-            select(SuiteEntry.suite, Run, DatasetRow)
+            select(SuiteEntry.suite, *(c for c in Run.__table__.columns if c.key not in _UNREAD))
             .join(Run, SuiteEntry.run_id == Run.id)
-            .join(DatasetRow, Run.manifest == DatasetRow.manifest)
-            .options(*(defer(unread) for unread in (Run.model_source, Run.parts, Run.config, Run.history, Run.search)))
             .order_by(Run.id)
         )
         if suite is not None:
             query = query.where(SuiteEntry.suite == suite)
         rows = session.execute(query).all()
-        evaluations: dict[int, list[Evaluation]] = defaultdict(list)
-        scored = (
-            select(Evaluation).options(defer(Evaluation.statistics), defer(Evaluation.details)).order_by(Evaluation.id)
+        copies = {dataset.manifest: _data(dataset) for dataset in session.scalars(select(DatasetRow))}
+        evaluations: dict[int, list[Any]] = defaultdict(list)
+        scored = select(
+            Evaluation.id,
+            Evaluation.run_id,
+            Evaluation.split,
+            Evaluation.protocol_hash,
+            Evaluation.loss,
+            Evaluation.n_images,
         )
-        for evaluation in session.scalars(scored):
+        for evaluation in session.execute(scored.order_by(Evaluation.id)):
             evaluations[evaluation.run_id].append(evaluation)
+        one_of_each = select(func.min(Evaluation.id)).group_by(Evaluation.protocol_hash)
+        kept = select(Evaluation.protocol_hash, Evaluation.protocol).where(Evaluation.id.in_(one_of_each))
+        protocols: dict[str, dict[str, Any]] = {row.protocol_hash: row.protocol for row in session.execute(kept)}
         # Scores of every evaluation in one pass: a query for each would cost a round trip a run.
         scores: dict[int, list[tuple[str, int, float | None]]] = defaultdict(list)
         for key, metric, index, value in session.execute(
             select(Score.evaluation_id, Score.metric, Score.class_index, Score.value)
         ):
             scores[key].append((metric, index, value))
-        unscored = [run.id for _, run, _ in rows if run.id not in evaluations]
+        unscored = [run.id for run in rows if run.id not in evaluations]
         configs: dict[int, dict[str, Any]] = {}
         for first in range(0, len(unscored), 500):
             part = select(Run.id, Run.config).where(Run.id.in_(unscored[first : first + 500]))
             configs |= {row.id: row.config for row in session.execute(part)}
     results: list[Result] = []
-    copies = {dataset.manifest: _data(dataset) for _, _, dataset in rows}
-    for name, run, dataset in rows:
-        data = copies[dataset.manifest]
-        by_protocol: dict[str, dict[str, Evaluation]] = defaultdict(dict)
+    for run in rows:
+        by_protocol: dict[str, dict[str, Any]] = defaultdict(dict)
         for evaluation in evaluations[run.id]:
             by_protocol[evaluation.protocol_hash][evaluation.split] = evaluation
-        planned = configs.get(run.id, {}).get("protocol", {})
-        results += [_result(name, run, data, splits, scores, planned) for splits in (by_protocol.values() or [{}])]
+        for protocol, splits in by_protocol.items():
+            results.append(_result(run, copies[run.manifest], splits, scores, protocols[protocol], protocol))
+        if not by_protocol:
+            # A protocol of a newer evaluator may have fields this version does not know: a stored hash counts above.
+            planned = configs[run.id]["protocol"]
+            expected = Protocol.model_validate(planned).hash
+            results.append(_result(run, copies[run.manifest], {}, scores, planned, expected))
     return results
 
 
@@ -138,12 +152,12 @@ def _data(row: DatasetRow) -> Data:
 
 
 def _result(
-    suite: str,
-    run: Run,
+    run: Row[Any],
     data: Data,
-    splits: dict[str, Evaluation],
+    splits: dict[str, Any],
     scores: dict[int, list[tuple[str, int, float | None]]],
-    planned: dict[str, Any],
+    protocol: dict[str, Any],
+    protocol_hash: str,
 ) -> Result:
     def values(split: str) -> dict[str, float | None]:
         evaluation = splits.get(split)
@@ -156,10 +170,9 @@ def _result(
         return named | {"loss": evaluation.loss}
 
     test = splits.get("test")
-    protocol = next((e.protocol for e in (test, *splits.values()) if e is not None), planned)
     return Result(
         run_id=run.id,
-        suite=suite,
+        suite=run.suite,
         data=data,
         model=run.model,
         model_name=run.model_name,
@@ -176,8 +189,7 @@ def _result(
         selection=run.selection,
         selected_on_test=run.selected_on_test,
         protocol_name=str(protocol["name"]),
-        # A protocol of a newer evaluator may have fields this version does not know: its stored hash counts.
-        protocol_hash=test.protocol_hash if test else Protocol.model_validate(protocol).hash,
+        protocol_hash=protocol_hash,
         smoke=bool(protocol["smoke"]),
         parameters=run.parameters,
         started=run.started,

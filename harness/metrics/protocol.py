@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -134,4 +135,10 @@ class Protocol(BaseModel):
     @property
     def hash(self) -> str:
         """SHA-256 over the protocol and the evaluator's version."""
-        return hashlib.sha256(f"{EVALUATOR_VERSION}:{self.canonical()}".encode()).hexdigest()
+        return _hash(self)
+
+
+@lru_cache(maxsize=256)
+def _hash(protocol: Protocol) -> str:
+    # Asked for each of ten thousand jobs, of which all have the same.
+    return hashlib.sha256(f"{EVALUATOR_VERSION}:{protocol.canonical()}".encode()).hexdigest()
