@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -91,7 +92,7 @@ def suite_of(jobs: int) -> Suite:
 
 
 @contextmanager
-def planned(jobs: int) -> Iterator[tuple[Plan, Store]]:
+def planned(jobs: int | Suite) -> Iterator[tuple[Plan, Store]]:
     """A plan and a fresh database in a folder of their own."""
     from harness.registry import read_plugin
 
@@ -103,7 +104,8 @@ def planned(jobs: int) -> Iterator[tuple[Plan, Store]]:
         try:
             Shapes.obtain(home / "data", lambda line: None)
             plugins = {"tiny": read_plugin(home / "tiny.py")}
-            plan = make_plan(suite_of(jobs), None, home / "data", Artifacts(home / "results.artifacts"), plugins)
+            suite = suite_of(jobs) if isinstance(jobs, int) else jobs
+            plan = make_plan(suite, None, home / "data", Artifacts(home / "results.artifacts"), plugins)
             store = open_store(str(home / "results.db"))
             store.register(plan.planned, plan.datasets)
             yield plan, store
@@ -249,6 +251,64 @@ def quick(unit: Unit) -> Record:
     return Record(unit.fingerprint, unit.attempt, "interrupted", "not run", started=now(), finished=now())
 
 
+def minutes(per_slot: int, seconds: float) -> str:
+    """Long jobs: the whole command, its start included, against loops in as many processes that are warm already."""
+    jobs = per_slot * SLOTS
+    with multiprocessing.get_context("spawn").Pool(SLOTS) as pool, planned(long_suite(1, 1)) as (plan, _):
+        # All slots are busy, as they will be.
+        timed = [with_epochs(plan.train[0].unit, epochs) for epochs in (1, 1, 3)]
+        one, three = (max(pool.map(in_loop, [unit] * SLOTS, chunksize=1)) for unit in timed[1:])
+    epochs = max(1, round(1 + (seconds - one) / (three - one) * 2))
+    suite = long_suite(jobs, epochs)
+    with planned(1) as (_, store):
+        store.close()
+        Path("results.db").unlink()
+        Path("tiny.yaml").write_text(json.dumps(suite.model_dump(mode="json", exclude_defaults=True)))
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", COMMAND], capture_output=True, text=True)
+        mine = time.perf_counter() - began
+        if done.returncode:
+            sys.exit(done.stdout + done.stderr)
+    with multiprocessing.get_context("spawn").Pool(SLOTS) as pool, planned(suite) as (plan, _):
+        units = [work.unit for work in plan.train]
+        pool.map(in_loop, [with_epochs(unit, 1) for unit in units[:SLOTS]], chunksize=1)
+        began = time.perf_counter()
+        pool.map(in_loop, units, chunksize=1)
+        loop = time.perf_counter() - began
+    return (
+        f"{jobs} jobs of {loop * SLOTS / jobs:.0f} s in {SLOTS} slots: {mine:.1f} s as a command, {loop:.1f} s in bare "
+        f"loops: {100 * (mine / loop - 1):+.1f} %"
+    )
+
+
+def long_suite(jobs: int, epochs: int) -> Suite:
+    """So many jobs that train a small U-Net for so many epochs of a second or two, each validated."""
+    fields = suite_of(jobs).model_dump(exclude_defaults=True) | {
+        "models": [{"name": "unet", "params": {"width": 8, "depth": 3}}],
+        "recipe": {"size": [64, 64], "epochs": epochs, "batch_size": 8},
+        "protocol": {},
+    }
+    return Suite.model_validate(fields)
+
+
+def with_epochs(unit: Unit, epochs: int) -> Unit:
+    """The unit with a training of so many epochs."""
+    recipe = unit.job.recipe.model_copy(update={"epochs": epochs})
+    return replace(unit, job=unit.job.model_copy(update={"recipe": recipe}))
+
+
+def in_loop(unit: Unit) -> float:
+    """Run a unit in this process; returns its seconds."""
+    from harness.unit import run_unit
+
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="segbench-scheduling-") as folder:
+        record = run_unit(replace(unit, folder=folder), lambda message: None)
+    if record.state != "ok":
+        raise RuntimeError(record.traceback)
+    return time.perf_counter() - began
+
+
 def main() -> None:
     """Run the parts that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -256,7 +316,13 @@ def main() -> None:
     parser.add_argument("--defaults", type=int, default=20, help="of them, under Tune's defaults")
     parser.add_argument("--finished", type=int, default=10_000, help="finished jobs that are planned again")
     parser.add_argument("--many", type=int, default=20_000, help="jobs of the driver's memory")
+    parser.add_argument(
+        "--minutes", type=int, default=0, help="jobs a slot that take a minute each (20 minutes for 10)"
+    )
     options = parser.parse_args()
+    if options.minutes:
+        print(minutes(options.minutes, 60.0), flush=True)
+        return
     print(rerun(options.finished), flush=True)
     print(memory(options.many), flush=True)
     Console(width=120).print(overhead(options.jobs, options.defaults))

@@ -13,6 +13,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory  # noqa: E
 from ray.tune.search import Searcher  # noqa: E402
 
 from harness.errors import ClusterError  # noqa: E402
+from harness.isolate import Message  # noqa: E402
 from harness.records import Unit  # noqa: E402
 from harness.schedule.driver import Driver  # noqa: E402
 from harness.schedule.group import UnitGroup, placement  # noqa: E402
@@ -47,6 +49,8 @@ from harness.suite import Resources  # noqa: E402
 
 # Seconds after which a step returns, with or without news: how fast a stop is noticed.
 STEP_S = 1.0
+# Seconds for which further news are waited for, once there are some.
+GATHER_S = 0.25
 
 # Tune keeps some 50 kB of every trial it has seen: a Tuner is given so many, then the next one goes on.
 TRIALS_OF_A_TUNER = 1000
@@ -73,12 +77,22 @@ class UnitTrainable(Trainable):
         """The child's next message; a heartbeat after a second without one."""
         if self._process is None:
             self._process = UnitGroup(self._unit)
-        message = self._process.poll(STEP_S)
+        message = self._news(self._process)
         done = message is not None and message["kind"] == "record"
         if done:
             self._process.close()
             self._process = None
         return {"message": message, "done": done}
+
+    def _news(self, process: UnitGroup) -> Message | None:
+        """The next record, or the latest of what only a display wants to know: Tune takes its time for each result."""
+        latest, until = None, time.monotonic() + STEP_S
+        while (left := until - time.monotonic()) > 0:
+            message = process.poll(left)
+            if message is None or message["kind"] in ("record", "share"):
+                return message or latest
+            latest, until = message, min(until, time.monotonic() + GATHER_S) if latest is None else until
+        return latest
 
     def cleanup(self) -> None:
         """Let a child that still runs write its checkpoint, then end it."""
