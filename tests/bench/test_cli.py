@@ -189,6 +189,7 @@ def test_doctor_finds_what_is_here(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_doctor_starts_ray(bench: Bench) -> None:
     assert f"starts: {os.cpu_count()} CPU" in bench("doctor").stdout
 
@@ -234,6 +235,7 @@ def test_a_strangers_file_that_breaks_the_contract_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_an_installed_package_adds_its_networks(bench: Bench, home: Path) -> None:
     target = home / "site"
     words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
@@ -277,6 +279,7 @@ def test_a_small_unet_learns_horses(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_existing_weights_are_scored_without_training(bench: Bench, home: Path, finished: Path) -> None:
     shutil.copy(finished, home / "results.db")
     with sqlite3.connect(finished) as connection:

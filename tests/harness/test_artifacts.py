@@ -107,6 +107,8 @@ def _runs(url: str) -> set[str]:
     return {name.removeprefix(path).strip("/").split("/")[0] for name in store.find(path)}
 
 
+@pytest.mark.slow
+@pytest.mark.trial
 def test_another_machine_continues_from_the_bucket(
     bucket: str, shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +152,9 @@ def test_what_cannot_be_kept_is_a_failure_with_its_reason(bucket: str, shapes_ho
     [
         ("s3://someone:secret@lab/runs", "credentials would be kept in the database"),
         ("nosuch://lab/runs", "cannot be opened"),
-        ("s3://lab/runs?scheme=http&endpoint_override=127.0.0.1:9", "cannot be written"),
+        pytest.param(
+            "s3://lab/runs?scheme=http&endpoint_override=127.0.0.1:9", "cannot be written", marks=pytest.mark.trial
+        ),
         ("/proc/runs", "cannot be written"),
     ],
     ids=["password", "scheme", "nobody there", "read-only"],

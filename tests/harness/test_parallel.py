@@ -63,6 +63,8 @@ def test_thread_count_never_moves_a_bit() -> None:
     assert scored(1).compute() == scored(4).compute()
 
 
+@pytest.mark.slow
+@pytest.mark.trial
 def test_ten_thousand_images_need_no_more_memory_than_a_few() -> None:
     import tracemalloc
 

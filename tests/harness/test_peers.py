@@ -94,6 +94,10 @@ def assd(s: ClassSurface) -> float:
 
 
 chunks = pytest.mark.parametrize("first", range(0, CASES, CHUNK))
+# A slow peer: one part among the tests, the others among the trials.
+slow_chunks = pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.trial) for first in range(CHUNK, CASES, CHUNK))]
+)
 
 
 def cases(first: int) -> Iterator[Case]:
@@ -187,7 +191,7 @@ def test_region_scores_are_torchmetrics(first: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@chunks
+@slow_chunks
 def test_distances_iou_and_nsd_are_monais(first: int) -> None:
     """In single precision there. MONAI's mean of directed means, without an empty mask, which it treats otherwise."""
     for case in cases(first):

@@ -32,6 +32,7 @@ def build(num_classes):
 
 
 @pytest.mark.slow
+@pytest.mark.trial
 def test_out_of_memory_is_tried_again_in_smaller_parts_and_the_row_says_so(home: Path) -> None:
     (home / "hungry.py").write_text(HUNGRY)
     words = ("run", "--suite", TINY, "--plugin", "hungry.py", "--models", "hungry", "--seeds", "0", "--local")
@@ -48,6 +49,8 @@ def test_out_of_memory_is_tried_again_in_smaller_parts_and_the_row_says_so(home:
     assert json.loads(row[3])["accumulate"] == 2
 
 
+@pytest.mark.slow
+@pytest.mark.trial
 def test_a_networks_own_fault_is_not_tried_again(home: Path) -> None:
     (home / "bad.py").write_text('NAME = "bad"\ndef build(num_classes):\n    raise ValueError("no")\n')
     words = ("run", "--suite", TINY, "--plugin", "bad.py", "--models", "bad", "--seeds", "0", "--local")
