@@ -25,11 +25,13 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import select
 
 from harness.artifacts import Artifacts
 from harness.datasets.shapes import Shapes
 from harness.records import Record, Unit, now
 from harness.results import Store, open_store
+from harness.results.schema import Run
 from harness.schedule import Driver, Plan, Work, make_plan
 from harness.suite import Suite
 
@@ -271,8 +273,12 @@ def memory(jobs: int) -> str:
     )
 
 
-def minutes(per_slot: int, seconds: float) -> str:
-    """Long jobs: the whole command, its start included, against loops in as many processes that are warm already."""
+def minutes(per_slot: int, seconds: float, loops: bool) -> str:
+    """Long jobs: the whole command, its start included, against what the jobs themselves took.
+
+    And against loops in as many processes that are warm already, where the machine is quiet enough to compare what ran
+    one after the other.
+    """
     jobs = per_slot * SLOTS
     with multiprocessing.get_context("spawn").Pool(SLOTS) as pool, planned(long_suite(1, 1)) as (plan, _):
         # All slots are busy, as they will be.
@@ -289,16 +295,23 @@ def minutes(per_slot: int, seconds: float) -> str:
         mine = time.perf_counter() - began
         if done.returncode:
             sys.exit(done.stdout + done.stderr)
+        store = open_store("results.db", read_only=True)
+        with store.session() as session:
+            own = sum(times["total"] for times in session.scalars(select(Run.times)))
+        store.close()
+    line = (
+        f"{jobs} jobs of {own / jobs:.0f} s in {SLOTS} slots: {mine:.1f} s as a command, start included, of which "
+        f"the jobs took {own / SLOTS:.1f} s: {100 * (mine * SLOTS / own - 1):+.1f} %"
+    )
+    if not loops:
+        return line
     with multiprocessing.get_context("spawn").Pool(SLOTS) as pool, planned(suite) as (plan, _):
         units = [work.unit for work in plan.train]
         pool.map(in_loop, [with_epochs(unit, 1) for unit in units[:SLOTS]], chunksize=1)
         began = time.perf_counter()
         pool.map(in_loop, units, chunksize=1)
         loop = time.perf_counter() - began
-    return (
-        f"{jobs} jobs of {loop * SLOTS / jobs:.0f} s in {SLOTS} slots: {mine:.1f} s as a command, {loop:.1f} s in bare "
-        f"loops: {100 * (mine / loop - 1):+.1f} %"
-    )
+    return f"{line}; bare loops: {loop:.1f} s: {100 * (mine / loop - 1):+.1f} %"
 
 
 def long_suite(jobs: int, epochs: int) -> Suite:
@@ -337,11 +350,12 @@ def main() -> None:
     parser.add_argument("--finished", type=int, default=10_000, help="finished jobs that are planned again")
     parser.add_argument("--many", type=int, default=2_000, help="trials of the driver's memory")
     parser.add_argument(
-        "--minutes", type=int, default=0, help="jobs a slot that take a minute each (20 minutes for 10)"
+        "--minutes", type=int, default=0, help="jobs a slot that take a minute each (11 minutes for 10)"
     )
+    parser.add_argument("--loops", action="store_true", help="with --minutes: the same jobs in bare loops, too")
     options = parser.parse_args()
     if options.minutes:
-        print(minutes(options.minutes, 60.0), flush=True)
+        print(minutes(options.minutes, 60.0, options.loops), flush=True)
         return
     print(rerun(options.finished), flush=True)
     print(memory(options.many), flush=True)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +68,45 @@ def run_bench(*words: str | Path, cwd: Path, check: bool = True, **env: str) -> 
     if check and done.returncode != 0:
         pytest.fail(f"bench {' '.join(map(str, words))} ended {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def rows(place: Path, query: str) -> list[Any]:
+    """What a query of the database, or of the one in a folder, gives."""
+    connection = sqlite3.connect(place / "results.db" if place.is_dir() else place)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def serving(words: Sequence[str], health: str) -> Iterator[str]:
+    """A server of this machine's on a free port, as soon as it answers.
+
+    Args:
+        words: arguments of Python; `{port}` is filled in.
+        health: the path that answers.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, *(word.format(port=port) for word in words)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{health}", timeout=2).close()
+            break
+        except OSError:
+            time.sleep(0.25)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 @pytest.fixture

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import sqlite3
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,34 +13,18 @@ import pytest
 
 from harness.artifacts import Artifacts, RunFiles, open_url, transfer
 from harness.errors import ArtifactsError
-from harness.isolate import UnitProcess, run_isolated
-from harness.records import Record, Unit
 from harness.train import CHECKPOINTS, RESUME
-from tests.conftest import TINY, run_bench
-from tests.harness.test_ranks import unit_of
+from tests.conftest import TINY, run_bench, serving
+from tests.harness.test_ranks import run, stopped_after_an_epoch, unit_of
 
 KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
-QUERY = "select metric, class_index, value from scores order by evaluation_id, metric, class_index"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """An S3 server; returns host:port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"127.0.0.1:{port}"
-    for _ in range(100):
-        try:
-            urllib.request.urlopen(f"http://{address}/", timeout=5).close()
-            break
-        except OSError:
-            time.sleep(0.2)
-    yield address
-    process.kill()
-    process.wait()
+    """An S3 server; host:port."""
+    with serving(["-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"], "/") as address:
+        yield address
 
 
 @pytest.fixture
@@ -62,14 +41,6 @@ def stored(url: str) -> set[str]:
     """The names below the place, without the runs' own."""
     store, path = open_url(url)
     return {"/".join(name.removeprefix(path).strip("/").split("/")[1:]) for name in store.find(path)}
-
-
-def scores(home: Path) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(home / "results.db")
-    try:
-        return connection.execute(QUERY).fetchall()
-    finally:
-        connection.close()
 
 
 @pytest.mark.slow
@@ -112,37 +83,25 @@ def _runs(url: str) -> set[str]:
 def test_another_machine_continues_from_the_bucket(
     bucket: str, shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, _ = _run(unit_of(shapes_home, tmp_path / "whole", 1, "epochs=3"))
+    whole, _ = run(unit_of(shapes_home, tmp_path / "whole", 1, "epochs=3"))
     unit = replace(unit_of(shapes_home, tmp_path, 1, "epochs=3"), folder=Artifacts(bucket).of("f" * 16).location)
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "first machine"))
-    process, record = UnitProcess(unit), None
-    while record is None:
-        message = process.poll(0.5)
-        if message and message["kind"] == "epoch" and message["epoch"] == 1:
-            process.request_stop()
-        if message and message["kind"] == "record":
-            record = message["record"]
-    process.close()
+    record = stopped_after_an_epoch(unit)
     assert record.state == "interrupted"
     assert f"{CHECKPOINTS}/{RESUME}" in stored(bucket)
     shutil.rmtree(tmp_path / "first machine")
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "second machine"))
-    rest, heard = _run(unit)
+    rest, heard = run(unit)
     assert rest.state == "ok", rest.traceback
     assert 1 not in [m["epoch"] for m in heard if m["kind"] == "epoch"], "it was continued"
     assert [c["train_loss"] for c in rest.curve] == [c["train_loss"] for c in whole.curve]
     assert [a["sha256"] for a in rest.artifacts] == [a["sha256"] for a in whole.artifacts]
 
 
-def _run(unit: Unit) -> tuple[Record, list[dict[str, object]]]:
-    heard: list[dict[str, object]] = []
-    return run_isolated(unit, heard.append, lambda: False), heard
-
-
 def test_what_cannot_be_kept_is_a_failure_with_its_reason(bucket: str, shapes_home: Path, tmp_path: Path) -> None:
     gone = bucket.replace("/runs", "-not-made/runs")
     unit = replace(unit_of(shapes_home, tmp_path, 1), folder=Artifacts(gone).of("a" * 16).location)
-    record, _ = _run(unit)
+    record, _ = run(unit)
     assert (record.state, record.error) == ("failed", "ArtifactsError")
     assert "cannot be written" in record.reason
 

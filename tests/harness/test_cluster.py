@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from tests.conftest import TINY, run_bench
+from tests.conftest import TINY, rows, run_bench
 
 START = """
 import sys
@@ -89,14 +87,6 @@ def address_of(cluster: subprocess.Popen[str]) -> str:
 def start(home: Path, address: str, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bench", "run", "--suite", str(TINY), "--address", address, *words]
     return subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def rows(home: Path, query: str) -> list[Any]:
-    connection = sqlite3.connect(home / "results.db")
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
 
 
 def wait_for_epochs(run: subprocess.Popen[str], jobs: int) -> None:

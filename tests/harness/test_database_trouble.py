@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
 
 from harness.results import network_file_system
-from tests.conftest import TINY, run_bench
-
-
-def rows(db: Path, query: str) -> list[Any]:
-    connection = sqlite3.connect(db)
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
+from tests.conftest import TINY, rows, run_bench
 
 
 @pytest.mark.slow

@@ -41,6 +41,20 @@ def run(unit: Unit) -> tuple[Record, list[dict[str, object]]]:
     return record, heard
 
 
+def stopped_after_an_epoch(unit: Unit) -> Record:
+    """The record of a unit that is asked to stop when it tells of its first epoch."""
+    process = UnitProcess(unit)
+    record = None
+    while record is None:
+        message = process.poll(0.5)
+        if message and message["kind"] == "epoch" and message["epoch"] == 1:
+            process.request_stop()
+        if message and message["kind"] == "record":
+            record = message["record"]
+    process.close()
+    return record
+
+
 def weights(folder: Path) -> torch.Tensor:
     state = torch.load(folder / "checkpoints" / "last.pt")
     return torch.cat([value.flatten().double() for value in state.values()])
@@ -68,15 +82,7 @@ def _sizes(record: Record) -> list[dict[str, int]]:
 @pytest.mark.trial
 def test_an_interrupted_training_of_two_continues(shapes_home: Path, tmp_path: Path) -> None:
     unit = unit_of(shapes_home, tmp_path / "stopped", 2, "epochs=4")
-    process = UnitProcess(unit)
-    record = None
-    while record is None:
-        message = process.poll(0.5)
-        if message and message["kind"] == "epoch" and message["epoch"] == 1:
-            process.request_stop()
-        if message and message["kind"] == "record":
-            record = message["record"]
-    process.close()
+    record = stopped_after_an_epoch(unit)
     assert record.state == "interrupted"
     again, _ = run(unit)
     whole, _ = run(unit_of(shapes_home, tmp_path / "whole", 2, "epochs=4"))

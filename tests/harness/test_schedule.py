@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,16 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY, Bench
-
-
-def rows(db: Path, query: str) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(db)
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
-
+from tests.conftest import TINY, Bench, rows
 
 SCORES = (
     "select r.fingerprint, e.split, s.metric, s.class_index, s.value from scores s join evaluations e "

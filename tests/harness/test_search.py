@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from harness.errors import SuiteError
 from harness.suite import Range, load_suite
-from tests.conftest import run_bench
+from tests.conftest import rows, run_bench
 
 SUITE = """
 title: Searched
@@ -23,14 +22,6 @@ search:
   trials: 5
   seed: 1
 """
-
-
-def rows(home: Path, query: str) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(home / "results.db")
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
 
 
 @pytest.mark.slow

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.export import export_text
+from tests.conftest import serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -32,21 +27,9 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def address(finished: Path) -> Iterator[str]:
     """The real command, serving the finished database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = [sys.executable, "-m", "bench", "leaderboard", "--db", str(finished), "--port", str(port), "--no-browser"]
-    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy())
-    url = f"http://localhost:{port}"
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=2).close()
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield url
-    server.terminate()
-    server.wait(20)
+    words = ["-m", "bench", "leaderboard", "--db", str(finished), "--port", "{port}", "--no-browser"]
+    with serving(words, "/_stcore/health") as served:
+        yield f"http://{served}"
 
 
 @pytest.fixture(scope="module")
