@@ -55,7 +55,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [["--local"], pytest.param([], marks=pytest.mark.trial)], ids=["local", "ray"])
+@pytest.mark.trial
+@pytest.mark.parametrize("how", [["--local"], []], ids=["local", "ray"])
 def test_a_full_disk_is_one_clear_error_and_the_database_stays_sound(
     small_disk: Path, home: Path, how: list[str]
 ) -> None:

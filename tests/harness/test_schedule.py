@@ -88,7 +88,8 @@ def test_a_failing_network_is_a_row_and_the_others_go_on(bench: Bench, home: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [pytest.param([], marks=pytest.mark.trial), ["--local"]], ids=["ray", "local"])
+@pytest.mark.trial
+@pytest.mark.parametrize("how", [[], ["--local"]], ids=["ray", "local"])
 def test_ctrl_c_writes_checkpoints_and_the_next_run_continues(home: Path, how: list[str]) -> None:
     words = [sys.executable, "-m", "bench", "run", "--suite", str(TINY), "--models", "U-Net", "--seeds", "0"]
     words += ["--set", "epochs=10", *how]
