@@ -7,6 +7,7 @@ thrown away afterwards.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import shutil
@@ -206,6 +207,8 @@ def run_tune(
             while driver.has_waiting:
                 with quiet():
                     _fit(driver, key)
+                # A Tuner is a ring of objects, and Python looks for rings rarely where a plan of very many jobs lives.
+                gc.collect()
     finally:
         with quiet():
             ray.shutdown()
