@@ -34,8 +34,8 @@ def check(
 
     store = open_store(db, read_only=True)
     place = store.artifacts
-    there = with_artifacts and ("://" in place.location or Path(place.location).is_dir())
-    problems = list(check_database(store, place if there else None, partial(CountBar(), "Checking runs")))
+    checked = place if with_artifacts and place.exists else None
+    problems = list(check_database(store, checked, partial(CountBar(), "Checking runs")))
     console = new_console()
     for problem in problems:
         console.print(problem, markup=False, soft_wrap=True)
@@ -99,7 +99,7 @@ def artifacts(
     try:
         if place is not None:
             moved, kept = Artifacts.named(place), store.kept()
-            missing = sum(not moved.of(fingerprint[:16]).has(PREDICTIONS) for fingerprint in kept)
+            missing = sum(not moved.run(fingerprint).has(PREDICTIONS) for fingerprint in kept)
             if missing:
                 raise ArtifactsError(
                     f"{moved.location}: the label maps of {missing} of {len(kept)} runs are not there",

@@ -37,7 +37,7 @@ def export_predictions(
     if found is None:
         raise BenchError(f"{store.name}: there is no run {run}", "`bench status` lists the runs.")
     choice = found.config["dataset"]
-    files = store.artifacts.of(found.fingerprint[:16])
+    files = store.artifacts.run(found.fingerprint)
     kept = files.fetch(f"{PREDICTIONS}/{split}")
     count = write_server_files(dataset_class(choice["name"], choice.get("params")), kept, out)
     files.release()

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from platformdirs import user_cache_path
-
+from harness.caches import caches_home
 from harness.errors import ArtifactsError
 
 # Where an object appears whole or not at all; elsewhere a file is written beside its place, and then moved.
@@ -37,6 +36,11 @@ class Artifacts:
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
 
+    @property
+    def exists(self) -> bool:
+        """Whether anything can be there: a folder that has been made, or any URL."""
+        return is_url(self.location) or Path(self.location).is_dir()
+
     @classmethod
     def named(cls, given: str) -> Artifacts:
         """What a user wrote.
@@ -44,7 +48,7 @@ class Artifacts:
         Raises:
             ArtifactsError: a URL without a place in it, or with a password.
         """
-        if "://" not in given:
+        if not is_url(given):
             return cls(Path(given).expanduser().resolve())
         parts = urlsplit(given)
         if parts.scheme in ("file", "local"):
@@ -59,13 +63,13 @@ class Artifacts:
             raise ArtifactsError(f"--artifacts {given}: names no place")
         return cls(given.rstrip("/"))
 
-    def of(self, name: str) -> RunFiles:
-        """The files of one run.
+    def run(self, fingerprint: str) -> RunFiles:
+        """The files of one run, by its train fingerprint."""
+        return self.of(fingerprint[:16])
 
-        Args:
-            name: of its folder: the first sixteen letters of its fingerprint.
-        """
-        if "://" not in self.location:
+    def of(self, name: str) -> RunFiles:
+        """The files in one folder, by its name."""
+        if not is_url(self.location):
             return RunFiles(str(Path(self.location, name)))
         parts = urlsplit(self.location)
         return RunFiles(parts._replace(path=f"{parts.path}/{name}").geturl())
@@ -97,7 +101,7 @@ class RunFiles:
 
     def __init__(self, location: str) -> None:
         self.location = location
-        self.remote = "://" in location
+        self.remote = is_url(location)
         self.local = _work_folder(location) if self.remote else Path(location)
         """Where this machine reads and writes them."""
 
@@ -141,10 +145,9 @@ class RunFiles:
             ArtifactsError: the store cannot be written.
         """
         (self.local / name).unlink(missing_ok=True)
-        if self.remote:
-            with self._told("written"), contextlib.suppress(FileNotFoundError):
-                if self._store.exists(self._path(name)):
-                    self._store.rm_file(self._path(name))
+        if self.remote and self.has(name):
+            with self._told("written"):
+                self._store.rm_file(self._path(name))
 
     def has(self, name: str) -> bool:
         """Whether the place has a file or folder.
@@ -277,8 +280,12 @@ def open_url(url: str) -> tuple[Any, str]:
 
 def _work_folder(location: str) -> Path:
     """Where this machine works on the files of a URL: the same for every attempt of a run."""
-    caches = Path(os.environ.get("BENCH_CACHE_DIR") or user_cache_path("segbench"))
-    return caches / "work" / hashlib.sha256(location.encode()).hexdigest()[:16]
+    return caches_home() / "work" / hashlib.sha256(location.encode()).hexdigest()[:16]
+
+
+def is_url(location: str) -> bool:
+    """Whether a place is named by a URL, and not as a folder."""
+    return "://" in location
 
 
 def _below(path: str, root: str) -> str:

@@ -91,7 +91,7 @@ class UnitProcess:
         self._messages.close()
         self._log.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
-        if self._record is not None and not self.unit.timed:
+        if self._record is not None:
             with contextlib.suppress(ArtifactsError):  # a log that cannot be kept is no reason to lose a record
                 self._files.keep(self._log_name)
             if self._record.state == "ok" and not self.unit.first_rank:

@@ -62,7 +62,7 @@ def score_submission(
     record = Record(fingerprint, attempt=1, state="ok", started=now(), provenance=provenance.capture(threads))
     store = open_store(db)
     try:
-        kept = store.artifacts.of(fingerprint[:16])
+        kept = store.artifacts.run(fingerprint)
         began = time.monotonic()
         with kept_predictions(kept.local, split) as (partial, artifact):
             score_files(

@@ -52,8 +52,6 @@ def run_unit(unit: Unit, emit: Emit, stopping: Callable[[], bool] = lambda: Fals
                 time_unit(unit, record)
             elif unit.rescore:
                 rescore(unit, record)
-            elif unit.first_rank > 0:
-                help_train(unit)
             else:
                 train_and_score(unit, record, emit, stopping)
     except Interrupted as stop:
@@ -105,7 +103,10 @@ def train_and_score(unit: Unit, record: Record, emit: Emit, stopping: Callable[[
     # Weights that are only scored need no one to train with.
     count = 1 if unit.job.model.checkpoint is not None else wanted.local_ranks
     with together(count, wanted.gpus > 0, lambda ranks: assist(unit, ranks), unit.meeting) as ranks:
-        lead(unit, record, emit, stopping, ranks)
+        if ranks.leads:
+            lead(unit, record, emit, stopping, ranks)
+        else:  # the first process of another machine
+            assist(unit, ranks)
 
 
 def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], ranks: Ranks) -> None:
@@ -155,21 +156,13 @@ def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], r
         files.keep(name)
     # Last: where something could not be kept, the next attempt has only that left to do.
     files.forget(f"{CHECKPOINTS}/{RESUME}")
-    if setting.folder.exists():
-        files.keep(CHECKPOINTS)
+    files.keep(CHECKPOINTS)
 
 
 def fetch_checkpoints(unit: Unit) -> None:
     """From an object store: what an attempt on another machine left to continue from."""
     for one in (unit, *unit.shares):
         one.files.fetch(CHECKPOINTS)
-
-
-def help_train(unit: Unit) -> None:
-    """What the processes of another machine do."""
-    wanted = unit.job.resources
-    with together(wanted.local_ranks, wanted.gpus > 0, lambda ranks: assist(unit, ranks), unit.meeting) as ranks:
-        assist(unit, ranks)
 
 
 def assist(unit: Unit, ranks: Ranks) -> None:
@@ -260,6 +253,7 @@ def milestone(share: Unit, setting: Setting, record: Record, emit: Emit, began: 
         own.times["total"] = time.monotonic() - began
         for name in (PREDICTIONS, CHECKPOINTS):
             files.keep(name)
+        files.release()
         emit({"kind": "share", "record": own})
 
     return Milestone(share.job, folder, score)

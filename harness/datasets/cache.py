@@ -20,8 +20,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
-from platformdirs import user_cache_path
 
+from harness.caches import caches_home
 from harness.datasets.base import Dataset, Sample
 from harness.errors import BenchError
 from harness.parallel import in_order
@@ -91,8 +91,8 @@ class DecodedStore:
 
 
 def caches_folder() -> Path:
-    """Where caches are: BENCH_CACHE_DIR, else the user's cache folder."""
-    return Path(os.environ.get("BENCH_CACHE_DIR") or user_cache_path("segbench")) / "decoded"
+    """Where decoded data are."""
+    return caches_home() / "decoded"
 
 
 def limit_bytes() -> float:

@@ -61,7 +61,7 @@ def _run(session: Session, run: Run, artifacts: Artifacts | None) -> Iterator[st
         yield from _evaluation(session, f"{name}, {evaluation.split}", evaluation, data)
     if artifacts is None:
         return
-    files = artifacts.of(run.fingerprint[:16])
+    files = artifacts.run(run.fingerprint)
     for artifact in session.scalars(select(Artifact).where(Artifact.run_id == run.id)):
         try:
             verify_checksums(files.fetch(artifact.path))

@@ -73,9 +73,10 @@ def merge(store: Store, other: Store, artifacts: Artifacts, other_artifacts: Art
             for run in theirs.scalars(select(Run).order_by(Run.id)):
                 own = known.get(run.fingerprint)
                 if _take(ours, theirs, own, run, result):
-                    name = run.fingerprint[:16]
-                    target = artifacts.of(name)
-                    copied += filter(None, [transfer(other_artifacts.of(name), target, PREDICTIONS)])
+                    source, target = other_artifacts.run(run.fingerprint), artifacts.run(run.fingerprint)
+                    copy = transfer(source, target, PREDICTIONS)
+                    if copy is not None:
+                        copied.append(copy)
     except BaseException:
         for folder in copied:
             shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from harness.isolate import Message, UnitProcess
+from harness.isolate import Message, UnitProcess, run_isolated
 from harness.records import Meeting, Record, Unit
 from harness.suite import Resources
 
@@ -39,14 +39,7 @@ class _Helper:
 
     def run(self, unit: Unit) -> Record:
         """Train with the others to the end."""
-        process = UnitProcess(unit)
-        try:
-            while (message := process.poll(1.0)) is None or message["kind"] != "record":
-                pass
-            record: Record = message["record"]
-            return record
-        finally:
-            process.close()
+        return run_isolated(unit, lambda message: None, lambda: False)
 
 
 class UnitGroup:
@@ -61,17 +54,19 @@ class UnitGroup:
         self._words: list[Any] = []
         wanted = unit.job.resources
         if wanted.nodes > 1 and not unit.rescore and unit.job.model.checkpoint is None:
-            unit = replace(unit, meeting=Meeting(_free_address(), 0, wanted.ranks))
-            self._call_helpers(unit, wanted)
+            meeting = Meeting(_free_address(), 0, wanted.ranks)
+            unit = replace(unit, meeting=meeting)
+            self._call_helpers(unit, meeting)
         self._process = UnitProcess(unit)
 
-    def _call_helpers(self, unit: Unit, wanted: Resources) -> None:
-        assert unit.meeting is not None  # noqa: S101 (the caller has just made it)
+    def _call_helpers(self, unit: Unit, meeting: Meeting) -> None:
+        """Start the other machines' part."""
+        wanted = unit.job.resources
         bundle = placement(wanted).bundles[0]
         group: Any = get_current_placement_group()
         for node in range(1, wanted.nodes):
             place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=node)
-            own = replace(unit, meeting=replace(unit.meeting, first=node * wanted.local_ranks))
+            own = replace(unit, meeting=replace(meeting, first=node * wanted.local_ranks))
             helper: Any = (
                 ray.remote(_Helper)
                 .options(num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), scheduling_strategy=place)

@@ -251,7 +251,7 @@ def _sort_by_state(
             data_root=str(dataset.root),
             # A smoke run looks at a few images: nothing is gained by decoding all of them.
             content="" if p.job.protocol.images is not None else manifest.content_hash,
-            folder=artifacts.of(p.fingerprint[:16]).location,
+            folder=artifacts.run(p.fingerprint).location,
             rescore=trained,
         )
         if not trained:

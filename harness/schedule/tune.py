@@ -298,9 +298,8 @@ def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
 def _waits(wanted: Sequence[Resources]) -> Iterator[str]:
     """A line for each kind of job for which the cluster has no room at all, now: it waits until nodes join."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for resources in dict.fromkeys(r.model_dump_json() for r in wanted):
-        bundle = placement(Resources.model_validate_json(resources)).bundles[0]
-        count = Resources.model_validate_json(resources).nodes
+    for resources in dict.fromkeys(wanted):
+        bundle, count = placement(resources).bundles[0], resources.nodes
         fits = sum(min(int(node.get(k, 0) // v) for k, v in bundle.items() if v) for node in nodes)
         if fits < count:
             asked = ", ".join(f"{v / 1e9:g} GB of memory" if k == "memory" else f"{v:g} {k}" for k, v in bundle.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -37,10 +36,15 @@ def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{name}/runs?scheme=http&endpoint_override={server}"
 
 
+def names_below(url: str) -> set[str]:
+    """The names of everything at the place."""
+    store, path = open_url(url)
+    return {name.removeprefix(path).strip("/") for name in store.find(path)}
+
+
 def stored(url: str) -> set[str]:
     """The names below the place, without the runs' own."""
-    store, path = open_url(url)
-    return {"/".join(name.removeprefix(path).strip("/").split("/")[1:]) for name in store.find(path)}
+    return {name.split("/", 1)[1] for name in names_below(url)}
 
 
 @pytest.mark.slow
@@ -67,15 +71,10 @@ def test_a_suite_keeps_its_files_in_a_bucket(bucket: str, home: Path, tmp_path_f
     assert (refused.returncode, "bench db artifacts" in refused.stderr) == (2, True), refused.stderr
     missing = run_bench("db", "artifacts", "elsewhere", cwd=home, check=False)
     assert (missing.returncode, "1 of 1 runs are not there" in missing.stderr) == (2, True)
-    (folder,) = {name[:16] for name in map(os.path.basename, _runs(bucket))}
+    (folder,) = {name.split("/")[0] for name in names_below(bucket)}
     transfer(Artifacts(bucket).of(folder), RunFiles(str(home / "elsewhere" / folder)), "predictions")
     assert "elsewhere" in run_bench("db", "artifacts", "elsewhere", cwd=home).stdout
     assert "0 problem(s)" in run_bench("db", "check", cwd=home).stdout
-
-
-def _runs(url: str) -> set[str]:
-    store, path = open_url(url)
-    return {name.removeprefix(path).strip("/").split("/")[0] for name in store.find(path)}
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import TINY, rows, run_bench
+from tests.harness.test_ranks import failing_at_rank_1
 
 START = """
 import sys
@@ -37,22 +38,6 @@ SCORES = (
     "select r.fingerprint, e.split, s.metric, s.class_index, s.value from scores s join evaluations e "
     "on e.id = s.evaluation_id join runs r on r.id = e.run_id order by 1, 2, 3, 4"
 )
-ONLY_THERE = """NAME = "bad"
-STRIDE = 1
-import torch
-from torch import nn
-
-
-class Net(nn.Conv2d):
-    def forward(self, x):
-        if torch.distributed.get_rank() == 1:
-            raise ValueError("only there")
-        return super().forward(x)
-
-
-def build(num_classes):
-    return Net(3, num_classes, 1)
-"""
 
 
 @pytest.fixture
@@ -156,7 +141,7 @@ def test_two_machines_train_one_network_as_two_processes_do_and_outlive_the_loss
     run_bench("run", "--suite", TINY, "--local", *words, "--set", "resources.processes=2", cwd=one)
     assert rows(home, SCORES) == rows(one, SCORES)
 
-    (home / "bad.py").write_text(ONLY_THERE)
+    (home / "bad.py").write_text(failing_at_rank_1("only there"))
     bad = start(home, address, "--models", "bad", "--seeds", "0", "--plugin", "bad.py", "--set", "resources.nodes=2")
     out = bad.communicate(timeout=120)[0]
     assert bad.returncode == 1, out

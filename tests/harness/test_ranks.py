@@ -41,6 +41,17 @@ def run(unit: Unit) -> tuple[Record, list[dict[str, object]]]:
     return record, heard
 
 
+def failing_at_rank_1(word: str) -> str:
+    """The source of a network that raises in the second process only."""
+    return (
+        'NAME = "bad"\nSTRIDE = 4\nimport torch\nfrom torch import nn\n\n\nclass Net(nn.Conv2d):\n'
+        "    def forward(self, x):\n"
+        f"        if torch.distributed.get_rank() == 1:\n            raise ValueError({word!r})\n"
+        "        return super().forward(x)\n\n\n"
+        "def build(num_classes):\n    return Net(3, num_classes, 1)\n"
+    )
+
+
 def stopped_after_an_epoch(unit: Unit) -> Record:
     """The record of a unit that is asked to stop when it tells of its first epoch."""
     process = UnitProcess(unit)
@@ -91,14 +102,7 @@ def test_an_interrupted_training_of_two_continues(shapes_home: Path, tmp_path: P
 
 
 def test_a_failure_of_another_process_is_told_with_its_reason(shapes_home: Path, tmp_path: Path) -> None:
-    source = (
-        'NAME = "bad"\nSTRIDE = 4\nimport torch\nfrom torch import nn\n\n\nclass Net(nn.Conv2d):\n'
-        "    def forward(self, x):\n"
-        "        if torch.distributed.get_rank() == 1:\n            raise ValueError('only here')\n"
-        "        return super().forward(x)\n\n\n"
-        "def build(num_classes):\n    return Net(3, num_classes, 1)\n"
-    )
-    (tmp_path / "bad.py").write_text(source)
+    (tmp_path / "bad.py").write_text(failing_at_rank_1("only here"))
     entry = read_plugin(tmp_path / "bad.py")
     record, _ = run(unit_of(shapes_home, tmp_path / "run", 2, model=ModelChoice(name="bad"), entry=entry))
     assert record.state == "failed"
