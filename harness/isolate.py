@@ -52,7 +52,9 @@ class UnitProcess:
         self._messages, theirs = context.Pipe(duplex=False)
         log_read, log_write = context.Pipe(duplex=False)
         self.scratch = Path(tempfile.mkdtemp(prefix="segbench-"))
-        self._process = context.Process(target=_child, args=(unit, theirs, log_write, str(self.scratch)), daemon=False)
+        self._process = context.Process(
+            target=_child, args=(unit, theirs, log_write, str(self.scratch), dict(os.environ))
+        )
         with _no_main_module():
             self._process.start()
         theirs.close()
@@ -196,9 +198,11 @@ def _no_main_module() -> Iterator[None]:
         main.__spec__ = spec
 
 
-def _child(unit: Unit, messages: Connection, log: Connection, scratch: str) -> None:
+def _child(unit: Unit, messages: Connection, log: Connection, scratch: str, environment: dict[str, str]) -> None:
     """The child's whole life."""
     os.setsid()
+    os.environ.clear()  # the template's is that of the time when it was started
+    os.environ.update(environment)
     _die_with_parent()
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)

@@ -98,8 +98,8 @@ class Setting:
     """Called after every validation with the number of epochs: draws sample predictions."""
     average: Average | None = None
     """The moving average of the weights, where the recipe has one and while it trains."""
-    kept: Callable[[], None] = lambda: None
-    """Called after a checkpoint has been written."""
+    kept: Callable[[], str] = lambda: ""
+    """Called after a checkpoint has been written; returns why only this machine has it, where that is so."""
     ranks: Ranks = field(default_factory=Ranks)
     """The processes that train together."""
 
@@ -194,8 +194,8 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
                 raise Diverged(f"the loss became {loss} at epoch {epoch + 1}, iteration {progress.iteration}")
             progress.loss_sum += loss
             if setting.ranks.agreed(setting.stopping()):
-                save_checkpoint(setting, optimizer, scaler, clock.stamp())
-                raise Interrupted(f"stopped in epoch {epoch + 1}")
+                problem = save_checkpoint(setting, optimizer, scaler, clock.stamp())
+                raise Interrupted(f"stopped in epoch {epoch + 1}{problem and f'; {problem}'}")
         if not all_finite(model):
             raise Diverged(f"the weights are no longer finite after epoch {epoch + 1}")
         record: dict[str, Any] = {"epoch": epoch + 1, "lr": rate, "train_loss": progress.loss_sum / progress.batch}
@@ -371,10 +371,10 @@ def stops_early(job: Job, progress: Progress) -> bool:
 
 def save_checkpoint(
     setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
-) -> None:
-    """Write everything a later attempt needs to continue with the same bits."""
+) -> str:
+    """Write everything a later attempt needs to continue with the same bits; returns what `setting.kept` does."""
     if not setting.ranks.leads:
-        return
+        return ""
     state = {
         "model": setting.model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -385,7 +385,7 @@ def save_checkpoint(
         "cuda_random": torch.cuda.get_rng_state() if setting.device.type == "cuda" else None,
     }
     save_atomically(state, setting.folder / RESUME)
-    setting.kept()
+    return setting.kept()
 
 
 def load_checkpoint(

@@ -126,11 +126,13 @@ def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], r
         if not job.protocol.smoke:
             log.take(message)
 
-    def keep() -> None:
+    def keep() -> str:
         try:
             files.keep(CHECKPOINTS)
         except ArtifactsError as error:  # the next checkpoint may succeed; the end of the training insists
             emit({"kind": "stage", "stage": f"training; {error.message}"})
+            return f"the checkpoint is only on this machine: {error.message}"
+        return ""
 
     setting.emit, setting.stopping, setting.kept = tell, stopping, keep
     if not job.protocol.smoke:

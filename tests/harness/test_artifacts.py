@@ -97,12 +97,19 @@ def test_another_machine_continues_from_the_bucket(
     assert [a["sha256"] for a in rest.artifacts] == [a["sha256"] for a in whole.artifacts]
 
 
-def test_what_cannot_be_kept_is_a_failure_with_its_reason(bucket: str, shapes_home: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_kept_is_a_failure_with_its_reason(
+    bucket: str, shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "machine"))
     gone = bucket.replace("/runs", "-not-made/runs")
     unit = replace(unit_of(shapes_home, tmp_path, 1), folder=Artifacts(gone).of("a" * 16).location)
-    record, _ = run(unit)
+    interrupted = stopped_after_an_epoch(unit)
+    assert interrupted.state == "interrupted"
+    assert "only on this machine" in interrupted.reason
+    record, heard = run(unit)
     assert (record.state, record.error) == ("failed", "ArtifactsError")
     assert "cannot be written" in record.reason
+    assert 1 not in [m["epoch"] for m in heard if m["kind"] == "epoch"], "this machine's checkpoint was used"
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,17 @@ def test_whatever_a_network_does_becomes_a_record(
     assert (record.state, reason in record.reason) == (state, True), (record.reason, record.traceback)
 
 
+def test_a_child_has_its_parent_s_environment_of_now(
+    shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = "def build(num_classes):\n    raise ValueError(os.environ.get('LAB', 'none'))\n"
+    for value in ("north", "south"):  # the process that forks the children is as old as the first of them
+        monkeypatch.setenv("LAB", value)
+        assert run(asks, shapes_home, tmp_path).reason == f"ValueError: {value}"
+    monkeypatch.delenv("LAB")
+    assert run(asks, shapes_home, tmp_path).reason == "ValueError: none"
+
+
 def test_what_a_network_prints_goes_to_a_log_with_a_limit(
     shapes_home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
