@@ -283,11 +283,10 @@ def prepare_caches(plan: Plan) -> None:
 
     from bench.progress import CountBar
     from harness.datasets.cache import NoCache, decoded_store
-    from harness.unit import reader
 
     units = {work.unit.content: work.unit for work in plan.train if work.unit.content}
     for content, unit in units.items():
-        dataset = reader(unit)
+        dataset = unit.reader
         try:
             decoded_store(dataset, content, os.cpu_count() or 1, partial(CountBar(), f"Decoding {dataset.info.title}"))
         except NoCache as reason:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from harness.artifacts import RunFiles
+from harness.datasets import Dataset, dataset_class
 from harness.registry import ModelEntry
 from harness.suite import Job
 
@@ -62,6 +64,12 @@ class Unit:
     def files(self) -> RunFiles:
         """The unit's files, on this machine and where they are kept."""
         return RunFiles(self.folder)
+
+    @property
+    def reader(self) -> Dataset:
+        """The copy of the data set that the unit works on."""
+        choice = self.job.dataset
+        return dataset_class(choice.name, choice.params)(Path(self.data_root), choice.variant)
 
 
 @dataclass

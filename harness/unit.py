@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from harness import provenance
-from harness.datasets import Dataset, dataset_class
+from harness.datasets import Dataset
 from harness.datasets.cache import DecodedStore, NoCache, decoded_store
 from harness.datasets.loader import DecodedSamples, derived_seed
 from harness.datasets.palette import save_labels
@@ -113,7 +113,7 @@ def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], r
     """What the unit's own process does: all of it but the other processes' part of the training."""
     job, files = unit.job, unit.files
     fetch_checkpoints(unit)
-    dataset = reader(unit)
+    dataset = unit.reader
     samples = DecodedSamples(dataset, machine_cache(unit, dataset, record, emit, stopping))
     emit({"kind": "stage", "stage": "building"})
     setting = prepared(unit, dataset, samples, ranks)
@@ -170,7 +170,7 @@ def fetch_checkpoints(unit: Unit) -> None:
 def assist(unit: Unit, ranks: Ranks) -> None:
     """What another process does: its part of every batch."""
     torch.manual_seed(derived_seed(unit.job.seed, "init"))
-    dataset = reader(unit)
+    dataset = unit.reader
     unnoted = Record(unit.fingerprint, unit.attempt, state="")
     store = machine_cache(unit, dataset, unnoted, lambda message: None, lambda: False)
     setting = prepared(unit, dataset, DecodedSamples(dataset, store), ranks)
@@ -186,12 +186,6 @@ def prepared(unit: Unit, dataset: Dataset, samples: DecodedSamples, ranks: Ranks
         start_from(model, Path(unit.job.model.start_from))
     folder = unit.files.local / CHECKPOINTS
     return Setting(model, unit.model.stride, channels, dataset, samples, folder, ranks=ranks)
-
-
-def reader(unit: Unit) -> Dataset:
-    """The copy of the data set that a unit works on."""
-    choice = unit.job.dataset
-    return dataset_class(choice.name, choice.params)(Path(unit.data_root), choice.variant)
 
 
 def machine_cache(
@@ -222,7 +216,7 @@ def machine_cache(
 
 def time_unit(unit: Unit, record: Record) -> None:
     """Write the seconds that an image takes in training and in prediction into the record's times."""
-    dataset = reader(unit)
+    dataset = unit.reader
     channels = logit_channels(unit.job, dataset)
     model = build_model(unit, channels)
     record.parameters = sum(p.numel() for p in model.parameters())
@@ -288,7 +282,7 @@ def predict_and_score(unit: Unit, setting: Setting, split: str, record: Record) 
 def rescore(unit: Unit, record: Record) -> None:
     """Score the kept label maps under the job's protocol."""
     job = unit.job
-    dataset = reader(unit)
+    dataset = unit.reader
     began = time.monotonic()
     for split in SCORED_SPLITS:
         ids = dataset.ids(split, job.protocol.images)

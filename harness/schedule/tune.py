@@ -7,6 +7,7 @@ thrown away afterwards.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported: no second progress display, no loggers of its own, no usage statistics.
+# Read by Ray: no second progress display, no loggers of its own, no usage statistics, no state kept as it goes.
 for _name, _value in {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -30,6 +31,7 @@ for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -38,6 +40,7 @@ from ray import tune  # noqa: E402
 from ray.tune import Callback, FailureConfig, RunConfig, Stopper, Trainable, TuneConfig  # noqa: E402
 from ray.tune.execution.placement_groups import PlacementGroupFactory  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
+from ray.util.debug import disable_log_once_globally  # noqa: E402
 
 from harness.errors import ClusterError  # noqa: E402
 from harness.isolate import Message  # noqa: E402
@@ -55,6 +58,9 @@ GATHER_S = 0.25
 
 # Tune keeps some 50 kB of every trial it has seen: a Tuner is given so many, then the next one goes on.
 TRIALS_OF_A_TUNER = 1000
+
+# What Ray has said once it remembers, for every trial anew: kilobytes each, of lines that go nowhere here.
+disable_log_once_globally()
 
 # Tune copies its searcher, and a copy cannot hold a database: it finds the driver by this number.
 _DRIVERS: dict[str, Driver] = {}
@@ -207,8 +213,8 @@ def run_tune(
             while driver.has_waiting:
                 with quiet():
                     _fit(driver, key)
-                # A Tuner is a ring of objects, and Python looks for rings rarely where a plan of very many jobs lives.
-                gc.collect()
+                if driver.has_waiting:
+                    give_back_memory()
     finally:
         with quiet():
             ray.shutdown()
@@ -239,6 +245,17 @@ def _fit(driver: Driver, key: str) -> None:
         ).fit()
     finally:
         shutil.rmtree(storage, ignore_errors=True)
+
+
+def give_back_memory() -> None:
+    """Free what a Tuner was made of.
+
+    It is a ring of objects, and Python looks for rings rarely where a plan of very many jobs lives; glibc keeps what is
+    freed in pieces, some kB for every trial, until it is told to give it back.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def probe() -> str:

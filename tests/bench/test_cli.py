@@ -42,6 +42,19 @@ def test_help_imports_none_of_the_heavy_packages(home: Path) -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_a_run_leaves_torch_to_the_processes_of_its_jobs(home: Path) -> None:
+    words = ["bench", "run", "--suite", str(TINY), "--models", "U-Net", "--seeds", "0", "--local"]
+    code = (
+        "import atexit, runpy, sys\n"
+        "atexit.register(lambda: print('loaded:', sorted({'torch', 'numba', 'ray'} & set(sys.modules))))\n"
+        f"sys.argv = {words!r}\n"
+        "runpy.run_module('bench', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True)
+    assert "1 running" in done.stdout or "1/1 done" in done.stdout, done.stderr
+    assert done.stdout.strip().endswith("loaded: []")
+
+
 def test_every_command_has_an_example(home: Path) -> None:
     from typer.main import get_command
 
