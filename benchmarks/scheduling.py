@@ -9,6 +9,7 @@ which everything is done, and measure what a driver of very many jobs holds in m
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +27,11 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import select
 
 from harness.artifacts import Artifacts
 from harness.datasets.shapes import Shapes
 from harness.records import Record, Unit, now
 from harness.results import Store, open_store
-from harness.results.schema import Run
 from harness.schedule import Driver, Plan, Work, make_plan
 from harness.suite import Suite
 
@@ -44,6 +44,25 @@ from torch import nn
 def build(num_classes):
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, num_classes, 1))
 """
+
+# In training it waits half a second for every batch.
+WAITS = """NAME = "tiny"
+STRIDE = 1
+import time
+from torch import nn
+
+
+class Net(nn.Conv2d):
+    def forward(self, x):
+        if self.training:
+            time.sleep(0.5)
+        return super().forward(x)
+
+
+def build(num_classes):
+    return Net(3, num_classes, 1)
+"""
+STEPS_OF_A_MINUTE = 120
 
 COMMAND = """
 import atexit, runpy, sys
@@ -94,13 +113,13 @@ def suite_of(jobs: int) -> Suite:
 
 
 @contextmanager
-def planned(jobs: int | Suite) -> Iterator[tuple[Plan, Store]]:
+def planned(jobs: int | Suite, plugin: str = PLUGIN) -> Iterator[tuple[Plan, Store]]:
     """A plan and a fresh database in a folder of their own."""
     from harness.registry import read_plugin
 
     with tempfile.TemporaryDirectory(prefix="segbench-scheduling-") as name:
         home = Path(name)
-        (home / "tiny.py").write_text(PLUGIN)
+        (home / "tiny.py").write_text(plugin)
         here = Path.cwd()
         os.chdir(home)
         try:
@@ -273,61 +292,63 @@ def memory(jobs: int) -> str:
     )
 
 
-def minutes(per_slot: int, seconds: float, loops: bool) -> str:
-    """Long jobs: the whole command, its start included, against what the jobs themselves took.
+def minutes(per_slot: int) -> Iterator[str]:
+    """Long jobs: the whole command, its start included, against bare loops in as many processes, theirs included.
 
-    And against loops in as many processes that are warm already, where the machine is quiet enough to compare what ran
-    one after the other.
+    The networks wait instead of computing, so that every job takes the same minute however busy the machine is, and
+    both can run at once. What Ray and the driver compute meanwhile would be taken from networks that compute: it is
+    told too.
     """
     jobs = per_slot * SLOTS
-    with multiprocessing.get_context("spawn").Pool(SLOTS) as pool, planned(long_suite(1, 1)) as (plan, _):
-        # All slots are busy, as they will be.
-        timed = [with_epochs(plan.train[0].unit, epochs) for epochs in (1, 1, 3)]
-        one, three = (max(pool.map(in_loop, [unit] * SLOTS, chunksize=1)) for unit in timed[1:])
-    epochs = max(1, round(1 + (seconds - one) / (three - one) * 2))
-    suite = long_suite(jobs, epochs)
-    with planned(1) as (_, store):
+    suite = suite_of(jobs).model_dump(mode="json", exclude_defaults=True)
+    suite = Suite.model_validate(suite | {"recipe": suite["recipe"] | {"iterations": STEPS_OF_A_MINUTE}})
+    with planned(suite, WAITS) as (plan, store):
         store.close()
         Path("results.db").unlink()
         Path("tiny.yaml").write_text(json.dumps(suite.model_dump(mode="json", exclude_defaults=True)))
-        began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", COMMAND], capture_output=True, text=True)
-        mine = time.perf_counter() - began
-        if done.returncode:
-            sys.exit(done.stdout + done.stderr)
-        store = open_store("results.db", read_only=True)
-        with store.session() as session:
-            own = sum(times["total"] for times in session.scalars(select(Run.times)))
-        store.close()
-    line = (
-        f"{jobs} jobs of {own / jobs:.0f} s in {SLOTS} slots: {mine:.1f} s as a command, start included, of which "
-        f"the jobs took {own / SLOTS:.1f} s: {100 * (mine * SLOTS / own - 1):+.1f} %"
+        with ThreadPoolExecutor() as both:
+            loops = both.submit(bare_loops, [work.unit for work in plan.train])
+            time.sleep(30)  # the loops have started
+            seconds, share = command()
+        loop = loops.result()
+    yield (
+        f"{jobs} jobs of a minute in {SLOTS} slots, starts included: {seconds:.1f} s as a command, "
+        f"{loop:.1f} s in bare loops: {100 * (seconds / loop - 1):+.1f} %"
     )
-    if not loops:
-        return line
-    with multiprocessing.get_context("spawn").Pool(SLOTS) as pool, planned(suite) as (plan, _):
-        units = [work.unit for work in plan.train]
-        pool.map(in_loop, [with_epochs(unit, 1) for unit in units[:SLOTS]], chunksize=1)
-        began = time.perf_counter()
+    yield f"Meanwhile the command's own processes took {100 * share:.1f} % of {SLOTS} processors"
+
+
+def bare_loops(units: list[Unit]) -> float:
+    """Run units in processes that are started for it; returns the seconds."""
+    began = time.perf_counter()
+    with multiprocessing.get_context("spawn").Pool(SLOTS) as pool:
         pool.map(in_loop, units, chunksize=1)
-        loop = time.perf_counter() - began
-    return f"{line}; bare loops: {loop:.1f} s: {100 * (mine / loop - 1):+.1f} %"
+    return time.perf_counter() - began
 
 
-def long_suite(jobs: int, epochs: int) -> Suite:
-    """So many jobs that train a small U-Net for so many epochs of a second or two, each validated."""
-    fields = suite_of(jobs).model_dump(exclude_defaults=True) | {
-        "models": [{"name": "unet", "params": {"width": 8, "depth": 3}}],
-        "recipe": {"size": [64, 64], "epochs": epochs, "batch_size": 8},
-        "protocol": {},
-    }
-    return Suite.model_validate(fields)
+def command() -> tuple[float, float]:
+    """`bench run`: its seconds, and the share of the slots' processors that everything but its jobs took."""
+    began = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-c", COMMAND], stdout=subprocess.PIPE, text=True) as process:
+        samples = []
+        while process.poll() is None:
+            samples.append((time.perf_counter(), own_cpu_seconds(psutil.Process(process.pid))))
+            time.sleep(1)
+        seconds = time.perf_counter() - began
+    if process.returncode:
+        sys.exit("the command failed")
+    (first, before), (last, after) = samples[60], samples[-10]
+    return seconds, (after - before) / (last - first) / SLOTS
 
 
-def with_epochs(unit: Unit, epochs: int) -> Unit:
-    """The unit with a training of so many epochs."""
-    recipe = unit.job.recipe.model_copy(update={"epochs": epochs})
-    return replace(unit, job=unit.job.model_copy(update={"recipe": recipe}))
+def own_cpu_seconds(process: psutil.Process) -> float:
+    """What a process and those below it have taken, without the jobs, which all descend from a template."""
+    with contextlib.suppress(psutil.Error):
+        if any("multiprocessing.forkserver" in word for word in process.cmdline()):
+            return 0.0
+        own = process.cpu_times()
+        return own.user + own.system + sum(map(own_cpu_seconds, process.children()))
+    return 0.0
 
 
 def in_loop(unit: Unit) -> float:
@@ -352,10 +373,9 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=int, default=0, help="jobs a slot that take a minute each (11 minutes for 10)"
     )
-    parser.add_argument("--loops", action="store_true", help="with --minutes: the same jobs in bare loops, too")
     options = parser.parse_args()
     if options.minutes:
-        print(minutes(options.minutes, 60.0, options.loops), flush=True)
+        print("\n".join(minutes(options.minutes)), flush=True)
         return
     print(rerun(options.finished), flush=True)
     print(memory(options.many), flush=True)
