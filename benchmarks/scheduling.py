@@ -96,14 +96,14 @@ class Clock:
         return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
 
 
-def suite_of(jobs: int) -> Suite:
-    """So many jobs that differ in their seed."""
+def suite_of(jobs: int, steps: int) -> Suite:
+    """So many jobs of so many steps that differ in their seed."""
     return Suite.model_validate(
         {
             "name": "tiny",
             "datasets": ["shapes"],
             "models": ["tiny"],
-            "recipe": {"size": [16, 16], "iterations": 1, "batch_size": 2},
+            "recipe": {"size": [16, 16], "iterations": steps, "batch_size": 2},
             "seeds": list(range(jobs)),
             "selection": {"rule": "last"},
             "protocol": {"images": 2},
@@ -113,8 +113,8 @@ def suite_of(jobs: int) -> Suite:
 
 
 @contextmanager
-def planned(jobs: int | Suite, plugin: str = PLUGIN) -> Iterator[tuple[Plan, Store]]:
-    """A plan and a fresh database in a folder of their own."""
+def planned(jobs: int, steps: int = 1, plugin: str = PLUGIN) -> Iterator[tuple[Plan, Store]]:
+    """A plan and a fresh database in a folder of their own, beside the suite's file."""
     from harness.registry import read_plugin
 
     with tempfile.TemporaryDirectory(prefix="segbench-scheduling-") as name:
@@ -125,7 +125,9 @@ def planned(jobs: int | Suite, plugin: str = PLUGIN) -> Iterator[tuple[Plan, Sto
         try:
             Shapes.obtain(home / "data", lambda line: None)
             plugins = {"tiny": read_plugin(home / "tiny.py")}
-            suite = suite_of(jobs) if isinstance(jobs, int) else jobs
+            suite = suite_of(jobs, steps)
+            fields = suite.model_dump(mode="json", exclude_defaults=True)
+            (home / "tiny.yaml").write_text(json.dumps(fields))  # JSON is YAML
             plan = make_plan(suite, None, home / "data", Artifacts(home / "results.artifacts"), plugins)
             store = open_store(str(home / "results.db"))
             store.register(plan.planned, plan.datasets)
@@ -209,8 +211,6 @@ def rerun(jobs: int) -> str:
     with planned(jobs) as (plan, store):
         finish(plan, store)
         store.close()
-        fields = plan.suite.model_dump(mode="json", exclude_defaults=True)
-        Path("tiny.yaml").write_text(json.dumps(fields))  # JSON is YAML
         times = []
         for _ in range(3):
             began = time.perf_counter()
@@ -292,7 +292,7 @@ def memory(jobs: int) -> str:
     )
 
 
-def minutes(per_slot: int) -> Iterator[str]:
+def minutes(per_slot: int) -> str:
     """Long jobs: the whole command, its start included, against bare loops in as many processes, theirs included.
 
     The networks wait instead of computing, so that every job takes the same minute however busy the machine is, and
@@ -300,22 +300,18 @@ def minutes(per_slot: int) -> Iterator[str]:
     told too.
     """
     jobs = per_slot * SLOTS
-    suite = suite_of(jobs).model_dump(mode="json", exclude_defaults=True)
-    suite = Suite.model_validate(suite | {"recipe": suite["recipe"] | {"iterations": STEPS_OF_A_MINUTE}})
-    with planned(suite, WAITS) as (plan, store):
+    with planned(jobs, STEPS_OF_A_MINUTE, WAITS) as (plan, store):
         store.close()
-        Path("results.db").unlink()
-        Path("tiny.yaml").write_text(json.dumps(suite.model_dump(mode="json", exclude_defaults=True)))
         with ThreadPoolExecutor() as both:
             loops = both.submit(bare_loops, [work.unit for work in plan.train])
             time.sleep(30)  # the loops have started
             seconds, share = command()
         loop = loops.result()
-    yield (
+    return (
         f"{jobs} jobs of a minute in {SLOTS} slots, starts included: {seconds:.1f} s as a command, "
-        f"{loop:.1f} s in bare loops: {100 * (seconds / loop - 1):+.1f} %"
+        f"{loop:.1f} s in bare loops: {100 * (seconds / loop - 1):+.1f} %\n"
+        f"Meanwhile the command's own processes took {100 * share:.1f} % of {SLOTS} processors"
     )
-    yield f"Meanwhile the command's own processes took {100 * share:.1f} % of {SLOTS} processors"
 
 
 def bare_loops(units: list[Unit]) -> float:
@@ -375,7 +371,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.minutes:
-        print("\n".join(minutes(options.minutes)), flush=True)
+        print(minutes(options.minutes), flush=True)
         return
     print(rerun(options.finished), flush=True)
     print(memory(options.many), flush=True)

@@ -8,7 +8,6 @@ environment, random state, memory, an exit) ends with it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import shutil
@@ -25,6 +24,7 @@ from typing import Any
 import psutil
 
 from harness.errors import ArtifactsError
+from harness.libc import call_libc
 from harness.records import Record, Unit, now
 
 LOG = "log.txt"
@@ -223,8 +223,7 @@ def _child(unit: Unit, messages: Connection, log: Connection, scratch: str, envi
 def _die_with_parent() -> None:
     """Linux: be killed when the template dies, which ends with its parent."""
     if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        call_libc("prctl", 1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class _LogFile:

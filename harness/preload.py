@@ -1,8 +1,5 @@
 """What the template process loads, so that its children start with everything there."""
 
-import contextlib
-import ctypes
-
 import torch
 import torch._dynamo
 import torch.optim
@@ -12,6 +9,7 @@ import harness.models.fcn
 import harness.models.unet
 import harness.tensorboard
 import harness.unit  # noqa: F401
+from harness.libc import call_libc
 from harness.metrics import has_kernels
 
 
@@ -22,11 +20,9 @@ def keep_freed_memory() -> None:
     Where the C library has no `mallopt`, nothing changes.
     """
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 32 * 1024**2)  # glibc's largest
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(top_pad, 64 * 1024**2)
+    call_libc("mallopt", mmap_threshold, 32 * 1024**2)  # glibc's largest
+    call_libc("mallopt", trim_threshold, 2**31 - 1)
+    call_libc("mallopt", top_pad, 64 * 1024**2)
 
 
 keep_freed_memory()

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from harness.artifacts import is_url
 from harness.errors import DatabaseError
 from harness.results.store import Store
 
@@ -39,7 +40,7 @@ def open_existing(db: str | None) -> Store | None:
     Raises:
         DatabaseError: it cannot be opened, or could not be made here.
     """
-    if db and "://" in db:
+    if db and is_url(db):
         return open_store(db)
     path = Path(db or "results.db").resolve()
     _check_file(path, read_only=False)
@@ -57,7 +58,7 @@ def open_store(db: str | None, *, read_only: bool = False, any_schema: bool = Fa
     Raises:
         DatabaseError: it cannot be opened, is not a results database, or is of another schema.
     """
-    url = db if db and "://" in db else default_url(Path(db) if db else None)
+    url = db if db and is_url(db) else default_url(Path(db) if db else None)
     try:
         parsed = make_url(url)
     except ArgumentError as error:

@@ -7,7 +7,6 @@ thrown away afterwards.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -44,6 +43,7 @@ from ray.util.debug import disable_log_once_globally  # noqa: E402
 
 from harness.errors import ClusterError  # noqa: E402
 from harness.isolate import Message  # noqa: E402
+from harness.libc import call_libc  # noqa: E402
 from harness.records import Unit  # noqa: E402
 from harness.schedule.driver import Driver  # noqa: E402
 from harness.schedule.group import UnitGroup, placement  # noqa: E402
@@ -214,7 +214,7 @@ def run_tune(
                 with quiet():
                     _fit(driver, key)
                 if driver.has_waiting:
-                    give_back_memory()
+                    _give_back_memory()
     finally:
         with quiet():
             ray.shutdown()
@@ -247,15 +247,14 @@ def _fit(driver: Driver, key: str) -> None:
         shutil.rmtree(storage, ignore_errors=True)
 
 
-def give_back_memory() -> None:
+def _give_back_memory() -> None:
     """Free what a Tuner was made of.
 
     It is a ring of objects, and Python looks for rings rarely where a plan of very many jobs lives; glibc keeps what is
     freed in pieces, some kB for every trial, until it is told to give it back.
     """
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    call_libc("malloc_trim", 0)
 
 
 def probe() -> str:
