@@ -128,6 +128,18 @@ def finished(shapes_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "results.db"
 
 
+@pytest.fixture(scope="session")
+def plugin_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH into which the third-party package is installed."""
+    target = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*words, "--target", str(target), str(ROOT / "tests" / "plugin_package")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return target
+
+
 def real(name: str) -> pytest.MarkDecorator:
     """Skip where a real data set is not beside the project."""
     return pytest.mark.skipif(

@@ -249,14 +249,8 @@ def test_a_strangers_file_that_breaks_the_contract_is_refused(
 
 @pytest.mark.slow
 @pytest.mark.trial
-def test_an_installed_package_adds_its_networks(bench: Bench, home: Path) -> None:
-    target = home / "site"
-    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*words, "--target", str(target), str(ROOT / "tests" / "plugin_package")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    env = {"PYTHONPATH": str(target)}
+def test_an_installed_package_adds_its_networks(bench: Bench, plugin_site: Path) -> None:
+    env = {"PYTHONPATH": str(plugin_site)}
     listed = json.loads(bench("models", "--json", **env).stdout)
     (entry,) = [m for m in listed if m["name"] == "tinynet"]
     assert entry["origin"] == "plugin segbench-example 1.2.3"
