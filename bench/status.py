@@ -121,7 +121,8 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
     notes = []
     if not run.model_source:
         try:
-            source = find_model(job.model.name).source_hash
+            entry = find_model(job.model.name)
+            source = source if source in entry.former_hashes else entry.source_hash
         except BenchError as error:
             notes.append(f"model: {error.message}")
     try:

@@ -10,7 +10,9 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import io
 import sys
+import tokenize
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -19,12 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PluginError, UnknownName
+from harness.former_sources import FORMER_SOURCES
 
 if TYPE_CHECKING:
     from torch import nn
 
 ENTRY_POINTS = "segbench.models"
 DEFAULT_STRIDE = 32
+# Constants of a network's file that say something about it and do not move its results.
+DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENCE", "LICENSE")
 
 Build = Callable[..., "nn.Module"]
 
@@ -49,10 +54,20 @@ class ModelEntry:
 
     @property
     def source_hash(self) -> str:
-        """SHA-256 of the code that builds the network."""
+        """SHA-256 of the code that builds the network: of its own package, wherever that stands."""
         if self.source:
             return hashlib.sha256(self.source.encode()).hexdigest()
-        return _module_hash(self.target.split(":")[0])
+        return module_hash(self.target.split(":")[0])
+
+    @property
+    def former_hashes(self) -> tuple[str, ...]:
+        """What earlier versions took for the hash of the very same code."""
+        if self.source or self.origin in ("torchvision", "smp"):
+            return ()
+        if self.origin == "built in":
+            today, former = FORMER_SOURCES.get(self.name, ("", ""))
+            return (former,) if today == self.source_hash else ()
+        return (former_module_hash(self.target.split(":")[0]),)
 
     def load(self) -> Build:
         """Import the builder.
@@ -365,15 +380,52 @@ def _module_text(module: str) -> str | None:
 
 
 @cache
-def _module_hash(module: str) -> str:
-    """SHA-256 over a module and everything it imports from its own package, found by reading them."""
-    top = module.split(".")[0]
-    if top in ("torchvision", "segmentation_models_pytorch"):
-        from importlib.metadata import version
+def module_hash(module: str) -> str:
+    """SHA-256 over a module and everything it imports from its own package, found by reading them.
 
-        return hashlib.sha256(f"{top} {version(top.replace('_', '-'))}".encode()).hexdigest()
-    # harness.models must not drag in the whole harness: only networks count as a network's source.
-    inside = "harness.models" if module.startswith("harness.") else top
+    Modules are named relative to their package, and of their text only `bare_source` counts: a network that is moved,
+    whose package is renamed or whose documentation is improved keeps its hash.
+    """
+    packaged = _package_version(module)
+    if packaged is not None:
+        return packaged
+    inside = _own_package(module)
+    whole = hashlib.sha256()
+    for name, text in sorted(_sources(module, inside).items()):
+        whole.update(f"{name.removeprefix(inside)}\n{bare_source(name, text, inside)}\n".encode())
+    return whole.hexdigest()
+
+
+@cache
+def former_module_hash(module: str) -> str:
+    """As `module_hash` was taken up to training version 2: over full names and whole texts."""
+    whole = hashlib.sha256()
+    for name, text in sorted(_sources(module, _own_package(module)).items()):
+        whole.update(f"{name}\n{text}\n".encode())
+    return whole.hexdigest()
+
+
+def _package_version(module: str) -> str | None:
+    """Networks of torchvision and segmentation_models_pytorch go by their package's version."""
+    top = module.split(".")[0]
+    if top not in ("torchvision", "segmentation_models_pytorch"):
+        return None
+    from importlib.metadata import version
+
+    return hashlib.sha256(f"{top} {version(top.replace('_', '-'))}".encode()).hexdigest()
+
+
+def _own_package(module: str) -> str:
+    """The package whose source counts: of the project's own only the networks'."""
+    return "harness.models" if module.startswith("harness.") else module.split(".")[0]
+
+
+def _sources(module: str, inside: str) -> dict[str, str]:
+    """A module's text, and that of every module of its package that it needs.
+
+    Raises:
+        PluginError: the module has no source.
+    """
     seen: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -387,23 +439,71 @@ def _module_hash(module: str) -> str:
             continue
         seen[name] = text
         waiting += [m for m in _imports(name, text) if m == inside or m.startswith(inside + ".")]
-    whole = hashlib.sha256()
-    for name in sorted(seen):
-        whole.update(f"{name}\n{seen[name]}\n".encode())
-    return whole.hexdigest()
+    return seen
+
+
+def bare_source(module: str, text: str, inside: str) -> str:
+    """What of a source can move a result.
+
+    Comments, docstrings, blank lines and the constants that describe the network are left out; so is what says where
+    the source stands: imports of its own package are made relative, imports from the rest of this project left out.
+    """
+    lines = [line.rstrip() for line in _without_comments(text)]
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        kept = ""
+        if isinstance(node, ast.ImportFrom):
+            base = _absolute(module, node)
+            own = base == inside or base.startswith(f"{inside}.")
+            if not own and base.split(".")[0] != "harness":
+                continue
+            names = ", ".join(f"{a.name} as {a.asname}" if a.asname else a.name for a in node.names)
+            kept = f"from {base.removeprefix(inside)} import {names}" if own else ""
+        elif not _is_docstring(node) and node not in _descriptions(tree):
+            continue
+        first, last = node.lineno - 1, node.end_lineno or node.lineno  # type: ignore[attr-defined]
+        lines[first:last] = [kept, *[""] * (last - first - 1)]
+    return "\n".join(line for line in lines if line)
+
+
+def _without_comments(text: str) -> list[str]:
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    return lines
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _descriptions(tree: ast.Module) -> list[ast.AST]:
+    """The assignments that describe a network and build nothing."""
+    return [
+        node
+        for node in tree.body
+        if isinstance(node, ast.Assign) and any(getattr(name, "id", "") in DESCRIBING for name in node.targets)
+    ]
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    """The module that a `from … import` names."""
+    base = node.module or ""
+    if not node.level:
+        return base
+    package = module.split(".")[:-1]
+    return ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
 
 
 def _imports(module: str, text: str) -> list[str]:
     """The modules a source imports, absolute and relative, by name."""
-    package = module.rpartition(".")[0]
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = package.split(".") if package else []
-                base = ".".join([*parts[: len(parts) - node.level + 1], *([base] if base else [])])
+            base = _absolute(module, node)
             found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return found

@@ -203,6 +203,11 @@ class Store:
             found |= {row.fingerprint: row for row in session.execute(rows)}
         return found
 
+    def cells(self) -> frozenset[str]:
+        """The cell fingerprints of all runs."""
+        with self.session() as session:
+            return frozenset(session.scalars(select(Run.cell).distinct()))
+
     def scored(self, score_fingerprints: Sequence[str]) -> set[str]:
         """Which of the score fingerprints have an evaluation of the test split."""
         found: set[str] = set()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness.artifacts import Artifacts
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset, resolved
@@ -114,16 +115,17 @@ def make_plan(
     jobs = expand(suite, infos, smoke)
     _refuse_impossible(jobs, copies)
     plan = Plan(suite)
+    cells = store.cells() if store else frozenset()
     planned: dict[str, Planned] = {}
     for job in jobs:
         dataset, manifest = copies[job.dataset.name, job.dataset.variant]
         plan.datasets[manifest.hash] = (dataset.info, dataset.variant, manifest)
-        p = _planned(job, entries[job.model.name], dataset, manifest)
+        p = _planned(job, entries[job.model.name], dataset, manifest, cells)
         planned.setdefault(p.fingerprint, p)
     if suite.search is not None and smoke is None:
         for job in _tuned(suite, jobs, plan, store, entries, copies, artifacts):
             dataset, manifest = copies[job.dataset.name, job.dataset.variant]
-            p = _planned(job, entries[job.model.name], dataset, manifest)
+            p = _planned(job, entries[job.model.name], dataset, manifest, cells)
             planned.setdefault(p.fingerprint, p)
     _sort_by_state(plan, planned, entries, copies, store, artifacts)
     plan.train, plan.notes = share_prefixes(plan.train)
@@ -201,20 +203,33 @@ def _tuned(
                 f"suite {suite.name}: search: {dataset.info.name} ({dataset.variant}) has no val of its own: "
                 "the search would see the scored images"
             )
-        parts = _planned(job, entries[job.model.name], dataset, manifest).parts
-        key = digest({"search": search.model_dump(mode="json"), "job": parts})[:40]
-        found = store.found(key) if store else None
+        entry = entries[job.model.name]
+        keys = [
+            digest({"search": search.model_dump(mode="json"), "job": _parts(job, source, manifest)})[:40]
+            for source in (entry.source_hash, *entry.former_hashes)
+        ]
+        key = keys[0]
+        found = next(filter(None, map(store.found, keys)), None) if store else None
         if found is not None:
             winners += [tuned(job, found, seed) for seed in suite.seeds]
             continue
         folder = artifacts.of(f"search-{key[:16]}").location
-        unit = Unit(job, entries[job.model.name], key, str(dataset.root), folder, content=manifest.content_hash)
+        unit = Unit(job, entry, key, str(dataset.root), folder, content=manifest.content_hash)
         plan.studies.append(Study(key, unit, search))
     return winners
 
 
-def _planned(job: Job, entry: ModelEntry, dataset: Dataset, manifest: Manifest) -> Planned:
-    parts = train_parts(job, entry.source_hash, manifest.hash, weights_parts(job))
+def _parts(job: Job, source: str, manifest: Manifest) -> dict[str, Any]:
+    return train_parts(job, source, manifest.hash, weights_parts(job))
+
+
+def _planned(job: Job, entry: ModelEntry, dataset: Dataset, manifest: Manifest, cells: Set[str]) -> Planned:
+    parts = _parts(job, entry.source_hash, manifest)
+    # A cell that the database knows by an earlier hash of the same code goes on under it, with all its seeds.
+    for source in entry.former_hashes:
+        former = _parts(job, source, manifest)
+        if cell_fingerprint(former) in cells and cell_fingerprint(parts) not in cells:
+            parts = former
     fingerprint = train_fingerprint(parts)
     chosen_on = job.selection.split
     return Planned(
