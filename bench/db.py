@@ -90,10 +90,10 @@ def artifacts(
 
     Example: bench db artifacts s3://lab/runs
     """
-    from harness.artifacts import Artifacts
     from harness.errors import ArtifactsError
-    from harness.keep import PREDICTIONS
     from harness.results import open_store
+    from harness.scoring.keep import PREDICTIONS
+    from harness.tasks.artifacts import Artifacts
 
     store = open_store(db, read_only=place is None)
     try:

@@ -29,7 +29,7 @@ def doctor(
 
 
 def _packages() -> Iterator[Line]:
-    from harness.provenance import packages
+    from harness.tasks.provenance import packages
 
     yield "ok", "packages", ", ".join(f"{name} {version}" for name, version in packages().items())
 
@@ -37,7 +37,7 @@ def _packages() -> Iterator[Line]:
 def _torch() -> Iterator[Line]:
     import torch
 
-    from harness.vision import import_torchvision, is_shimmed
+    from harness.utils.vision import import_torchvision, is_shimmed
 
     try:
         torchvision = import_torchvision()
@@ -64,7 +64,7 @@ def _ray() -> Iterator[Line]:
     stale = Path("/tmp/ray/ray_current_cluster")
     if stale.exists():
         yield "note", "Ray", f"{stale} names a cluster; if it is dead, remove the file"
-    from harness.schedule.tune import probe
+    from harness.runner.ray_tune import probe
 
     try:
         yield "ok", "Ray", probe()

@@ -24,10 +24,10 @@ def export_predictions(
     """
     from harness.datasets import dataset_class
     from harness.errors import BenchError
-    from harness.keep import PREDICTIONS
     from harness.results import open_store
     from harness.results.schema import Run
-    from harness.server_format import write_server_files
+    from harness.scoring.keep import PREDICTIONS
+    from harness.scoring.server_format import write_server_files
 
     if split not in ("val", "test"):
         raise BenchError(f"--split {split}: choose val or test")

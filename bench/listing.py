@@ -20,7 +20,7 @@ def suites(
     """
     import yaml
 
-    from harness.suite import load_suite, suite_files
+    from harness.config.suite import load_suite, suite_files
 
     if show is not None:
         print(
@@ -45,8 +45,8 @@ def models(json: JsonOption = False) -> None:
 
     Example: bench models
     """
-    from harness.measure import measure_all
-    from harness.registry import known_models
+    from harness.models.registry import known_models
+    from harness.models.size import measure_all
 
     entries = list(known_models().values())
     sizes = measure_all(entries)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bench.console import duration, table
 
 if TYPE_CHECKING:
-    from harness.schedule import Plan
+    from harness.runner import Plan
 
 
 def print_plan(plan: Plan, console: Any, timed: bool) -> None:
@@ -43,7 +43,7 @@ def print_plan(plan: Plan, console: Any, timed: bool) -> None:
 def print_cost(plan: Plan, console: Any, timed: bool) -> None:
     """Trainings, epochs, images and hours of each network."""
     from bench.progress import CountBar
-    from harness.schedule.cost import estimate, here
+    from harness.runner.cost import estimate, here
 
     costs = estimate(plan, timed, CountBar())
     rows = []

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.console import duration
-from harness.records import Record
-from harness.schedule import Work
+from harness.runner import Work
+from harness.tasks.records import Record
 
 # Plain output tells of a running job at most so often.
 LINE_EVERY_S = 10.0

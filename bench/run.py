@@ -12,12 +12,12 @@ import typer
 from bench.console import DataOption, DbOption, new_console, table
 
 if TYPE_CHECKING:
-    from harness.artifacts import Artifacts
-    from harness.registry import ModelEntry
+    from harness.config.suite import Suite
+    from harness.models.registry import ModelEntry
     from harness.results import Store
-    from harness.schedule import Driver, Outcome, Plan
-    from harness.schedule.plan import Say
-    from harness.suite import Suite
+    from harness.runner import Driver, Outcome, Plan
+    from harness.runner.plan import Say
+    from harness.tasks.artifacts import Artifacts
 
 LOCAL_HELP = "Run one job after another, without Ray."
 
@@ -133,11 +133,11 @@ def run_suite(options: Options) -> int:
     """Run a suite and print its board; returns the exit code: 0, 1 (jobs failed) or 130 (stopped)."""
     from bench.plan import print_plan
     from bench.progress import CountBar
+    from harness.config.suite import Smoke, load_suite
     from harness.datasets import data_dir
-    from harness.registry import read_plugin
+    from harness.models.registry import read_plugin
     from harness.results import open_existing, open_store
-    from harness.schedule import make_plan
-    from harness.suite import Smoke, load_suite
+    from harness.runner import make_plan
 
     console = new_console()
     plugins = {e.name: e for e in map(read_plugin, options.plugins)} | options.extra
@@ -197,9 +197,9 @@ def artifacts_of(store: Store | None, options: Options) -> Artifacts:
     Raises:
         ArtifactsError: the database has label maps in another place.
     """
-    from harness.artifacts import Artifacts
     from harness.errors import ArtifactsError
     from harness.results import beside
+    from harness.tasks.artifacts import Artifacts
 
     given = Artifacts.named(options.artifacts) if options.artifacts else None
     if store is None:
@@ -227,7 +227,7 @@ def search(plan: Plan, store: Store, options: Options) -> bool:
         raise SuiteError("a search needs Ray", "Leave --local out, or --set search=null.")
     from functools import partial
 
-    from harness.schedule.search import SearchStopped, run_studies
+    from harness.runner.ray_search import SearchStopped, run_studies
 
     prepare_caches(plan)
     try:
@@ -246,7 +246,7 @@ def search(plan: Plan, store: Store, options: Options) -> bool:
 def execute(plan: Plan, store: Store, options: Options) -> Outcome:
     """Run what the plan says is left."""
     from bench.progress import Display
-    from harness.schedule import Driver
+    from harness.runner import Driver
 
     print(
         f"Suite {plan.suite.name}: {len(plan.trained)} to train, {len(plan.rescore)} to rescore, "
@@ -295,11 +295,11 @@ def prepare_caches(plan: Plan) -> None:
 
 def _dispatch(driver: Driver, plan: Plan, options: Options, say: Say) -> None:
     if options.local or not plan.train:
-        from harness.schedule.local import run_local
+        from harness.runner.local import run_local
 
         run_local(driver, options.in_process)
     else:
-        from harness.schedule.tune import run_tune
+        from harness.runner.ray_tune import run_tune
 
         run_tune(driver, options.address, options.cpus, say)
 
@@ -339,9 +339,9 @@ def narrow(suite: Suite, options: Options, plugins: Mapping[str, ModelEntry]) ->
         UnknownName: a name is neither in the suite nor known otherwise.
         SuiteError: the seeds cannot be read.
     """
+    from harness.config.suite import DatasetChoice, ModelChoice
     from harness.errors import UnknownName
-    from harness.registry import known_models
-    from harness.suite import DatasetChoice, ModelChoice
+    from harness.models.registry import known_models
 
     changes: dict[str, Any] = {}
     if options.only is not None:
@@ -440,7 +440,7 @@ def check_resources(plan: Plan, options: Options) -> None:
     cpus = max((r.cpus * r.ranks for r in wanted), default=0)
     have = options.cpus or os.cpu_count() or 1
     if gpus:
-        from harness.schedule.devices import gpu_count
+        from harness.runner.devices import gpu_count
 
         if gpu_count() < gpus:
             raise SuiteError(

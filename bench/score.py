@@ -65,9 +65,9 @@ def score(
 
 
 def _protocol(base: dict[str, Any], conventions: list[str] | tuple[str, ...]) -> Protocol:
+    from harness.config.yaml_file import parse_value, validate
     from harness.errors import SuiteError
     from harness.metrics import Protocol
-    from harness.yamlfile import parse_value, validate
 
     fields = dict(base)
     for convention in conventions:
@@ -91,8 +91,8 @@ def _score_folder(
 
     from bench.progress import CountBar
     from harness.errors import BenchError
-    from harness.external import label_files, predictions_of, score_files, truth_in
     from harness.metrics import Evaluator
+    from harness.scoring.label_files import label_files, predictions_of, score_files, truth_in
 
     if foreground is not None and not 0 <= foreground < num_classes:
         raise BenchError(f"--foreground {foreground} is none of the labels 0 to {num_classes - 1}")
@@ -120,7 +120,7 @@ def _score_dataset(
     from harness.datasets import data_dir as folder_of
     from harness.datasets import open_dataset
     from harness.errors import BenchError
-    from harness.submission import score_submission
+    from harness.results.submission import score_submission
 
     if split not in ("val", "test"):
         raise BenchError(f"--split {split}: choose val or test")

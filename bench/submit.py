@@ -34,11 +34,11 @@ def submit(
 
     Example: bench submit my_net.py --suite demo
     """
-    from harness.check import check_model
+    from harness.config.suite import load_suite
+    from harness.config.yaml_file import parse_value
     from harness.datasets import data_dir as folder_of
-    from harness.registry import read_plugin
-    from harness.suite import load_suite
-    from harness.yamlfile import parse_value
+    from harness.models.registry import read_plugin
+    from harness.runner.check_model import check_model
 
     entry = read_plugin(file)
     given = {key: parse_value(value) for key, _, value in (p.partition("=") for p in params or ())}

@@ -234,7 +234,7 @@ def run(title: str, side: int, classes: int, present: tuple[int, ...], images: i
 
 def label_maps(console: Console) -> None:
     """Logits to labels: 21×512×512 in float32, one thread."""
-    from harness.predict import label_map
+    from harness.scoring.predict import label_map
 
     logits = torch.randn(21, 512, 512, generator=torch.Generator().manual_seed(0))
     theirs = measure(lambda: logits.argmax(dim=0).to(torch.uint8), 10)
@@ -247,9 +247,9 @@ def end_to_end(data_dir: Path, console: Console) -> None:
     from harness.datasets import open_dataset
     from harness.datasets.base import read_labels
     from harness.datasets.palette import save_labels
-    from harness.evaluate import new_evaluator
-    from harness.external import predictions_of, score_files
-    from harness.submission import score_submission
+    from harness.results.submission import score_submission
+    from harness.scoring.evaluate import new_evaluator
+    from harness.scoring.label_files import predictions_of, score_files
 
     dataset = open_dataset("voc", "official", data_dir, obtain=False)
     ids = dataset.ids("test")

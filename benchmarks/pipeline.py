@@ -26,13 +26,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from harness.config.recipe import Recipe
 from harness.datasets import Dataset, dataset_class, manifest_of, open_dataset
 from harness.datasets.base import open_image
 from harness.datasets.cache import decoded_store
 from harness.datasets.loader import DecodedSamples, training_loader
 from harness.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD, normalise
-from harness.recipe import Recipe
-from harness.vision import import_torchvision
+from harness.utils.vision import import_torchvision
 
 import_torchvision()
 

@@ -28,12 +28,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from harness.artifacts import Artifacts
+from harness.config.suite import Suite
 from harness.datasets.shapes import Shapes
-from harness.records import Record, Unit, now
 from harness.results import Store, open_store
-from harness.schedule import Driver, Plan, Work, make_plan
-from harness.suite import Suite
+from harness.runner import Driver, Plan, Work, make_plan
+from harness.tasks.artifacts import Artifacts
+from harness.tasks.records import Record, Unit, now
 
 SLOTS = min(2, os.cpu_count() or 1)
 PLUGIN = """NAME = "tiny"
@@ -115,7 +115,7 @@ def suite_of(jobs: int, steps: int) -> Suite:
 @contextmanager
 def planned(jobs: int, steps: int = 1, plugin: str = PLUGIN) -> Iterator[tuple[Plan, Store]]:
     """A plan and a fresh database in a folder of their own, beside the suite's file."""
-    from harness.registry import read_plugin
+    from harness.models.registry import read_plugin
 
     with tempfile.TemporaryDirectory(prefix="segbench-scheduling-") as name:
         home = Path(name)
@@ -139,7 +139,7 @@ def planned(jobs: int, steps: int = 1, plugin: str = PLUGIN) -> Iterator[tuple[P
 
 def bare_loop(jobs: int) -> Clock:
     """One process, one job after another."""
-    from harness.schedule.local import run_local
+    from harness.runner.local import run_local
 
     with planned(jobs) as (plan, store):
         clock = Clock()
@@ -149,7 +149,7 @@ def bare_loop(jobs: int) -> Clock:
 
 def ours(jobs: int) -> Clock:
     """As `bench run`."""
-    from harness.schedule.tune import run_tune
+    from harness.runner.ray_tune import run_tune
 
     with planned(jobs) as (plan, store):
         clock = Clock()
@@ -159,10 +159,10 @@ def ours(jobs: int) -> Clock:
 
 def tune_defaults(jobs: int) -> Clock:
     """The same units in the plainest program that Ray Tune's documentation shows."""
-    from harness.schedule.tune import quiet, ray, start_ray, tune
+    from harness.runner.ray_tune import quiet, ray, start_ray, tune
 
     def trainable(config: dict[str, Any]) -> None:
-        from harness.unit import run_unit
+        from harness.runner.worker import run_unit
 
         record = run_unit(config["unit"], lambda message: None)
         tune.report({"state": record.state})
@@ -228,8 +228,8 @@ def finish(plan: Plan, store: Store) -> None:
     """Mark every job done: one is trained, the others get copies of its rows."""
     from sqlalchemy import insert, update
 
-    from harness.isolate import run_isolated
     from harness.results.schema import Evaluation, Run
+    from harness.runner.isolate import run_isolated
 
     first = plan.train[0]
     attempt = store.claim(first.planned.fingerprint) or 1
@@ -264,7 +264,7 @@ class Instant(Clock):
 
 def memory(jobs: int) -> str:
     """Plan very many jobs and run them under Ray as trials that end at once: what the driver and Tune hold."""
-    from harness.schedule import tune as engine
+    from harness.runner import tune as engine
 
     class Ended(engine.UnitTrainable):
         """A trial whose network is trained already."""
@@ -349,7 +349,7 @@ def own_cpu_seconds(process: psutil.Process) -> float:
 
 def in_loop(unit: Unit) -> float:
     """Run a unit in this process; returns its seconds."""
-    from harness.unit import run_unit
+    from harness.runner.worker import run_unit
 
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="segbench-scheduling-") as folder:

@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.caches import caches_home
 from harness.datasets.base import Dataset, Sample
 from harness.errors import BenchError
-from harness.parallel import in_order
+from harness.utils.caches import caches_home
+from harness.utils.parallel import in_order
 
 # Raised whenever the file's layout or a reader's output changes.
 LAYOUT_VERSION = 1

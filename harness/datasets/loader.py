@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from harness.config.recipe import Recipe
+from harness.config.suite import Resources
 from harness.datasets.base import Dataset, Sample
 from harness.datasets.cache import DecodedStore
 from harness.datasets.transforms import augmented, training_transform
-from harness.ranks import Ranks
-from harness.recipe import Recipe
-from harness.suite import Resources
+from harness.training.distributed import Ranks
 
 # Decoded images kept in memory by one job; what does not fit is decoded again each epoch.
 CACHE_BYTES = 2 * 1024**3

@@ -81,7 +81,7 @@ class OxfordPets(Dataset):
     @classmethod
     def obtain(cls, data_dir: Path, say: Say, tick: Tick | None = None) -> Path:
         """Download both archives, as torchvision names them."""
-        from harness.vision import import_torchvision
+        from harness.utils.vision import import_torchvision
 
         import_torchvision()
         from torchvision.datasets import OxfordIIITPet

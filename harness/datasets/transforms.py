@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.recipe import (
+from harness.config.recipe import (
     Augmentation,
     Blur,
     ColorJitter,
@@ -23,7 +23,7 @@ from harness.recipe import (
     ScaleJitter,
     VerticalFlip,
 )
-from harness.vision import import_torchvision
+from harness.utils.vision import import_torchvision
 
 import_torchvision()
 

@@ -153,7 +153,7 @@ class Voc(VocLayout):
     @classmethod
     def obtain(cls, data_dir: Path, say: Say, tick: Tick | None = None) -> Path:
         """Download the archive that torchvision names."""
-        from harness.vision import import_torchvision
+        from harness.utils.vision import import_torchvision
 
         import_torchvision()
         from torchvision.datasets import voc
@@ -166,7 +166,7 @@ class Voc(VocLayout):
         """Download SBD's masks where trainaug needs them."""
         if variant != "trainaug" or find_sbd(root) is not None:
             return
-        from harness.vision import import_torchvision
+        from harness.utils.vision import import_torchvision
 
         import_torchvision()
         from torchvision.datasets import SBDataset

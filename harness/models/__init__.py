@@ -1,4 +1,4 @@
-"""Networks: one file each. `harness.registry` knows them by name."""
+"""Networks: one file each. `harness.models.registry` knows them by name."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def build(name: str, num_classes: int, **params: Any) -> nn.Module:
         UnknownName: there is no such network.
         TypeError: the builder has no such parameter.
     """
-    from harness.registry import find_model
+    from harness.models.registry import find_model
 
     return find_model(name).load()(num_classes, **params)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from torch import Tensor, hub
 
 from harness.errors import WeightsError
-from harness.vision import import_torchvision
+from harness.utils.vision import import_torchvision
 
 
 def imagenet_or_none(pretrained: str, backbone: str) -> Any:

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, joinedload
 
-from harness.artifacts import Artifacts
 from harness.errors import ArtifactsError, DataError
-from harness.evaluate import verify_checksums
 from harness.metrics import Protocol, StatisticsTable, fold
 from harness.results.schema import OVERALL, Artifact, DatasetRow, Evaluation, Run, Score
 from harness.results.store import Store
+from harness.scoring.evaluate import verify_checksums
+from harness.tasks.artifacts import Artifacts
 
 Tick = Callable[[int, int], None]
 

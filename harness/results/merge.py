@@ -10,8 +10,6 @@ from typing import Any
 from sqlalchemy import delete, inspect, select
 from sqlalchemy.orm import Session
 
-from harness.artifacts import Artifacts, transfer
-from harness.keep import PREDICTIONS
 from harness.results.schema import (
     FAILED,
     Artifact,
@@ -26,6 +24,8 @@ from harness.results.schema import (
     SuiteEntry,
 )
 from harness.results.store import Store
+from harness.scoring.keep import PREDICTIONS
+from harness.tasks.artifacts import Artifacts, transfer
 
 # What belongs to a run and is copied with it, besides its evaluations.
 _PARTS: tuple[type[Base], ...] = (CurvePoint, GalleryPrediction, Artifact, SuiteEntry)

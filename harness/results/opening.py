@@ -11,9 +11,9 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from harness.artifacts import is_url
 from harness.errors import DatabaseError
 from harness.results.store import Store
+from harness.tasks.artifacts import is_url
 
 BUSY_TIMEOUT_S = 30.0
 # File systems on which SQLite's locks cannot be trusted.

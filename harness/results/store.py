@@ -17,11 +17,10 @@ from sqlalchemy import Engine, Row, delete, insert, inspect, select, text, updat
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from harness.artifacts import Artifacts
+from harness.config.suite import Job
 from harness.datasets.base import DatasetInfo, Manifest
 from harness.errors import DatabaseError
 from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
-from harness.records import Record, now
 from harness.results.schema import (
     FAILED,
     OVERALL,
@@ -38,7 +37,8 @@ from harness.results.schema import (
     Score,
     SuiteEntry,
 )
-from harness.suite import Job
+from harness.tasks.artifacts import Artifacts
+from harness.tasks.records import Record, now
 
 # A running row whose driver has been silent for so long belongs to nobody.
 LEASE_S = 120.0

@@ -140,7 +140,7 @@ def test_voc_downloads_into_place_in_one_step(home: Path, monkeypatch: pytest.Mo
     import threading
 
     from harness.datasets.voc import Voc
-    from harness.vision import import_torchvision
+    from harness.utils.vision import import_torchvision
 
     import_torchvision()
     from torchvision.datasets import voc

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.artifacts import Artifacts, RunFiles, open_url, transfer
 from harness.errors import ArtifactsError
-from harness.train import CHECKPOINTS, RESUME
+from harness.tasks.artifacts import Artifacts, RunFiles, open_url, transfer
+from harness.training.loop import CHECKPOINTS, RESUME
 from tests.conftest import TINY, run_bench, serving
-from tests.harness.test_ranks import run, stopped_after_an_epoch, unit_of
+from tests.harness.test_distributed import run, stopped_after_an_epoch, unit_of
 
 KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 

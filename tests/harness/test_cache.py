@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(
 
 
 def test_training_gives_the_same_bits_with_and_without_a_cache(shapes: Shapes, tmp_path: Path) -> None:
-    from harness.train import train
+    from harness.training.loop import train
     from tests.harness.test_train import setting_for, tiny_job
 
     weights = []

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import TINY, rows, run_bench
-from tests.harness.test_ranks import failing_at_rank_1
+from tests.harness.test_distributed import failing_at_rank_1
 
 START = """
 import sys

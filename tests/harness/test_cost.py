@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.artifacts import Artifacts
-from harness.registry import read_plugin
-from harness.schedule import Plan, make_plan
-from harness.schedule.cost import estimate
-from harness.suite import load_suite
+from harness.config.suite import load_suite
+from harness.models.registry import read_plugin
+from harness.runner import Plan, make_plan
+from harness.runner.cost import estimate
+from harness.tasks.artifacts import Artifacts
 from tests.conftest import TINY
 
 

@@ -184,9 +184,9 @@ def test_a_horse_image_has_the_size_of_its_mask_and_two_labels() -> None:
 @real("DRIVE")
 def test_drives_second_observer_against_the_first_gives_the_known_counts() -> None:
     from harness.datasets.drive import Drive
-    from harness.evaluate import Predicted, evaluate_images
     from harness.metrics import Protocol
     from harness.metrics.scores import dataset_confusion
+    from harness.scoring.evaluate import Predicted, evaluate_images
 
     dataset = Drive(REAL_DATA / "DRIVE")
     predicted = (Predicted(i, dataset.second_observer(i)) for i in dataset.ids("test"))

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness.artifacts import Artifacts
-from harness.records import Record
+from harness.config.suite import load_suite
 from harness.results import Store, open_store
 from harness.results.schema import Run
-from harness.schedule import Driver, Plan, Work, make_plan
-from harness.suite import load_suite
+from harness.runner import Driver, Plan, Work, make_plan
+from harness.tasks.artifacts import Artifacts
+from harness.tasks.records import Record
 from tests.conftest import TINY
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from harness.fingerprint import cell_fingerprint, differing_parts, score_fingerprint, train_fingerprint, train_parts
+from harness.config.fingerprint import (
+    cell_fingerprint,
+    differing_parts,
+    score_fingerprint,
+    train_fingerprint,
+    train_parts,
+)
+from harness.config.recipe import Recipe
+from harness.config.suite import DatasetChoice, Job, ModelChoice, Resources, Selection
 from harness.metrics import Protocol
-from harness.recipe import Recipe
-from harness.suite import DatasetChoice, Job, ModelChoice, Resources, Selection
 
 JOB = Job(
     suite="frozen",

@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.config.suite import Job, ModelChoice, Resources, expand, load_suite
 from harness.datasets.shapes import Shapes
-from harness.isolate import UnitProcess, run_isolated
-from harness.records import Record, Unit
-from harness.registry import read_plugin
-from harness.suite import Job, ModelChoice, Resources, expand, load_suite
+from harness.models.registry import read_plugin
+from harness.runner.isolate import UnitProcess, run_isolated
+from harness.tasks.records import Record, Unit
 from tests.conftest import TINY
 
 HEAD = 'NAME = "bad"\nSTRIDE = 4\nimport os, sys, time, torch\nfrom torch import nn\n\n'

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from harness.losses import total_loss
-from harness.recipe import Loss
+from harness.config.recipe import Loss
+from harness.losses.losses import total_loss
 
 NAMES = ["ce", "bce", "dice", "focal", "lovasz", "ohem"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.artifacts import Artifacts
 from harness.results import Store, open_store
 from harness.results.check import check_database
 from harness.results.merge import Merged, merge
+from harness.tasks.artifacts import Artifacts
 from leaderboard.queries import load_curves, load_gallery, load_results
 from tests.conftest import run_bench
 

@@ -10,7 +10,7 @@ import torch
 from harness.errors import BenchError, PluginError, UnknownName, WeightsError
 from harness.models import build
 from harness.models.fcn import bilinear_up
-from harness.registry import find_model, known_models, read_plugin
+from harness.models.registry import find_model, known_models, read_plugin
 from harness.testing import ModelContract
 
 SMALL = {
@@ -152,7 +152,7 @@ def test_dilated_stages_follow_torchvisions_rule() -> None:
 
 def test_resnet_takes_torchvisions_weights_and_computes_the_same() -> None:
     from harness.models.resnet import resnet
-    from harness.vision import import_torchvision
+    from harness.utils.vision import import_torchvision
 
     import_torchvision()
     from torchvision.models import resnet50
@@ -184,7 +184,7 @@ def test_learned_upsampling_is_trained() -> None:
 def test_missing_weights_say_where_to_place_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     # A closed port: refused at once wherever the test runs.
-    from harness.vision import import_torchvision
+    from harness.utils.vision import import_torchvision
 
     import_torchvision()
     from torchvision.models import ResNet50_Weights
@@ -338,8 +338,8 @@ def test_emanets_bases_are_the_same_in_every_data_parallel_process(tmp_path: Pat
 
 @pytest.mark.parametrize("name", SMALL)
 def test_images_of_odd_sizes_are_padded_to_the_stride_and_cut_back(name: str) -> None:
-    from harness.predict import forward
-    from harness.recipe import Recipe
+    from harness.config.recipe import Recipe
+    from harness.scoring.predict import forward
 
     model = build(name, 3, **SMALL[name]).eval()
     images = torch.randint(0, 256, (1, 3, 67, 45), dtype=torch.uint8)
@@ -367,7 +367,7 @@ def test_deeplabs_heads(head: str) -> None:
 
 
 def test_deeplabv3_has_as_many_parameters_as_torchvisions() -> None:
-    from harness.vision import import_torchvision
+    from harness.utils.vision import import_torchvision
 
     import_torchvision()
     from torchvision.models.segmentation import deeplabv3_resnet50
@@ -412,7 +412,7 @@ def four_images(side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", SMALL)
 def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None:
     from harness.metrics import Evaluator, Protocol
-    from harness.predict import label_map
+    from harness.scoring.predict import label_map
 
     own = dict(SMALL[name]) | {
         "fcn32s": {"padding": "same", "norm": True, "upsampling": "learned", "hidden": 32},
@@ -451,7 +451,7 @@ def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None
 
 
 def test_every_listed_network_can_be_measured_and_says_its_licence() -> None:
-    from harness.measure import measure, measure_all
+    from harness.models.size import measure, measure_all
 
     entries = [e for e in known_models().values() if e.origin in ("built in", "torchvision")]
     assert len(entries) == 20

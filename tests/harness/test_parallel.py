@@ -10,8 +10,8 @@ import torch
 from harness.metrics import Evaluator, Protocol
 from harness.metrics.confusion import confusion_matrix, counted_pixels
 from harness.metrics.counter import ConfusionCounter, count_on_device
-from harness.parallel import in_order
-from harness.predict import label_map
+from harness.scoring.predict import label_map
+from harness.utils.parallel import in_order
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

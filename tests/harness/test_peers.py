@@ -29,7 +29,7 @@ from skimage.morphology import disk
 from harness.metrics import Evaluator, ImageStatistics, Protocol, Scores, image_statistics
 from harness.metrics.boundary import band_width
 from harness.metrics.records import ClassSurface
-from harness.vision import import_torchvision
+from harness.utils.vision import import_torchvision
 
 import_torchvision()
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.config.recipe import Predict, Recipe
 from harness.datasets.transforms import letterbox_margins, training_transform
-from harness.predict import predict_image, starts, window_weight
-from harness.recipe import Predict, Recipe
+from harness.scoring.predict import predict_image, starts, window_weight
 
 
 def brightness(images: Tensor) -> Tensor:

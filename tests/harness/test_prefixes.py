@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.suite import Job, expand, load_suite
 from harness.datasets.shapes import Shapes
-from harness.records import Record, Unit
-from harness.registry import read_plugin
-from harness.suite import Job, expand, load_suite
-from harness.unit import run_unit
+from harness.models.registry import read_plugin
+from harness.runner.worker import run_unit
+from harness.tasks.records import Record, Unit
 from tests.conftest import TINY, Bench
 
 # Dropout and batch normalisation, and a network that draws from the global generator in training.

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from harness.config.suite import expand, load_suite
 from harness.datasets import manifest_of
 from harness.datasets.shapes import Shapes
 from harness.errors import DatabaseError
 from harness.metrics import Evaluator, StatisticsTable, fold
-from harness.records import Record, now
-from harness.registry import find_model
+from harness.models.registry import find_model
 from harness.results import ClaimLost, Store, open_store
 from harness.results.schema import OVERALL, Evaluation, Run, Score
 from harness.results.store import Planned
-from harness.schedule.plan import _planned
-from harness.suite import expand, load_suite
+from harness.runner.plan import _planned
+from harness.tasks.records import Record, now
 from leaderboard.queries import load_curves, load_gallery, load_results
 from tests.conftest import TINY
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.suite import Range, load_suite
 from harness.errors import SuiteError
-from harness.suite import Range, load_suite
 from tests.conftest import rows, run_bench
 
 SUITE = """
@@ -80,7 +80,7 @@ def test_a_search_that_would_not_be_fair_is_refused(home: Path, change: str, mes
 
 
 def test_ranges_are_what_tune_draws_from() -> None:
-    from harness.schedule.search import domain
+    from harness.runner.ray_search import domain
 
     drawn = [domain(Range(integers=(1, 3))).sample() for _ in range(100)]
     assert {int(v) for v in drawn} == {1, 2, 3}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from harness.config.suite import Job, expand, load_suite
 from harness.datasets import dataset_class
 from harness.models import build
-from harness.suite import Job, expand, load_suite
 
 
 def jobs(name: str) -> list[Job]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.config.suite import Smoke, Suite, expand, load_suite, suite_files
 from harness.datasets import dataset_class, dataset_names
 from harness.errors import SuiteError, UnknownName
-from harness.suite import Smoke, Suite, expand, load_suite, suite_files
 from tests.conftest import TINY
 
 INFOS = {name: dataset_class(name).info for name in dataset_names()}

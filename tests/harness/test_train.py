@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
+from harness.config.recipe import Recipe, Schedule
+from harness.config.suite import Job, Selection, expand, load_suite
 from harness.datasets.loader import DecodedSamples, EpochBatches, training_loader
 from harness.datasets.shapes import Shapes
 from harness.errors import BadModel, Diverged
 from harness.models import build
-from harness.predict import label_map, predictions, split_outputs
-from harness.recipe import Recipe, Schedule
-from harness.schedules import build_optimizer, factor
-from harness.suite import Job, Selection, expand, load_suite
-from harness.train import Interrupted, Setting, train
+from harness.optim.schedules import build_optimizer, factor
+from harness.scoring.predict import label_map, predictions, split_outputs
+from harness.training.loop import Interrupted, Setting, train
 from tests.conftest import TINY
 
 
@@ -292,7 +292,7 @@ def test_the_network_is_compiled_where_the_recipe_says_so(
 
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
-    from harness.unit import load_weights
+    from harness.runner.worker import load_weights
 
     torch.save(build("unet", 6, width=4).state_dict(), tmp_path / "w.pt")
     with pytest.raises(BadModel, match=r"w.pt is not of this network: .* is missing.* and \d+ more"):
@@ -307,7 +307,7 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_fcn_is_trained_in_stages_by_starting_from_the_coarser_network(tmp_path: Path) -> None:
-    from harness.unit import start_from
+    from harness.runner.worker import start_from
 
     small = {"width": 4, "hidden": 8}
     coarse, fine = build("fcn32s", 3, **small), build("fcn16s", 3, **small)

@@ -8,6 +8,8 @@ import torch
 from pydantic import ValidationError
 from torch.nn.functional import interpolate
 
+from harness.config.recipe import Recipe
+from harness.config.suite import Resources
 from harness.datasets.loader import DecodedSamples, TrainingSamples, seeded, worker_count
 from harness.datasets.shapes import Shapes
 from harness.datasets.transforms import (
@@ -21,8 +23,6 @@ from harness.datasets.transforms import (
     tv_tensors,
     v2,
 )
-from harness.recipe import Recipe
-from harness.suite import Resources
 
 SMOOTH = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 106, 136, generator=torch.Generator().manual_seed(0)), 7, 1)
 IMAGE = (SMOOTH[0] * 255).to(torch.uint8)  # 100×130

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.suite import load_suite, suite_files
 from harness.datasets import dataset_class
 from harness.errors import SuiteError
 from harness.results import open_store
-from harness.suite import load_suite, suite_files
 from leaderboard.queries import load_results
 from leaderboard.references import load_references, reported_rows
 from leaderboard.tables import all_metrics, boards, overview

@@ -1,0 +1,1 @@
+"""Suite and recipe files, jobs and their fingerprints."""

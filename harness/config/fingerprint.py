@@ -1,0 +1,124 @@
+"""Job -> its train and score fingerprints, and the parts that explain why a result is stale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.config.suite import Job
+from harness.errors import SuiteError
+from harness.metrics.protocol import EVALUATOR_VERSION
+
+# Raised whenever the same job would train to other weights or predict other labels.
+TRAINING_VERSION = 2
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON: sorted keys, no spaces, floats by their shortest form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def weights_parts(job: Job) -> dict[str, Any]:
+    """What stands for weights that come from a file, scored as they are or trained on: their bytes.
+
+    Raises:
+        SuiteError: a file cannot be read.
+    """
+    parts: dict[str, Any] = {}
+    if job.model.checkpoint is not None:
+        parts["checkpoint"] = {"sha256": _file_digest(job.model.checkpoint), "label_map": job.model.label_map}
+    if job.model.start_from is not None:
+        parts["start_from"] = {"sha256": _file_digest(job.model.start_from)}
+    return parts
+
+
+def _file_digest(name: str) -> str:
+    try:
+        with Path(name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SuiteError(f"the weights {name} cannot be read: {error.strerror}") from error
+
+
+def train_parts(
+    job: Job, model_source: str, data_manifest: str, weights: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What decides the trained weights and the predicted label maps, part by part.
+
+    Names and descriptions do not count; neither do the suite, the protocol nor limits of time and memory.
+
+    Args:
+        job: the job.
+        model_source: SHA-256 of the network's source.
+        data_manifest: SHA-256 of the data's manifest.
+        weights: what `weights_parts` says.
+    """
+    return (weights or {}) | {
+        **_shared_parts(job),
+        "data": data_manifest,
+        "model_source": model_source,
+        **({"search": job.search["key"]} if job.search else {}),
+        **({"ranks": job.resources.ranks} if job.resources.ranks > 1 else {}),
+        "seed": job.seed,
+        "threads": job.resources.cpus,
+        "device": "gpu" if job.resources.gpus > 0 else "cpu",
+        "images": job.protocol.images,
+        "training_version": TRAINING_VERSION,
+    }
+
+
+# The last cell's parts, by the identity of what they were made from: its seeds share them, in memory too.
+_last: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+
+def _shared_parts(job: Job) -> dict[str, Any]:
+    """The parts that all seeds of a cell have in common."""
+    global _last
+    made_from = (job.dataset, job.model, job.recipe, job.selection)
+    if _last is None or any(a is not b for a, b in zip(_last[0], made_from, strict=True)):
+        parts = {
+            "dataset": {
+                "name": job.dataset.name,
+                "variant": job.dataset.variant,
+                # Where a user's own folder stands does not matter; what its definition says does.
+                "params": {key: value for key, value in job.dataset.params.items() if key != "path"},
+            },
+            "model": {"name": job.model.name, "params": job.model.params},
+            "recipe": job.recipe.model_dump(mode="json", exclude={"name", "description"}),
+            "selection": job.selection.model_dump(mode="json"),
+        }
+        _last = (made_from, parts)
+    return _last[1]
+
+
+def train_fingerprint(parts: dict[str, Any]) -> str:
+    """The fingerprint of a training: the same one is never done twice."""
+    return digest(parts)
+
+
+def cell_fingerprint(parts: dict[str, Any]) -> str:
+    """The fingerprint without the seed: runs that share it are repetitions of one another."""
+    return digest({k: v for k, v in parts.items() if k != "seed"})
+
+
+def score_fingerprint(train: str, job: Job) -> str:
+    """The fingerprint of a score: a training, a protocol and the evaluator's version."""
+    return digest({"train": train, "protocol": job.protocol.hash, "evaluator": EVALUATOR_VERSION})
+
+
+def differing_parts(stored: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    """Name what differs between two sets of parts, as dotted paths with both values."""
+    found: list[str] = []
+
+    def compare(path: str, a: Any, b: Any) -> None:
+        if isinstance(a, dict) and isinstance(b, dict):
+            for key in sorted(a.keys() | b.keys()):
+                compare(f"{path}.{key}" if path else key, a.get(key), b.get(key))
+        elif a != b:
+            found.append(f"{path}: {a!r} -> {b!r}")
+
+    compare("", stored, json.loads(json.dumps(current)))
+    return found

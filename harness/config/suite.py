@@ -1,0 +1,483 @@
+"""Suite file (YAML) -> validated Suite -> list of Jobs, nothing left to default."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from harness.config.recipe import Recipe, Strict
+from harness.config.yaml_file import YamlFile, parse_value, validate
+from harness.datasets.base import DatasetInfo
+from harness.errors import SuiteError, UnknownName
+from harness.metrics.protocol import Protocol
+
+
+def config_dir() -> Path:
+    """The folder of suites, recipes and references: the checkout's, or the installed package's."""
+    here = Path(__file__).resolve().parents[1]
+    checkout = here.parent / "configs"
+    return checkout if checkout.is_dir() else here / "configs"
+
+
+class DatasetChoice(Strict):
+    """A data set and the variant that says which images train."""
+
+    name: str
+    variant: str | None = None
+    """None: the data set's default variant."""
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelChoice(Strict):
+    """A network and its parameters."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    label: str | None = None
+    """What the board calls it; None: the name with its parameters."""
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the recipe that are this network's own, on top of the suite's."""
+    resources: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the resources that are this network's own, on top of the suite's."""
+    checkpoint: str | None = None
+    """A file with weights that are scored as they are: nothing is trained."""
+    start_from: str | None = None
+    """A file with weights that the training starts from, as far as names and shapes agree: FCN-16s from FCN-32s."""
+    label_map: tuple[int, ...] | None = None
+    """With a checkpoint that was trained on other classes: for each of its classes the data set's."""
+
+    @property
+    def title(self) -> str:
+        """The label, or the name with its parameters; and the checkpoint that is scored."""
+        params = ", ".join(f"{k}={v}" for k, v in sorted(self.params.items()))
+        title = self.label or (f"{self.name} ({params})" if params else self.name)
+        return f"{title} [{Path(self.checkpoint).name}]" if self.checkpoint else title
+
+
+class Selection(Strict):
+    """Which checkpoint, and which hyperparameters, stand for a model."""
+
+    rule: Literal["best", "last"] = "best"
+    split: Literal["train", "val", "test"] = "val"
+    metric: str = "miou"
+
+
+class Resources(Strict):
+    """What one trial takes. `cpus` sets torch's threads, and so belongs to the fingerprint."""
+
+    cpus: int = Field(1, ge=1)
+    gpus: float = Field(0.0, ge=0)
+    memory_gb: float | None = Field(None, gt=0)
+    """Resident memory above which the trial is stopped and recorded as out of memory."""
+    time_limit_s: float | None = Field(None, gt=0)
+    """Wall-clock seconds after which the trial is stopped and recorded as timed out."""
+    processes: int = Field(1, ge=1)
+    """Processes that train data-parallel, each with `cpus` processors: with several GPUs one for each, by itself."""
+    nodes: int = Field(1, ge=1)
+    """Machines of a Ray cluster that train together; each has `gpus`, `processes` and `memory_gb` as they are said."""
+    oom_retries: int = Field(0, ge=0)
+    """How often a job that ran out of memory is tried again, each time with its batches in twice as many parts."""
+
+    @property
+    def local_ranks(self) -> int:
+        """Processes that train together on one machine."""
+        return max(self.processes, int(self.gpus))
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together, on all machines."""
+        return self.nodes * self.local_ranks
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Resources:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError("gpus: a fraction of one, or whole ones")
+        if self.gpus > 0 and self.processes not in (1, max(1, int(self.gpus))):
+            raise ValueError("processes: with GPUs there is one for each; leave it out")
+        return self
+
+
+class Range(Strict):
+    """Values a hyperparameter may take: exactly one kind."""
+
+    uniform: tuple[float, float] | None = None
+    loguniform: tuple[float, float] | None = None
+    integers: tuple[int, int] | None = None
+    """Both ends included."""
+    choice: tuple[Any, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Range:
+        given = [v for v in (self.uniform, self.loguniform, self.integers, self.choice) if v is not None]
+        if len(given) != 1:
+            raise ValueError("give one of uniform, loguniform, integers and choice")
+        if self.choice is None and given[0][0] >= given[0][1]:
+            raise ValueError("the first end must be less than the second")
+        if self.loguniform is not None and self.loguniform[0] <= 0:
+            raise ValueError("loguniform: both ends must be positive")
+        return self
+
+
+class Search(Strict):
+    """Hyperparameters that are searched for each network on val; the winner is then trained as a full job."""
+
+    space: dict[str, Range] = Field(min_length=1)
+    """Recipe field (dotted, as in a grid) or `model.PARAM` -> what it may be."""
+    trials: int = Field(gt=0)
+    hours: float | None = Field(None, gt=0)
+    """Wall-clock hours for each network after which no trial goes on."""
+    seed: int = 0
+    """Of the search, and of its trials."""
+    searcher: str = "random"
+    """`random`, or one of Ray Tune's whose package is installed: optuna, hyperopt, bayesopt, …"""
+    scheduler: Literal["asha", "none"] = "asha"
+    grace: int = Field(1, gt=0)
+    """asha: epochs that every trial gets."""
+    reduction: float = Field(3, gt=1)
+    """asha: one of so many trials goes on at each rung."""
+
+    @field_validator("space")
+    @classmethod
+    def _known_axes(cls, value: dict[str, Range]) -> dict[str, Range]:
+        for key in value:
+            if not key.startswith("model."):
+                check_recipe_path(key)
+        return value
+
+
+class Suite(Strict):
+    """A suite file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    title: str = ""
+    datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
+    models: tuple[ModelChoice, ...] = Field(min_length=1)
+    recipe: dict[str, Any]
+    """The resolved recipe's fields: a file's, with the suite's own on top."""
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Recipe field (dotted; `lr` for `optimizer.lr`) or `model.PARAM` -> values to try."""
+    search: Search | None = None
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    selection: Selection = Selection()
+    protocol: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the protocol that differ from the data set's defaults."""
+    resources: Resources = Resources()
+
+    @field_validator("datasets", "models", mode="before")
+    @classmethod
+    def _names_are_short_forms(cls, value: Any) -> Any:
+        """`unet` is short for `{name: unet}`."""
+        return [{"name": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a seed stands twice")
+        return value
+
+    @field_validator("grid")
+    @classmethod
+    def _known_axes(cls, value: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for key, options in value.items():
+            if not options:
+                raise ValueError(f"{key} has no values")
+            if not key.startswith("model."):
+                check_recipe_path(key)
+        return value
+
+
+class Job(Strict):
+    """One cell of a suite, fully resolved."""
+
+    suite: str
+    dataset: DatasetChoice
+    model: ModelChoice
+    recipe: Recipe
+    seed: int
+    selection: Selection
+    protocol: Protocol
+    resources: Resources
+    grid: dict[str, Any]
+    """The grid's values in this cell: what the board shows as hyperparameters."""
+    search: dict[str, Any] | None = None
+    """How its hyperparameters were found, where they were searched; the board keeps such rows apart."""
+
+    @property
+    def title(self) -> str:
+        """A short name for messages: model on data set, hyperparameters, seed."""
+        values = "".join(f" {k}={v:g}" if isinstance(v, float) else f" {k}={v}" for k, v in self.grid.items())
+        return f"{self.model.title} on {self.dataset.name}{values} seed={self.seed}"
+
+
+SHORT_PATHS = {
+    "lr": "optimizer.lr",
+    "weight_decay": "optimizer.weight_decay",
+    "momentum": "optimizer.momentum",
+}
+
+
+def check_recipe_path(key: str) -> None:
+    """Refuse a dotted path that leads to no field of a recipe.
+
+    Raises:
+        ValueError: naming the nearest field.
+    """
+    kind: Any = Recipe
+    for step in SHORT_PATHS.get(key, key).split("."):
+        known = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+        if step not in known:
+            raise ValueError(
+                UnknownName.of("recipe field", key, [*Recipe.model_fields, *SHORT_PATHS], "bench suites").message
+            )
+        kind = known[step].annotation
+
+
+def suite_files() -> dict[str, Path]:
+    """The suites that come with the project, by name."""
+    return {path.stem: path for path in sorted((config_dir() / "suites").glob("*.yaml"))}
+
+
+def load_suite(name_or_path: str, overrides: Iterable[str] = ()) -> Suite:
+    """Load a suite by name or from a file.
+
+    Args:
+        name_or_path: a name `bench suites` lists, or a path to a YAML file.
+        overrides: `key=value` pairs; the key is a dotted path into the suite file.
+
+    Raises:
+        UnknownName: there is no such suite.
+        SuiteError: the file or an override is broken; names file, line and field.
+    """
+    path = _suite_path(name_or_path)
+    file = YamlFile.read(path)
+    if not isinstance(file.data, dict):
+        raise SuiteError(f"{path}:1: a suite file is a mapping of fields")
+    data = copy.deepcopy(file.data)
+    data["recipe"] = _resolved_recipe(data.get("recipe"), file)
+    for override in overrides:
+        _apply(data, override)
+    data.setdefault("name", path.stem)
+    suite = validate(Suite, data, file, str(path))
+    _check_parts(suite, file)
+    return suite
+
+
+def _suite_path(name_or_path: str) -> Path:
+    files = suite_files()
+    if name_or_path in files:
+        return files[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if path.suffix in (".yaml", ".yml") or os.sep in name_or_path:
+        if not path.is_file():
+            raise SuiteError(f"{path}: there is no such suite file", "`bench suites` lists the suites.")
+        return path
+    raise UnknownName.of("suite", name_or_path, files, "bench suites")
+
+
+def _resolved_recipe(given: Any, file: YamlFile) -> Any:
+    """A recipe by name, inline, or by name with fields of its own: `{base: NAME, ...}`."""
+    if given is None:
+        raise SuiteError(f"{file.path}:1: recipe: this field is required")
+    own = {"base": given} if isinstance(given, str) else given
+    if not isinstance(own, dict):
+        raise SuiteError(f"{file.path}:{file.line(['recipe'])}: recipe: a name or a mapping of fields")
+    own = dict(own)
+    base = own.pop("base", None)
+    if base is None:
+        return own
+    recipes = {p.stem: p for p in sorted((config_dir() / "recipes").glob("*.yaml"))}
+    if base not in recipes:
+        error = UnknownName.of("recipe", str(base), recipes, "ls configs/recipes")
+        raise SuiteError(f"{file.path}:{file.line(['recipe', 'base'])}: recipe: {error.message}")
+    recipe_file = YamlFile.read(recipes[base])
+    merged = merge(recipe_file.data, own)
+    validate(Recipe, recipe_file.data, recipe_file, str(recipe_file.path))
+    return {"name": base, **merged}
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Lay one nested mapping over another; a new length replaces the old kind of length."""
+    result = dict(under)
+    if "epochs" in over or "iterations" in over:
+        result.pop("epochs", None)
+        result.pop("iterations", None)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    """Apply one `key=value` to the suite's raw fields."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise SuiteError(f"--set {override}: write it as key=value, e.g. recipe.epochs=5")
+    steps = key.strip().split(".")
+    if steps[0] in SHORT_PATHS:
+        steps = ["recipe", *SHORT_PATHS[steps[0]].split("."), *steps[1:]]
+    elif steps[0] in Recipe.model_fields and steps[0] not in Suite.model_fields:
+        steps = ["recipe", *steps]
+    if steps[0] not in Suite.model_fields:
+        known = [*Suite.model_fields, *Recipe.model_fields, *SHORT_PATHS]
+        error = UnknownName.of("field", steps[0], known, "bench suites --show NAME")
+        raise SuiteError(f"--set {override}: {error.message}")
+    value = parse_value(text)
+    nested: Any = value
+    for step in reversed(steps[1:]):
+        nested = {step: nested}
+    if len(steps) == 1:
+        data[steps[0]] = value
+        return
+    if not isinstance(data.get(steps[0], {}), dict):
+        raise SuiteError(f"--set {override}: {steps[0]} is a list; give it whole, e.g. {steps[0]}=[...]")
+    data[steps[0]] = merge(data.get(steps[0], {}), nested)
+    # A grid axis, or a network's own recipe, would override what the user just set by hand.
+    for model in data.get("models") or []:
+        if isinstance(model, dict) and steps[0] in ("recipe", "resources"):
+            _forget(model.get(steps[0]), steps[1:])
+    if steps[0] == "recipe":
+        dotted = ".".join(steps[1:])
+        axes = data.get("grid") or {}
+        data["grid"] = {k: v for k, v in axes.items() if SHORT_PATHS.get(k, k) != dotted}
+
+
+def _forget(recipe: Any, steps: Sequence[str]) -> None:
+    """Take a field out of a network's own recipe, in place."""
+    for step in steps[:-1]:
+        recipe = recipe.get(step) if isinstance(recipe, dict) else None
+    if isinstance(recipe, dict):
+        recipe.pop(steps[-1], None)
+        if steps[-1] in ("epochs", "iterations"):
+            recipe.pop("epochs", None)
+            recipe.pop("iterations", None)
+
+
+def _check_parts(suite: Suite, file: YamlFile) -> None:
+    """Validate what pydantic saw only as mappings: every cell's recipe, and the protocol."""
+    for (number, model), cell in itertools.product(enumerate(suite.models), grid_cells(suite.grid)):
+        recipe = _cell_recipe(merge(suite.recipe, model.recipe), cell)
+        try:
+            validate(Recipe, recipe, None, "recipe")
+        except SuiteError as error:
+            place: list[int | str] = ["models", number, "recipe"] if model.recipe else ["recipe"]
+            line = file.line(["grid"] if cell else place)
+            raise SuiteError(f"{file.path}:{line}: {error.message}") from error
+    for number, model in enumerate(suite.models):
+        try:
+            validate(Resources, merge(suite.resources.model_dump(), model.resources), None, "resources")
+        except SuiteError as error:
+            line = file.line(["models", number, "resources"])
+            raise SuiteError(f"{file.path}:{line}: {error.message}") from error
+    try:
+        validate(Protocol, suite.protocol, None, "protocol")
+    except SuiteError as error:
+        raise SuiteError(f"{file.path}:{file.line(['protocol'])}: {error.message}") from error
+
+
+def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the grid's values; one empty cell for an empty grid."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def _cell_recipe(recipe: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
+    for key, value in cell.items():
+        if key.startswith("model."):
+            continue
+        nested: Any = value
+        for step in reversed(SHORT_PATHS.get(key, key).split(".")):
+            nested = {step: nested}
+        recipe = merge(recipe, nested)
+    return recipe
+
+
+class Smoke(BaseModel):
+    """What `--smoke` changes: everything small, under a protocol of its own."""
+
+    iterations: int = 2
+    images: int = 2
+    batch_size: int = 2
+    side: int = 96
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """The recipe, cut down to a few steps on small images."""
+        scale = min(1.0, self.side / max(recipe.size))
+        size = tuple(max(32, round(s * scale)) for s in recipe.size)
+        data = recipe.model_dump() | {
+            "epochs": None,
+            "iterations": self.iterations,
+            "val_every": self.iterations,
+            "batch_size": min(self.batch_size, recipe.batch_size),
+            "size": size,
+        }
+        return Recipe.model_validate(data)
+
+    def protocol(self, protocol: Protocol) -> Protocol:
+        """The protocol, on a few images and marked so that it is never ranked with a full one."""
+        return protocol.model_copy(update={"name": f"{protocol.name}-smoke", "smoke": True, "images": self.images})
+
+    def model(self, model: ModelChoice) -> ModelChoice:
+        """The network without pretrained weights, which a smoke run must not need."""
+        params = {k: v for k, v in model.params.items() if k != "pretrained"}
+        return model.model_copy(update={"params": params, "label": model.title if model.label else None})
+
+
+def with_values(job: Job, values: Mapping[str, Any]) -> Job:
+    """A job with hyperparameters of its own: recipe fields, and `model.PARAM`."""
+    data = job.recipe.model_dump()
+    recipe = Recipe.model_validate(_cell_recipe(data, dict(values)))
+    extra = {k.removeprefix("model."): v for k, v in values.items() if k.startswith("model.")}
+    model = job.model.model_copy(update={"params": {**job.model.params, **extra}})
+    return job.model_copy(update={"recipe": recipe, "model": model, "grid": {**job.grid, **values}})
+
+
+def tuned(job: Job, found: Mapping[str, Any], seed: int) -> Job:
+    """The winner of a search as a full job, under a label of its own."""
+    label = f"{job.model.title} (tuned, {found['trials']} trials)"
+    own = with_values(job, found["values"])
+    model = own.model.model_copy(update={"label": label})
+    return own.model_copy(update={"model": model, "seed": seed, "search": dict(found)})
+
+
+def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None = None) -> list[Job]:
+    """Every job of a suite: data set × model × grid cell × seed, fully resolved.
+
+    Args:
+        suite: the suite.
+        infos: the facts of each data set: its default variant, and the protocol fields that suit it.
+        smoke: cut every job down to a few steps.
+    """
+    jobs = []
+    for dataset, model, cell in itertools.product(suite.datasets, suite.models, grid_cells(suite.grid)):
+        recipe = Recipe.model_validate(_cell_recipe(merge(suite.recipe, model.recipe), cell))
+        info = infos[dataset.name]
+        protocol = Protocol.model_validate({**info.protocol, **suite.protocol})
+        extra = {k.removeprefix("model."): v for k, v in cell.items() if k.startswith("model.")}
+        chosen = model.model_copy(update={"params": {**model.params, **extra}})
+        resources = Resources.model_validate(merge(suite.resources.model_dump(), model.resources))
+        selection = suite.selection
+        if smoke:
+            # After two steps there is nothing to choose; the largest networks' weights would be written for nothing.
+            selection = selection.model_copy(update={"rule": "last"})
+            recipe, protocol, chosen = smoke.recipe(recipe), smoke.protocol(protocol), smoke.model(chosen)
+            resources = Resources(cpus=1)  # whatever machine this is
+        first = Job(
+            suite=suite.name,
+            dataset=dataset.model_copy(update={"variant": dataset.variant or info.default_variant}),
+            model=chosen,
+            recipe=recipe,
+            seed=suite.seeds[0],
+            selection=selection,
+            protocol=protocol,
+            resources=resources,
+            grid=cell,
+        )
+        # Seeds of a cell share everything else: of very many jobs, little is held more than once.
+        jobs += [first.model_copy(update={"seed": seed}) for seed in suite.seeds]
+    return jobs

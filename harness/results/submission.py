@@ -1,0 +1,122 @@
+"""A submission: label maps that were predicted elsewhere, scored on a data set and ranked with the rest."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from harness.config.fingerprint import digest
+from harness.datasets import manifest_of
+from harness.datasets.base import Dataset, Manifest
+from harness.datasets.palette import save_labels
+from harness.errors import BenchError
+from harness.metrics import EVALUATOR_VERSION, Protocol, Scores
+from harness.results import Store, Submission, open_store
+from harness.scoring.evaluate import new_evaluator, write_checksums
+from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_predictions
+from harness.scoring.label_files import Tick, predictions_of, score_files
+from harness.tasks import provenance
+from harness.tasks.records import Record, now
+
+
+def score_submission(
+    dataset: Dataset,
+    split: str,
+    predictions: Path,
+    protocol: Protocol,
+    name: str | None,
+    seed: int,
+    db: str | None,
+    tick: Tick | None = None,
+) -> tuple[Scores, list[str]]:
+    """Score a folder of label maps against a split of a data set.
+
+    Args:
+        dataset: the copy that has the truth.
+        split: `val` or `test`.
+        predictions: one PNG for each image, named by its id.
+        protocol: the conventions.
+        name: rank it in the database under this name; None only scores.
+        seed: which repetition of that name.
+        db: the database.
+        tick: told how many images are done.
+
+    Returns:
+        The scores, and the suites in which they are ranked now.
+
+    Raises:
+        BenchError: a prediction cannot be scored, or the name has other predictions for this split already. Nothing is
+            written then.
+    """
+    ids = dataset.ids(split)
+    if not ids:
+        raise BenchError(f"{dataset.info.name} ({dataset.variant}) has no {split} image")
+    files = predictions_of(predictions, ids)
+    evaluator = new_evaluator(dataset.info, protocol)
+    threads = os.cpu_count() or 1
+    if name is None:
+        score_files(files, dataset.truth, evaluator, threads, tick)
+        return evaluator.compute(), []
+    submission, fingerprint = _describe(dataset, manifest_of(dataset), protocol, name, seed)
+    record = Record(fingerprint, attempt=1, state="ok", started=now(), provenance=provenance.capture(threads))
+    store = open_store(db)
+    try:
+        kept = store.artifacts.run(fingerprint)
+        began = time.monotonic()
+        with kept_predictions(kept.local, split) as (partial, artifact):
+            score_files(
+                files,
+                dataset.truth,
+                evaluator,
+                threads,
+                tick,
+                lambda i, labels: save_labels(partial / f"{i}.png", labels, dataset.info.palette),
+            )
+            table = evaluator.statistics()
+            (partial / STATISTICS).write_bytes(table.to_bytes())
+            _refuse_other(store, fingerprint, split, name, seed, write_checksums(partial)[1])
+        record.evaluations.append(evaluation(split, evaluator, table))
+        record.artifacts.append(artifact)
+        if split == "test":
+            record.gallery = gallery(dataset, ids, kept.local / artifact["path"])
+        record.times["evaluate"] = time.monotonic() - began
+        record.finished = now()
+        kept.keep(f"{PREDICTIONS}/{split}")
+        kept.release()
+        suites = store.save_submission(record, submission)
+    finally:
+        store.close()
+    return evaluator.compute(), suites
+
+
+def _describe(dataset: Dataset, manifest: Manifest, protocol: Protocol, name: str, seed: int) -> tuple[Submission, str]:
+    """The submission and its fingerprint."""
+    parts = {"kind": "predictions", "name": name, "seed": seed, "data": manifest.hash}
+    fingerprint = digest(parts)
+    submission = Submission(
+        name=name,
+        seed=seed,
+        parts=parts,
+        cell=digest({key: value for key, value in parts.items() if key != "seed"}),
+        score_fingerprint=digest({"train": fingerprint, "protocol": protocol.hash, "evaluator": EVALUATOR_VERSION}),
+        info=dataset.info,
+        variant=dataset.variant,
+        manifest=manifest,
+        protocol=protocol,
+    )
+    return submission, fingerprint
+
+
+def _refuse_other(store: Store, fingerprint: str, split: str, name: str, seed: int, sha256: str) -> None:
+    """Refuse other label maps under a name and seed that is taken.
+
+    Raises:
+        BenchError: it is taken.
+    """
+    before = store.submitted(fingerprint, split)
+    if before is not None and before != sha256:
+        raise BenchError(
+            f"{store.name}: {name!r} (seed {seed}) has other predictions for {split} already",
+            "Give these another name with --as, or, as a repetition of the same model, another --seed.",
+        )

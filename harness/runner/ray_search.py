@@ -1,0 +1,225 @@
+"""Hyperparameters found by search: Tune draws them, ASHA stops what falls behind, and val alone decides.
+
+A trial trains in a child process as a job does, and is thrown away; what a search found is kept in the database, and
+the winner is then trained as a full job. Trials are never rows of a leaderboard.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.search import ConcurrencyLimiter, create_searcher
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
+from harness.config.suite import Range, Search, with_values
+from harness.errors import BenchError, SuiteError
+from harness.metrics import higher_is_better
+from harness.runner.plan import Study
+from harness.runner.ray_group import UnitGroup, placement
+from harness.runner.ray_tune import STEP_S, UnitTrainable, quiet, start_ray
+from harness.runner.signals import stops_on_signal
+from harness.tasks.records import Unit
+
+# What trials report their score as, whatever the metric is.
+SCORE = "score"
+
+
+class SearchTrial(UnitTrainable):
+    """One trial: trains with the values it was given, and reports the best validation score after every epoch."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Put the drawn values into the job."""
+        unit: Unit = config["unit"]
+        values = {name: config[name] for name in config["names"]}
+        folder = unit.files.local / uuid.uuid4().hex[:12]
+        self._unit = replace(unit, job=with_values(unit.job, values), folder=str(folder), trial=True)
+        self._process: UnitGroup | None = None
+        self._best: float | None = None
+        self._sign = 1 if higher_is_better(unit.job.selection.metric) else -1
+
+    def step(self) -> dict[str, Any]:
+        """The child's next message; scores and epochs come out of it."""
+        metric = self._unit.job.selection.metric
+        if self._process is None:
+            self._process = UnitGroup(self._unit)
+        message = self._process.poll(STEP_S)
+        result: dict[str, Any] = {"done": False}
+        if message is not None and message["kind"] == "epoch":
+            score = message.get(f"val_{metric}")
+            if score is not None and (self._best is None or self._sign * score > self._sign * self._best):
+                self._best = score
+            if self._best is not None:
+                result |= {SCORE: self._best, "epoch": message["epoch"]}
+        if message is not None and message["kind"] == "record":
+            record = message["record"]
+            result |= {"done": True, "state": record.state, "reason": record.reason}
+            if self._best is not None:
+                result |= {SCORE: self._best}
+            self._end()
+        return result
+
+    def cleanup(self) -> None:
+        """End a trial that was stopped; nothing of it is kept."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+        shutil.rmtree(self._unit.folder, ignore_errors=True)
+
+
+class _Stop(Stopper):
+    """Ends every trial when the command was asked to stop."""
+
+    asked = threading.Event()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Single trials end by themselves."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the command was asked to stop."""
+        return self.asked.is_set()
+
+
+class SearchStopped(Exception):
+    """The command was asked to stop while it searched."""
+
+
+def run_studies(
+    studies: Sequence[Study],
+    keep: Callable[[Study, dict[str, Any]], None],
+    say: Callable[[str], None],
+    address: str | None = None,
+    cpus: int | None = None,
+) -> None:
+    """Search every study, one after another; Ray stays up for the trainings that follow.
+
+    Args:
+        studies: what is searched.
+        keep: called with what was found as soon as a study ends.
+        say: told of each study.
+        address: an existing cluster.
+        cpus: processors Ray may use on this machine.
+
+    Raises:
+        SearchStopped: Ctrl-C.
+        BenchError: no trial of a study ended with a score.
+    """
+    try:
+        with quiet():
+            start_ray(address, cpus)
+        for study in studies:
+            say(f"searching {study.title}: {study.search.trials} trials")
+            found = _run(study)
+            say(
+                f"found    {study.title}: {', '.join(f'{k}={v:.4g}' for k, v in found['values'].items())} after "
+                f"{found['trials']} trials, {found['stopped']} of them stopped early"
+            )
+            keep(study, found)
+    except BaseException:
+        with quiet():
+            ray.shutdown()
+        raise
+
+
+def _run(study: Study) -> dict[str, Any]:
+    search, job = study.search, study.unit.job
+    mode = "max" if higher_is_better(job.selection.metric) else "min"
+    storage = tempfile.mkdtemp(prefix="segbench-search-")
+    space = {"unit": study.unit, "names": list(search.space)} | {k: domain(v) for k, v in search.space.items()}
+    try:
+        _Stop.asked.clear()
+        with stops_on_signal(_Stop.asked), quiet():
+            results = tune.Tuner(
+                tune.with_resources(SearchTrial, placement(job.resources)),
+                param_space=space,
+                tune_config=TuneConfig(
+                    metric=SCORE,
+                    mode=mode,
+                    search_alg=_searcher(search, mode),
+                    scheduler=_scheduler(search, job.recipe.epochs or 0),
+                    num_samples=search.trials,
+                    time_budget_s=None if search.hours is None else search.hours * 3600,
+                    reuse_actors=True,
+                ),
+                run_config=RunConfig(
+                    name="search",
+                    storage_path=storage,
+                    failure_config=FailureConfig(max_failures=0),
+                    stop=_Stop(),
+                    verbose=0,
+                ),
+            ).fit()
+        if _Stop.asked.is_set():
+            raise SearchStopped
+        return _summary(study, results, mode)
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+        shutil.rmtree(study.unit.files.local, ignore_errors=True)
+
+
+def domain(values: Range) -> Any:
+    """A range of values as Ray Tune draws from it."""
+    if values.uniform is not None:
+        return tune.uniform(*values.uniform)
+    if values.loguniform is not None:
+        return tune.loguniform(*values.loguniform)
+    if values.integers is not None:
+        return tune.randint(values.integers[0], values.integers[1] + 1)
+    return tune.choice(list(values.choice or ()))
+
+
+def _searcher(search: Search, mode: str) -> Any:
+    if search.searcher == "random":
+        return BasicVariantGenerator(random_state=search.seed)
+    try:
+        return ConcurrencyLimiter(create_searcher(search.searcher, metric=SCORE, mode=mode), max_concurrent=8)
+    except (ImportError, AssertionError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise SuiteError(
+            f"search.searcher: {search.searcher} cannot be used: {first}", "`random` needs nothing."
+        ) from error
+
+
+def _scheduler(search: Search, epochs: int) -> Any:
+    if search.scheduler == "none":
+        return None
+    return AsyncHyperBandScheduler(
+        time_attr="epoch", max_t=max(epochs, search.grace), grace_period=search.grace, reduction_factor=search.reduction
+    )
+
+
+def _summary(study: Study, results: Any, mode: str) -> dict[str, Any]:
+    """The best values, and what finding them cost."""
+    ended = [r for r in results if r.metrics and r.metrics.get(SCORE) is not None]
+    if not ended:
+        reasons = [r.metrics.get("reason", "") for r in results if r.metrics] or [str(e) for e in results.errors]
+        raise BenchError(
+            f"the search for {study.title} ended without a score: {next(iter(filter(None, reasons)), '?')}"
+        )
+    sign = 1 if mode == "max" else -1
+    best = max(ended, key=lambda r: sign * float(r.metrics[SCORE]))
+    hours = sum(float(r.metrics.get("time_total_s", 0.0)) for r in results if r.metrics) / 3600
+    resources, epochs = study.unit.job.resources, study.unit.job.recipe.epochs or 0
+    return {
+        "key": study.key,
+        "values": {name: best.metrics["config"][name] for name in study.search.space},
+        "score": float(best.metrics[SCORE]),
+        "trials": len(results),
+        "stopped": sum(1 for r in ended if r.metrics.get("state") != "ok" and r.metrics.get("epoch", epochs) < epochs),
+        "gpu_hours": hours * resources.gpus * resources.nodes,
+        "cpu_hours": hours * resources.cpus * resources.ranks,
+        "spec": study.search.model_dump(mode="json"),
+    }

@@ -1,0 +1,1 @@
+"""From networks and label maps to scores."""

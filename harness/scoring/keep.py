@@ -1,0 +1,73 @@
+"""What is kept of a scored split: statistics, label maps with their checksums, and a small gallery."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from harness.datasets.base import Dataset, read_labels
+from harness.datasets.palette import palette_image, png_bytes
+from harness.metrics import Evaluator, StatisticsTable
+from harness.scoring.evaluate import write_checksums
+
+GALLERY_IMAGES = 12
+GALLERY_SIDE = 224
+# The folder of a run's label maps, one for each split.
+PREDICTIONS = "predictions"
+# Beside the label maps: losses and score histograms, which another protocol needs again.
+STATISTICS = "statistics.npz"
+
+
+def evaluation(split: str, evaluator: Evaluator, table: StatisticsTable) -> dict[str, Any]:
+    """The record of one scored split."""
+    return {
+        "split": split,
+        "scores": evaluator.scores_of(table).to_dict(),
+        "statistics": table.to_bytes(),
+    }
+
+
+@contextlib.contextmanager
+def kept_predictions(folder: Path, split: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A folder to write a split's label maps into, and what the database notes of it.
+
+    Checksums are added at the end, and only then does the folder take its place: a split is there whole or not at all.
+    """
+    final = folder / PREDICTIONS / split
+    partial = final.with_name(f"{split}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    artifact: dict[str, Any] = {"kind": "predictions", "split": split, "path": f"{PREDICTIONS}/{split}"}
+    try:
+        yield partial, artifact
+        artifact["files"], artifact["sha256"] = write_checksums(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.replace(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def gallery(dataset: Dataset, ids: Sequence[str], predictions_folder: Path) -> list[dict[str, Any]]:
+    """Small copies of evenly spaced images with truth and prediction: the same images for every network."""
+    step = max(1, len(ids) / GALLERY_IMAGES)
+    chosen = [ids[int(i * step)] for i in range(min(GALLERY_IMAGES, len(ids)))]
+    shown = []
+    for image_id in chosen:
+        sample = dataset.read(image_id)
+        height, width = sample.mask.shape
+        scale = min(1.0, GALLERY_SIDE / max(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        photo = io.BytesIO()
+        Image.fromarray(sample.image).resize(size, Image.Resampling.BILINEAR).save(photo, "JPEG", quality=85)
+        maps = [
+            png_bytes(palette_image(m, dataset.info.palette).resize(size, Image.Resampling.NEAREST))
+            for m in (sample.mask, read_labels(predictions_folder / f"{image_id}.png"))
+        ]
+        shown.append({"image_id": image_id, "image": photo.getvalue(), "target": maps[0], "prediction": maps[1]})
+    return shown

@@ -1,0 +1,455 @@
+"""The training loop: plain PyTorch, read once, downwards.
+
+Nothing random is carried from one epoch to the next: the samples' order, their augmentation and the global
+generator are seeded by (seed, epoch). What a run computes at epoch 50 does not depend on how often it was
+stopped and continued before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from harness.config.recipe import Recipe
+from harness.config.suite import Job
+from harness.datasets.base import Dataset
+from harness.datasets.loader import CPU, DecodedSamples, derived_seed, training_loader, worker_count
+from harness.datasets.transforms import normalise
+from harness.errors import Diverged
+from harness.losses.losses import total_loss
+from harness.metrics import higher_is_better
+from harness.metrics.counter import ConfusionCounter
+from harness.metrics.exact import exact_mean, number
+from harness.metrics.region import REGION, region_scores, region_values
+from harness.optim.schedules import build_optimizer, set_learning_rate
+from harness.scoring.evaluate import new_evaluator, pick, split_metric
+from harness.scoring.predict import (
+    autocast,
+    foreground_probability,
+    label_map,
+    padded_to_stride,
+    predictions,
+    split_outputs,
+)
+from harness.training.distributed import Ranks
+
+# Seconds between two checkpoints of a running job.
+CHECKPOINT_EVERY_S = 60.0
+
+# The checkpoint a training is continued from; removed once its record is complete.
+RESUME = "resume.pt"
+BEST, LAST = "best.pt", "last.pt"
+# The folder of them among a run's files.
+CHECKPOINTS = "checkpoints"
+
+# The scores a learning curve shows besides the losses and the selection's metric.
+CURVES = ("miou", "pa", "mpa", "dice")
+
+Emit = Callable[[dict[str, Any]], None]
+Reached = Callable[["Progress", bool], None]
+
+
+class Average:
+    """A moving average of a network's weights; its buffers are those of the network as it is."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._inner = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network with the averaged weights."""
+        return self._inner.module
+
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after an iteration; the first ones are taken as they are."""
+        self._inner.update_parameters(model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs."""
+        return self._inner.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self._inner.load_state_dict(state)
+
+
+class Interrupted(Exception):
+    """The training was asked to stop, and has written a checkpoint."""
+
+
+@dataclass
+class Setting:
+    """What a training works with besides the job."""
+
+    model: nn.Module
+    stride: int
+    channels: int
+    dataset: Dataset
+    samples: DecodedSamples
+    folder: Path
+    """Where checkpoints go."""
+    emit: Emit = lambda message: None
+    """Told of every epoch."""
+    stopping: Callable[[], bool] = lambda: False
+    """Asked after every iteration."""
+    draw: Callable[[int], None] | None = None
+    """Called after every validation with the number of epochs: draws sample predictions."""
+    average: Average | None = None
+    """The moving average of the weights, where the recipe has one and while it trains."""
+    kept: Callable[[], str] = lambda: ""
+    """Called after a checkpoint has been written; returns why only this machine has it, where that is so."""
+    ranks: Ranks = field(default_factory=Ranks)
+    """The processes that train together."""
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network whose predictions count: the averaged one where there is one."""
+        return self.model if self.average is None else self.average.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+
+@dataclass
+class Progress:
+    """Where a training stands; saved with every checkpoint."""
+
+    epoch: int = 0
+    """Epochs that are complete."""
+    batch: int = 0
+    """Batches of the running epoch that are done."""
+    iteration: int = 0
+    loss_sum: float = 0.0
+    """Sum of the running epoch's batch losses."""
+    best_epoch: int | None = None
+    best_score: float | None = None
+    stale: int = 0
+    """Validations since the best one."""
+    shared_seconds: float = 0.0
+    """Of `seconds`, what shorter jobs paid for whose training this one continues."""
+    seconds: float = 0.0
+    """Time spent so far, earlier attempts included."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """One record for each epoch: its number, losses, learning rate, and validation scores where validated."""
+
+
+def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: None) -> Progress:
+    """Train the job's network and leave the selected weights in it.
+
+    The folder gets `best.pt` (if the selection asks for the best epoch) and `last.pt`: weights alone. While the
+    training runs, `resume.pt` holds everything needed to continue it; one that is found there is continued.
+
+    Args:
+        job: the job.
+        setting: what it works with.
+        reached: called after every epoch, and told whether the training is over; its time is not the training's.
+
+    Raises:
+        Diverged: the loss is no longer finite; names epoch and iteration.
+        Interrupted: the setting said to stop; `resume.pt` has been written.
+    """
+    recipe, model = job.recipe, setting.model
+    ids = setting.dataset.ids("train", job.protocol.images)
+    cached = setting.samples.store is not None
+    workers, place = worker_count(job.resources, cached), setting.device if cached else CPU
+    loader, batches = training_loader(setting.samples, ids, recipe, job.seed, workers, place, setting.ranks)
+    per_epoch = len(batches)
+    total = recipe.iterations or (recipe.epochs or 0) * per_epoch
+    epochs = math.ceil(total / per_epoch)
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    forward = setting.ranks.wrapped(model)
+    forward = torch.compile(forward) if recipe.compile else forward
+    setting.average = Average(model, recipe.ema) if recipe.ema is not None else None
+    optimizer = build_optimizer(model, recipe)
+    scaler = torch.amp.GradScaler(setting.device.type, enabled=recipe.precision == "fp16")
+    progress = load_checkpoint(setting, optimizer, scaler) or Progress()
+    clock = _Clock(progress)
+
+    while progress.epoch < epochs:
+        epoch = progress.epoch
+        if progress.batch == 0:
+            # Dropout and whatever else a network draws: the same stream however the epoch was reached.
+            torch.manual_seed(derived_seed(job.seed, "network", epoch))
+        model.train()
+        batches.at(epoch, progress.batch)
+        # Stopped behind the last batch of an epoch, the loop below has nothing left to do: the rate is that batch's.
+        rate = set_learning_rate(optimizer, recipe.schedule, max(0, progress.iteration - 1), per_epoch, total)
+        upcoming = iter(loader)
+        batch = next(upcoming, None)
+        while batch is not None:
+            rate = set_learning_rate(optimizer, recipe.schedule, progress.iteration, per_epoch, total)
+            images, targets = batch
+            pending = training_step(images, targets, forward, job, setting, optimizer, scaler)
+            progress.iteration += 1
+            progress.batch += 1
+            # Prepared while a GPU still works on this one.
+            batch = next(upcoming, None) if progress.iteration < total else None
+            loss = float(pending)
+            if not math.isfinite(loss):
+                raise Diverged(f"the loss became {loss} at epoch {epoch + 1}, iteration {progress.iteration}")
+            progress.loss_sum += loss
+            if setting.ranks.agreed(setting.stopping()):
+                problem = save_checkpoint(setting, optimizer, scaler, clock.stamp())
+                raise Interrupted(f"stopped in epoch {epoch + 1}{problem and f'; {problem}'}")
+        if not all_finite(model):
+            raise Diverged(f"the weights are no longer finite after epoch {epoch + 1}")
+        record: dict[str, Any] = {"epoch": epoch + 1, "lr": rate, "train_loss": progress.loss_sum / progress.batch}
+        progress.epoch, progress.batch, progress.loss_sum = epoch + 1, 0, 0.0
+        if (epoch + 1) % recipe.val_every == 0 or epoch + 1 == epochs:
+            if setting.ranks.leads:
+                record |= validate(job, setting)
+                remember_best(job, setting, progress, record)
+            if setting.draw is not None:
+                setting.draw(progress.epoch)
+        record["seconds"] = clock.stamp().seconds
+        progress.curve.append(record)
+        setting.emit({"kind": "epoch", "epochs": epochs, **record})
+        over = progress.epoch == epochs or setting.ranks.agreed(stops_early(job, progress))
+        with clock.paused():
+            reached(progress, over)
+        if over:
+            break
+        if clock.due():
+            save_checkpoint(setting, optimizer, scaler, clock.stamp())
+
+    if setting.average is not None:
+        model.load_state_dict(setting.average.model.state_dict())
+        setting.average = None
+    if setting.ranks.leads:
+        save_atomically(model.state_dict(), setting.folder / LAST)
+    if setting.ranks.leads and job.selection.rule == "best" and progress.best_epoch is not None:
+        model.load_state_dict(torch.load(setting.folder / BEST, map_location=setting.device))
+    return progress
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether every weight is a number: a loss can hide one that is not."""
+    return all(bool(torch.isfinite(value).all()) for value in model.parameters())
+
+
+def training_step(
+    images: Tensor,
+    targets: Tensor,
+    forward: Callable[[Tensor], Any],
+    job: Job,
+    setting: Setting,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> Tensor:
+    """One batch forward and backward, in as many parts as the recipe says; returns its loss, still on the device.
+
+    Args:
+        images: (N, 3, h, w) uint8.
+        targets: (N, h, w) labels.
+        forward: the network, compiled where the recipe says so.
+        job: the job.
+        setting: what it works with.
+        optimizer: takes one step.
+        scaler: of mixed precision.
+    """
+    recipe, model, device, ranks = job.recipe, setting.model, setting.device, setting.ranks
+    ignore = setting.dataset.info.ignore_index
+    optimizer.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=device)
+    parts = min(recipe.accumulate, len(images))
+    # A part counts by its pixels that are not void: so that the parts' losses add up to the whole batch's.
+    counted = ranks.total((targets != ignore).sum().to(device)).clamp(min=1)
+    for part, truth in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
+        x = padded_to_stride(normalise(part.to(device), recipe.normalize), setting.stride)
+        if recipe.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with autocast(device, recipe.precision):
+            share = (truth != ignore).sum().to(device) / counted
+            loss = output_loss(model, forward(x), truth.to(device), recipe, setting) * share
+        # Gradients are averaged over the processes, of which each brings its share.
+        scaler.scale(loss * ranks.count).backward()
+        total += loss.detach()
+    if recipe.grad_clip is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+    scaler.step(optimizer)
+    scaler.update()
+    if setting.average is not None:
+        setting.average.update(model)
+    return ranks.total(total)
+
+
+def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe, setting: Setting) -> Tensor:
+    """The loss of what the network returned: its own `loss(outputs, target)` if it has one, else the recipe's.
+
+    Raises:
+        BadModel: the outputs break the contract.
+    """
+    height, width = targets.shape[-2:]
+    if hasattr(model, "loss"):
+        return model.loss(outputs, targets)  # type: ignore[no-any-return, operator]
+    size = (height + -height % setting.stride, width + -width % setting.stride)
+    main, auxiliary = split_outputs(outputs, setting.channels, size)
+    ignore = setting.dataset.info.ignore_index
+    loss = total_loss(main[..., :height, :width].float(), targets, recipe.loss, ignore)
+    for extra in auxiliary:
+        if extra.shape[-2:] != main.shape[-2:]:
+            extra = nn.functional.interpolate(extra, main.shape[-2:], mode="bilinear", align_corners=False)
+        term = total_loss(extra[..., :height, :width].float(), targets, recipe.loss, ignore)
+        loss = loss + recipe.loss.aux_weight * term
+    return loss
+
+
+def validate(job: Job, setting: Setting) -> dict[str, float | None]:
+    """Scores and loss on the selection's split, at the images' original resolution.
+
+    Region scores are folded from one confusion matrix; the full evaluator runs only if the selection asks for
+    a distance or a boundary score.
+    """
+    info = setting.dataset.info
+    split = job.selection.split
+    ids = setting.dataset.ids(split, job.protocol.images)
+    if not ids:
+        return {}
+    k = len(info.classes)
+    metric, label = split_metric(job.selection.metric)
+    wants_all = metric not in (*REGION, "iou", "accuracy")
+    evaluator = new_evaluator(info, job.protocol)
+    counter = ConfusionCounter(k, info.ignore_index)
+    losses = []
+    for image_id, logits in predictions(
+        setting.scored, setting.samples, ids, job.recipe, setting.channels, setting.stride
+    ):
+        _, mask, valid = setting.samples.get(image_id)
+        labels = label_map(logits)
+        counter.update(labels, mask, valid)
+        losses.append(image_loss(logits, mask, valid, job.recipe, info.ignore_index))
+        if wants_all:
+            score = None
+            if metric == "auc" and info.foreground is not None:
+                score = foreground_probability(logits, info.foreground)
+            evaluator.update(labels, mask, image_id, valid, score)
+    confusion = counter.matrix()
+    per_class = region_scores(confusion, job.protocol)
+    values = region_values(confusion, per_class)
+    record = {"val_loss": exact_mean(losses)} | {f"val_{name}": values[name] for name in CURVES}
+    if info.foreground is not None:
+        record[f"val_{info.headline}"] = number(per_class["iou"][info.foreground])
+    if wants_all:
+        record[f"val_{job.selection.metric}"] = pick(evaluator.compute(), job.selection.metric, info)
+    elif label is not None:
+        record[f"val_{job.selection.metric}"] = number(per_class[metric][info.classes.index(label)])
+    else:
+        record[f"val_{metric}"] = values[metric]
+    return record
+
+
+def image_loss(logits: Tensor, mask: Tensor, valid: Tensor | None, recipe: Recipe, ignore_index: int) -> float:
+    """The recipe's loss of one image at its original resolution; void and invalid pixels do not count."""
+    target = mask if valid is None else torch.where(valid, mask, torch.full_like(mask, ignore_index))
+    return float(total_loss(logits[None], target[None].to(logits.device), recipe.loss, ignore_index))
+
+
+def remember_best(job: Job, setting: Setting, progress: Progress, record: dict[str, Any]) -> None:
+    """Keep the weights if the selection's metric improved; an equal score keeps the earlier epoch."""
+    score = record.get(f"val_{job.selection.metric}")
+    progress.stale += 1
+    if score is None:
+        return
+    sign = 1 if higher_is_better(job.selection.metric) else -1
+    if progress.best_score is None or sign * score > sign * progress.best_score:
+        progress.best_score, progress.best_epoch, progress.stale = score, record["epoch"], 0
+        if job.selection.rule == "best":
+            save_atomically(setting.scored.state_dict(), setting.folder / BEST)
+
+
+def stops_early(job: Job, progress: Progress) -> bool:
+    """Whether the recipe's patience is at an end."""
+    rule = job.recipe.early_stop
+    return rule is not None and progress.stale >= rule.patience
+
+
+def save_checkpoint(
+    setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
+) -> str:
+    """Write everything a later attempt needs to continue with the same bits; returns what `setting.kept` does."""
+    if not setting.ranks.leads:
+        return ""
+    state = {
+        "model": setting.model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "progress": vars(progress),
+        "average": None if setting.average is None else setting.average.state_dict(),
+        "random": torch.get_rng_state(),
+        "cuda_random": torch.cuda.get_rng_state() if setting.device.type == "cuda" else None,
+    }
+    save_atomically(state, setting.folder / RESUME)
+    return setting.kept()
+
+
+def load_checkpoint(
+    setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> Progress | None:
+    """Continue from the `resume.pt` of rank 0; None where there is none."""
+    path, ranks = setting.folder / RESUME, setting.ranks
+    state = None
+    if ranks.leads and path.exists():
+        # Loading puts every tensor where it belongs; other processes have other devices.
+        place = setting.device if ranks.count == 1 else CPU
+        state = torch.load(path, map_location=place, weights_only=True)
+    state = ranks.shared(state)
+    if state is None:
+        return None
+    setting.model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    scaler.load_state_dict(state["scaler"])
+    if setting.average is not None:
+        setting.average.load_state_dict(state["average"])
+    torch.set_rng_state(state["random"].cpu())
+    if state["cuda_random"] is not None:
+        torch.cuda.set_rng_state(state["cuda_random"].cpu())
+    return Progress(**state["progress"])
+
+
+def save_atomically(state: Any, path: Path) -> None:
+    """Write beside, then replace: a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+class _Clock:
+    """Training time over all attempts, and when the next checkpoint is due."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._before = progress.seconds
+        self._started = self._saved = time.monotonic()
+
+    def stamp(self) -> Progress:
+        self.progress.seconds = self._before + time.monotonic() - self._started
+        return self.progress
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that is not the training's."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._started += time.monotonic() - began
+
+    def due(self) -> bool:
+        if time.monotonic() - self._saved < CHECKPOINT_EVERY_S:
+            return False
+        self._saved = time.monotonic()
+        return True

@@ -1,0 +1,125 @@
+"""Several processes that train one network: the result of one process with the same batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.config.suite import Job, ModelChoice, Resources, expand, load_suite
+from harness.datasets.shapes import Shapes
+from harness.errors import SuiteError
+from harness.models.registry import find_model, read_plugin
+from harness.runner.isolate import UnitProcess, run_isolated
+from harness.tasks.records import Record, Unit
+from tests.conftest import TINY, run_bench
+
+# Two kinds of batch statistics would be two trainings: without normalisation.
+MODEL = ModelChoice(name="unet", params={"width": 4, "depth": 2, "norm": False})
+
+
+def unit_of(
+    home: Path, folder: Path, processes: int, *overrides: str, model: ModelChoice = MODEL, **more: object
+) -> Unit:
+    words = [
+        "epochs=2",
+        "recipe.optimizer={name: sgd, lr: 0.1, momentum: 0.9}",
+        "recipe.augment=[{op: hflip}]",
+        *overrides,
+    ]
+    job: Job = expand(load_suite(str(TINY), words), {"shapes": Shapes.info})[0]
+    job = job.model_copy(update={"model": model, "resources": Resources(cpus=1, processes=processes)})
+    entry = more.pop("entry", None) or find_model(model.name)
+    root = str(home / "data" / Shapes.folders[0])
+    return Unit(job, entry, "f" * 64, root, str(folder), **more)  # type: ignore[arg-type]
+
+
+def run(unit: Unit) -> tuple[Record, list[dict[str, object]]]:
+    heard: list[dict[str, object]] = []
+    record = run_isolated(unit, heard.append, lambda: False)
+    return record, heard
+
+
+def failing_at_rank_1(word: str) -> str:
+    """The source of a network that raises in the second process only."""
+    return (
+        'NAME = "bad"\nSTRIDE = 4\nimport torch\nfrom torch import nn\n\n\nclass Net(nn.Conv2d):\n'
+        "    def forward(self, x):\n"
+        f"        if torch.distributed.get_rank() == 1:\n            raise ValueError({word!r})\n"
+        "        return super().forward(x)\n\n\n"
+        "def build(num_classes):\n    return Net(3, num_classes, 1)\n"
+    )
+
+
+def stopped_after_an_epoch(unit: Unit) -> Record:
+    """The record of a unit that is asked to stop when it tells of its first epoch."""
+    process = UnitProcess(unit)
+    record = None
+    while record is None:
+        message = process.poll(0.5)
+        if message and message["kind"] == "epoch" and message["epoch"] == 1:
+            process.request_stop()
+        if message and message["kind"] == "record":
+            record = message["record"]
+    process.close()
+    return record
+
+
+def weights(folder: Path) -> torch.Tensor:
+    state = torch.load(folder / "checkpoints" / "last.pt")
+    return torch.cat([value.flatten().double() for value in state.values()])
+
+
+@pytest.mark.parametrize(
+    "extra", [(), ("recipe.accumulate=2",), ("recipe.ema=0.9",)], ids=["plain", "parts", "average"]
+)
+def test_two_processes_train_what_one_trains(shapes_home: Path, tmp_path: Path, extra: tuple[str, ...]) -> None:
+    one, said = run(unit_of(shapes_home, tmp_path / "one", 1, *extra))
+    two, heard = run(unit_of(shapes_home, tmp_path / "two", 2, *extra))
+    assert (one.state, two.state) == ("ok", "ok"), two.traceback
+    assert torch.allclose(weights(tmp_path / "one"), weights(tmp_path / "two"), atol=1e-5)
+    for a, b in zip(one.curve, two.curve, strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], abs=1e-5)
+    assert [e["n"] for e in _sizes(two)] == [40, 40], "every image is scored once"
+    assert len(heard) == len(said), "one voice"
+
+
+def _sizes(record: Record) -> list[dict[str, int]]:
+    return [{"n": e["scores"]["n_images"]} for e in record.evaluations]
+
+
+@pytest.mark.slow
+@pytest.mark.trial
+def test_an_interrupted_training_of_two_continues(shapes_home: Path, tmp_path: Path) -> None:
+    unit = unit_of(shapes_home, tmp_path / "stopped", 2, "epochs=4")
+    record = stopped_after_an_epoch(unit)
+    assert record.state == "interrupted"
+    again, _ = run(unit)
+    whole, _ = run(unit_of(shapes_home, tmp_path / "whole", 2, "epochs=4"))
+    assert (again.state, whole.state) == ("ok", "ok")
+    assert torch.allclose(weights(tmp_path / "stopped"), weights(tmp_path / "whole"), atol=1e-6)
+
+
+def test_a_failure_of_another_process_is_told_with_its_reason(shapes_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(failing_at_rank_1("only here"))
+    entry = read_plugin(tmp_path / "bad.py")
+    record, _ = run(unit_of(shapes_home, tmp_path / "run", 2, model=ModelChoice(name="bad"), entry=entry))
+    assert record.state == "failed"
+    assert "ValueError: only here" in record.reason
+
+
+def test_more_processes_than_images_in_a_batch_are_refused(home: Path) -> None:
+    words = ("run", "--suite", TINY, "--set", "resources.processes=9", "--local")
+    done = run_bench(*words, cwd=home, check=False)
+    assert done.returncode == 2
+    assert "9 processes cannot share batches of 8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("gpus: 1.5", "a fraction of one, or whole ones"), ("gpus: 2, processes: 3", "there is one for each")],
+)
+def test_impossible_resources_are_refused(given: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
+        load_suite(str(TINY), [f"resources={{{given}}}"])
