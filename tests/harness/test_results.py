@@ -34,7 +34,7 @@ def shapes(shapes_home: Path) -> Shapes:
 def planned(shapes: Shapes) -> list[Planned]:
     manifest = manifest_of(shapes)
     jobs = expand(load_suite(str(TINY)), {"shapes": Shapes.info})
-    return [_planned(job, find_model(job.model.name), shapes, manifest) for job in jobs]
+    return [_planned(job, find_model(job.model.name), shapes, manifest, frozenset()) for job in jobs]
 
 
 @pytest.fixture
