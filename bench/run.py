@@ -310,7 +310,7 @@ def report(plan: Plan, store: Store, outcome: Outcome | None) -> int:
     from leaderboard.tables import boards, overview
 
     console = new_console()
-    protocols = {p.job.protocol.hash for p in plan.planned}
+    protocols = {p.job.protocol_hash for p in plan.planned}
     results = [r for r in load_results(store, suite=plan.suite.name) if r.protocol_hash in protocols]
     for board in boards(results):
         shown = overview(board)

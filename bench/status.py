@@ -107,7 +107,7 @@ def searched(run: Run) -> str:
 def stale_parts(run: Run, data_dir: object) -> list[str]:
     """What has changed since a run was trained: its network's source, its data, the training's version."""
     from harness.config.fingerprint import differing_parts, train_parts
-    from harness.config.suite import Job
+    from harness.config.suite import job_from_stored
     from harness.datasets import data_dir as folder_of
     from harness.datasets import manifest_of, open_dataset
     from harness.errors import BenchError
@@ -116,7 +116,7 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
 
     if run.model_origin == PREDICTIONS:
         return ["predictions came from outside: how they were made is not known here"]
-    job = Job.model_validate(run.config)
+    job = job_from_stored(run.config)
     source, manifest = run.parts["model_source"], run.parts["data"]
     notes = []
     if not run.model_source:

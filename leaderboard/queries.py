@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from harness.metrics import Protocol
+from harness.config.suite import stored_protocol
 from harness.results import Store
 from harness.results.schema import (
     OVERALL,
@@ -132,10 +132,15 @@ def load_results(store: Store, suite: str | None = None) -> list[Result]:
             results.append(_result(run, copies[run.manifest], splits, scores, protocols[protocol], protocol))
         if not by_protocol:
             # A protocol of a newer evaluator may have fields this version does not know: a stored hash counts above.
-            planned = configs[run.id]["protocol"]
-            expected = Protocol.model_validate(planned).hash
+            planned, expected = planned_protocol(configs[run.id])
             results.append(_result(run, copies[run.manifest], {}, scores, planned, expected))
     return results
+
+
+def planned_protocol(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """What a run that is not scored will be scored under, and its hash; `config` is the resolved job."""
+    protocol, smoke, images = stored_protocol(config)
+    return protocol.stored(smoke, images), protocol.hash_of(smoke, images)
 
 
 def _data(row: DatasetRow) -> Data:

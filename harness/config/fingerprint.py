@@ -65,7 +65,7 @@ def train_parts(
         "seed": job.seed,
         "threads": job.resources.cpus,
         "device": "gpu" if job.resources.gpus > 0 else "cpu",
-        "images": job.protocol.images,
+        "images": job.images,
         "training_version": TRAINING_VERSION,
     }
 
@@ -106,7 +106,7 @@ def cell_fingerprint(parts: dict[str, Any]) -> str:
 
 def score_fingerprint(train: str, job: Job) -> str:
     """The fingerprint of a score: a training, a protocol and the evaluator's version."""
-    return digest({"train": train, "protocol": job.protocol.hash, "evaluator": EVALUATOR_VERSION})
+    return digest({"train": train, "protocol": job.protocol_hash, "evaluator": EVALUATOR_VERSION})
 
 
 def differing_parts(stored: dict[str, Any], current: dict[str, Any]) -> list[str]:

@@ -206,14 +206,45 @@ class Job(Strict):
     resources: Resources
     grid: dict[str, Any]
     """The grid's values in this cell: what the board shows as hyperparameters."""
+    images: int | None = None
+    """Train on, validate and score only so many images of each split; None: all."""
+    smoke: bool = False
+    """A few steps that only show that all parts work: no weights are kept, and the scores are ranked apart."""
     search: dict[str, Any] | None = None
     """How its hyperparameters were found, where they were searched; the board keeps such rows apart."""
+
+    @property
+    def protocol_hash(self) -> str:
+        """The hash of what its scores are scored under: only those of the same hash are ranked together."""
+        return self.protocol.hash_of(self.smoke, self.images)
+
+    @property
+    def stored_protocol(self) -> dict[str, Any]:
+        """What the database keeps of it."""
+        return self.protocol.stored(self.smoke, self.images)
 
     @property
     def title(self) -> str:
         """A short name for messages: model on data set, hyperparameters, seed."""
         values = "".join(f" {k}={v:g}" if isinstance(v, float) else f" {k}={v}" for k, v in self.grid.items())
         return f"{self.model.title} on {self.dataset.name}{values} seed={self.seed}"
+
+
+def stored_protocol(config: Mapping[str, Any]) -> tuple[Protocol, bool, int | None]:
+    """Protocol, `smoke` and `images` of a stored job: version 2 kept the last two inside the first."""
+    stored = config["protocol"]
+    protocol = Protocol.from_stored(stored)
+    if "smoke" not in stored:
+        return protocol, config.get("smoke", False), config.get("images")
+    if stored["smoke"]:
+        protocol = protocol.model_copy(update={"name": protocol.name.removesuffix("-smoke")})
+    return protocol, stored["smoke"], stored["images"]
+
+
+def job_from_stored(config: Mapping[str, Any]) -> Job:
+    """The job of a database's row, also of one that an earlier version wrote."""
+    protocol, smoke, images = stored_protocol(config)
+    return Job.model_validate({**config, "protocol": protocol, "smoke": smoke, "images": images})
 
 
 SHORT_PATHS = {
@@ -398,7 +429,7 @@ def _cell_recipe(recipe: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]
 
 
 class Smoke(BaseModel):
-    """What `--smoke` changes: everything small, under a protocol of its own."""
+    """What `--smoke` changes: everything small, and ranked apart."""
 
     iterations: int = 2
     images: int = 2
@@ -417,10 +448,6 @@ class Smoke(BaseModel):
             "size": size,
         }
         return Recipe.model_validate(data)
-
-    def protocol(self, protocol: Protocol) -> Protocol:
-        """The protocol, on a few images and marked so that it is never ranked with a full one."""
-        return protocol.model_copy(update={"name": f"{protocol.name}-smoke", "smoke": True, "images": self.images})
 
     def model(self, model: ModelChoice) -> ModelChoice:
         """The network without pretrained weights, which a smoke run must not need."""
@@ -465,7 +492,7 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
         if smoke:
             # After two steps there is nothing to choose; the largest networks' weights would be written for nothing.
             selection = selection.model_copy(update={"rule": "last"})
-            recipe, protocol, chosen = smoke.recipe(recipe), smoke.protocol(protocol), smoke.model(chosen)
+            recipe, chosen = smoke.recipe(recipe), smoke.model(chosen)
             resources = Resources(cpus=1)  # whatever machine this is
         first = Job(
             suite=suite.name,
@@ -477,6 +504,8 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
             protocol=protocol,
             resources=resources,
             grid=cell,
+            images=smoke.images if smoke else None,
+            smoke=smoke is not None,
         )
         # Seeds of a cell share everything else: of very many jobs, little is held more than once.
         jobs += [first.model_copy(update={"seed": seed}) for seed in suite.seeds]

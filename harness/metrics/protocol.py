@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -108,12 +109,6 @@ class Protocol(BaseModel):
     trimap_headline: int = 8
     """The radius whose score is `trimap_iou`."""
 
-    smoke: bool = False
-    """True for `--smoke` runs: their figures say that the parts work, and nothing else."""
-
-    images: int | None = None
-    """Score only this many images of each split; None scores all."""
-
     @model_validator(mode="after")
     def _agree(self) -> Protocol:
         if self.trimap_headline not in self.trimap_radii:
@@ -128,17 +123,33 @@ class Protocol(BaseModel):
             return math.ceil((self.bf_tolerance or 0.008) * math.hypot(height, width))
         return (self.bf_tolerance or 0.0075) * math.hypot(height * self.spacing[0], width * self.spacing[1])
 
-    def canonical(self) -> str:
-        """The protocol as canonical JSON: sorted keys, no spaces."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> Protocol:
+        """The protocol of what `stored` gave."""
+        return cls.model_validate({key: value for key, value in stored.items() if key not in ("smoke", "images")})
+
+    def stored(self, smoke: bool = False, images: int | None = None) -> dict[str, Any]:
+        """What the database keeps of the conventions, and what of the data was scored under them.
+
+        Args:
+            smoke: whether the figures only say that the parts work; part of the name, too.
+            images: how many images of each split were scored; None: all.
+        """
+        name = f"{self.name}-smoke" if smoke else self.name
+        return self.model_dump(mode="json") | {"name": name, "smoke": smoke, "images": images}
+
+    def hash_of(self, smoke: bool = False, images: int | None = None) -> str:
+        """SHA-256 over what `stored` gives and the evaluator's version; two hashes are never ranked together."""
+        return _hash(self, smoke, images)
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the protocol and the evaluator's version."""
-        return _hash(self)
+        """`hash_of` for scores of all images."""
+        return self.hash_of()
 
 
 @lru_cache(maxsize=256)
-def _hash(protocol: Protocol) -> str:
+def _hash(protocol: Protocol, smoke: bool, images: int | None) -> str:
     # Asked for each of ten thousand jobs, of which all have the same.
-    return hashlib.sha256(f"{EVALUATOR_VERSION}:{protocol.canonical()}".encode()).hexdigest()
+    text = json.dumps(protocol.stored(smoke, images), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{EVALUATOR_VERSION}:{text}".encode()).hexdigest()

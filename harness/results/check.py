@@ -74,7 +74,7 @@ def _evaluation(session: Session, name: str, evaluation: Evaluation, data: Datas
     """Every stored score against the statistics that are stored with it."""
     try:
         table = StatisticsTable.from_bytes(evaluation.statistics)
-        protocol = Protocol.model_validate(evaluation.protocol)
+        protocol = Protocol.from_stored(evaluation.protocol)
         folded = fold(table, len(data.classes), protocol, data.foreground)
     except Exception as error:  # noqa: BLE001 (damaged bytes may raise anything, and are what is looked for)
         yield f"{name}: its statistics cannot be read: {error}"

@@ -351,7 +351,14 @@ class Store:
         with self.writing() as session:
             run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint)).one()
             for evaluation in record.evaluations:
-                _write_evaluation(session, run, evaluation, planned.job.protocol, planned.score_fingerprint)
+                _write_evaluation(
+                    session,
+                    run,
+                    evaluation,
+                    planned.job.stored_protocol,
+                    planned.job.protocol_hash,
+                    planned.score_fingerprint,
+                )
 
     def submitted(self, fingerprint: str, split: str) -> str | None:
         """The SHA-256 of the label maps that a submission brought for a split; None if it has not."""
@@ -379,7 +386,14 @@ class Store:
                 session.add(run)
                 session.flush()
             for evaluation in record.evaluations:
-                _write_evaluation(session, run, evaluation, submission.protocol, submission.score_fingerprint)
+                _write_evaluation(
+                    session,
+                    run,
+                    evaluation,
+                    submission.protocol.stored(),
+                    submission.protocol.hash,
+                    submission.score_fingerprint,
+                )
             for artifact in record.artifacts:
                 session.merge(Artifact(run_id=run.id, **artifact))
             if record.gallery:
@@ -509,7 +523,9 @@ def _write_results(session: Session, run: Run, record: Record, planned: Planned)
         if name != "epoch"
     )
     for evaluation in record.evaluations:
-        _write_evaluation(session, run, evaluation, planned.job.protocol, planned.score_fingerprint)
+        _write_evaluation(
+            session, run, evaluation, planned.job.stored_protocol, planned.job.protocol_hash, planned.score_fingerprint
+        )
     _write_gallery(session, run, record)
     session.add_all(Artifact(run_id=run.id, **artifact) for artifact in record.artifacts)
 
@@ -530,7 +546,12 @@ def _write_gallery(session: Session, run: Run, record: Record) -> None:
 
 
 def _write_evaluation(
-    session: Session, run: Run, evaluation: dict[str, Any], protocol: Protocol, score_fingerprint: str
+    session: Session,
+    run: Run,
+    evaluation: dict[str, Any],
+    under: dict[str, Any],
+    protocol_hash: str,
+    score_fingerprint: str,
 ) -> None:
     """Replace the run's scores of one split under one score fingerprint."""
     from harness.metrics.scores import BINARY, SCORE_NAMES
@@ -549,9 +570,9 @@ def _write_evaluation(
         run_id=run.id,
         score_fingerprint=score_fingerprint,
         split=evaluation["split"],
-        protocol_name=protocol.name,
-        protocol_hash=protocol.hash,
-        protocol=protocol.model_dump(mode="json"),
+        protocol_name=under["name"],
+        protocol_hash=protocol_hash,
+        protocol=under,
         evaluator_version=EVALUATOR_VERSION,
         loss=scores["loss"],
         n_images=scores["n_images"],

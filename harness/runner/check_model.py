@@ -40,7 +40,9 @@ def check_model(entry: ModelEntry, params: dict[str, Any], data_folder: Path) ->
         recipe=Recipe(iterations=1, batch_size=2, size=(64, 64)),
         seed=0,
         selection=Selection(),
-        protocol=Protocol(name="check", smoke=True, images=2),
+        protocol=Protocol(name="check"),
+        images=2,
+        smoke=True,
         resources=Resources(time_limit_s=TIME_LIMIT_S),
         grid={},
     )

@@ -78,7 +78,7 @@ def estimate(plan: Plan, timed: bool = True, tick: Tick = lambda what, done, tot
 
 def amounts(job: Job, manifest: Manifest) -> tuple[int, int, int]:
     """Epochs, training images and predicted images of a training."""
-    limit = job.protocol.images
+    limit = job.images
     held = {split: len(files) if limit is None else min(limit, len(files)) for split, files in manifest.splits.items()}
     batch = min(job.recipe.batch_size, max(1, held["train"]))
     per_epoch = max(1, held["train"] // batch)

@@ -161,7 +161,7 @@ def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], 
                 f"suite {job.suite}: the label map {list(job.model.label_map)} names a class that {dataset.info.name} "
                 f"does not have: it has 0 to {len(dataset.info.classes) - 1}"
             )
-        if min(job.recipe.batch_size, len(dataset.ids("train", job.protocol.images))) < job.resources.ranks:
+        if min(job.recipe.batch_size, len(dataset.ids("train", job.images))) < job.resources.ranks:
             raise SuiteError(
                 f"suite {job.suite}: {job.resources.ranks} processes cannot share batches of {job.recipe.batch_size}"
             )
@@ -265,7 +265,7 @@ def _sort_by_state(
             fingerprint=p.fingerprint,
             data_root=str(dataset.root),
             # A smoke run looks at a few images: nothing is gained by decoding all of them.
-            content="" if p.job.protocol.images is not None else manifest.content_hash,
+            content="" if p.job.images is not None else manifest.content_hash,
             folder=artifacts.run(p.fingerprint).location,
             rescore=trained,
         )

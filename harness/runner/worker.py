@@ -123,7 +123,7 @@ def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], r
 
     def tell(message: dict[str, Any]) -> None:
         emit(message)
-        if not job.protocol.smoke:
+        if not job.smoke:
             log.take(message)
 
     def keep() -> str:
@@ -135,7 +135,7 @@ def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], r
         return ""
 
     setting.emit, setting.stopping, setting.kept = tell, stopping, keep
-    if not job.protocol.smoke:
+    if not job.smoke:
         setting.draw = lambda epoch: log.draw(job, setting, epoch)
     if job.model.checkpoint is not None:
         load_weights(setting.model, Path(job.model.checkpoint))
@@ -152,7 +152,7 @@ def lead(unit: Unit, record: Record, emit: Emit, stopping: Callable[[], bool], r
     if unit.trial:
         return
     score_splits(unit, setting, progress, record)
-    if job.protocol.smoke:
+    if job.smoke:
         shutil.rmtree(setting.folder)  # weights of a few steps are of no use, and can be gigabytes
     for name in (PREDICTIONS, LOG_FOLDER):
         files.keep(name)
@@ -273,7 +273,7 @@ def predict_and_score(unit: Unit, setting: Setting, split: str, record: Record) 
     record.evaluations.append(evaluation(split, evaluator, table))
     record.artifacts.append(artifact)
     if split == "test":
-        record.gallery = gallery(dataset, dataset.ids(split, job.protocol.images), folder / artifact["path"])
+        record.gallery = gallery(dataset, dataset.ids(split, job.images), folder / artifact["path"])
     record.times["predict"] = record.times.get("predict", 0.0) + predicted.seconds
     rest = time.monotonic() - began - predicted.seconds
     record.times["evaluate"] = record.times.get("evaluate", 0.0) + rest
@@ -285,7 +285,7 @@ def rescore(unit: Unit, record: Record) -> None:
     dataset = unit.reader
     began = time.monotonic()
     for split in SCORED_SPLITS:
-        ids = dataset.ids(split, job.protocol.images)
+        ids = dataset.ids(split, job.images)
         if not ids:
             continue
         kept = unit.files.fetch(f"{PREDICTIONS}/{split}")
@@ -381,7 +381,7 @@ def build_model(unit: Unit, channels: int, ranks: Ranks | None = None) -> torch.
 def predicted_images(job: Job, setting: Setting, split: str) -> Iterator[Predicted]:
     """Label map, loss and, on binary sets, the foreground's probability of each image, at its original resolution."""
     info = setting.dataset.info
-    ids = setting.dataset.ids(split, job.protocol.images)
+    ids = setting.dataset.ids(split, job.images)
     table = job.model.label_map
     for image_id, logits in predictions(
         setting.model, setting.samples, ids, job.recipe, setting.channels, setting.stride

@@ -160,7 +160,7 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
         Interrupted: the setting said to stop; `resume.pt` has been written.
     """
     recipe, model = job.recipe, setting.model
-    ids = setting.dataset.ids("train", job.protocol.images)
+    ids = setting.dataset.ids("train", job.images)
     cached = setting.samples.store is not None
     workers, place = worker_count(job.resources, cached), setting.device if cached else CPU
     loader, batches = training_loader(setting.samples, ids, recipe, job.seed, workers, place, setting.ranks)
@@ -315,7 +315,7 @@ def validate(job: Job, setting: Setting) -> dict[str, float | None]:
     """
     info = setting.dataset.info
     split = job.selection.split
-    ids = setting.dataset.ids(split, job.protocol.images)
+    ids = setting.dataset.ids(split, job.images)
     if not ids:
         return {}
     k = len(info.classes)

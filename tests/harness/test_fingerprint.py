@@ -55,7 +55,7 @@ def test_the_fingerprint_of_a_job_never_changes_by_accident() -> None:
         {"selection": Selection(rule="last")},
         {"recipe": JOB.recipe.model_copy(update={"batch_size": 3})},
         {"resources": Resources(cpus=1)},
-        {"protocol": Protocol(images=4)},
+        {"images": 4},
     ],
     ids=["variant", "params", "seed", "selection", "recipe", "threads", "images"],
 )

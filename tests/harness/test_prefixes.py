@@ -53,7 +53,7 @@ def entry(tmp_path: Path):  # type: ignore[no-untyped-def]
 def job(epochs: int, *more: str) -> Job:
     suite = load_suite(str(TINY), ["models=[drawing]", *COMMON, f"epochs={epochs}", *more])
     (only,) = expand(suite, {"shapes": Shapes.info})
-    return only.model_copy(update={"protocol": only.protocol.model_copy(update={"images": 24})})
+    return only.model_copy(update={"images": 24})
 
 
 def unit(entry, home: Path, where: str, epochs: int, *more: str, shares: tuple[Unit, ...] = ()) -> Unit:  # type: ignore[no-untyped-def]

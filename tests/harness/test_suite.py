@@ -115,8 +115,8 @@ def test_the_resolved_suite_reads_back_as_itself() -> None:
 
 def test_smoke_jobs_have_a_protocol_of_their_own_and_need_no_weights() -> None:
     full, smoke = (expand(load_suite("voc"), INFOS, s)[0] for s in (None, Smoke()))
-    assert smoke.protocol.hash != full.protocol.hash
-    assert smoke.protocol.smoke
+    assert smoke.protocol_hash != full.protocol_hash
+    assert smoke.smoke
     assert "pretrained" in full.model.params
     assert "pretrained" not in smoke.model.params
     assert smoke.resources.gpus == 0
