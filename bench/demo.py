@@ -31,9 +31,10 @@ def demo(
     Example: bench demo
     """
     from bench.export import export_text, write_whole
-    from bench.run import Options, run_suite
+    from bench.run import run_and_report, run_options
+    from harness.config.suite import load_suite
 
-    code = run_suite(Options(suite="demo", db=db, local=local))
+    code = run_and_report(load_suite("demo"), run_options(db=db, local=local))
     if code:
         raise typer.Exit(code)
     out.parent.mkdir(parents=True, exist_ok=True)

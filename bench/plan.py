@@ -12,31 +12,31 @@ if TYPE_CHECKING:
 
 def print_plan(plan: Plan, console: Any, timed: bool) -> None:
     """What would be done."""
-    inside = {share.planned.fingerprint for work in plan.train for share in work.shares}
-    states = [(w.planned, "rescore") for w in plan.rescore]
-    states += [(p, "share" if p.fingerprint in inside else "train") for p in plan.trained]
+    inside = {shorter.fingerprint for task in plan.train for shorter in task.shorter}
+    states = [(task, "rescore") for task in plan.rescore]
+    states += [(task, "shared" if task.fingerprint in inside else "train") for task in plan.to_train]
     rows = []
-    for p, state in [*states, *((p, "done") for p in plan.done)]:
-        job = p.job
+    for task, state in [*states, *((task, "done") for task in plan.done)]:
+        job = task.job
         length = f"{job.recipe.epochs} epochs" if job.recipe.epochs else f"{job.recipe.iterations} iterations"
         grid = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in job.grid.items())
         variant, title = job.dataset.variant, job.model.title
-        rows.append((state, job.dataset.name, variant, title, grid, job.seed, length, p.fingerprint[:10]))
+        rows.append((state, job.dataset.name, variant, title, grid, job.seed, length, task.fingerprint[:10]))
     columns = ("", "data set", "variant", "model", "grid", "seed", "length", "fingerprint")
     console.print(table(columns, rows, title=f"Suite {plan.suite.name}: {len(rows)} jobs"))
     for note in plan.notes:
         console.print(note, markup=False)
-    for study in plan.studies:
-        job = study.unit.job
+    for wanted in plan.searches:
+        job = wanted.task.job
         console.print(
-            f"search   {study.title}: {study.search.trials} trials of at most {job.recipe.epochs} epochs over "
-            f"{', '.join(study.search.space)}; the winner is then trained with each seed",
+            f"search   {wanted.title}: {wanted.search.trials} trials of at most {job.recipe.epochs} epochs over "
+            f"{', '.join(wanted.search.space)}; the winner is then trained with each seed",
             markup=False,
         )
     if plan.train:
         print_cost(plan, console, timed)
     console.print(
-        f"{len(plan.trained)} to train, {len(plan.rescore)} to rescore, {len(plan.done)} done. Nothing was run."
+        f"{len(plan.to_train)} to train, {len(plan.rescore)} to rescore, {len(plan.done)} done. Nothing was run."
     )
 
 
@@ -62,7 +62,7 @@ def print_cost(plan: Plan, console: Any, timed: bool) -> None:
     known = [cost.seconds for cost in costs if cost.seconds is not None]
     if not known:
         return
-    asked, used = plan.train[0].unit.job.resources, here(plan.train[0].unit.job).resources
+    asked, used = plan.train[0].job.resources, here(plan.train[0].job).resources
     where = f"{used.gpus:g} GPU" if used.gpus else f"{used.cpus} CPU thread" + ("s" if used.cpus > 1 else "")
     console.print(f"About {duration(sum(known))} of one slot, from one step of each network timed on {where}.")
     if asked.gpus and not used.gpus:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,86 +14,107 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.console import duration
-from harness.runner import Work
-from harness.tasks.records import Record
+from harness.runner.watcher import Watcher
+from harness.tasks.messages import EpochDone, Stage
+from harness.tasks.result import Result
+from harness.tasks.task import Task
+
+if TYPE_CHECKING:
+    from harness.runner.plan import Plan
 
 # Plain output tells of a running job at most so often.
 LINE_EVERY_S = 10.0
 
 
-class Display:
-    """A watcher that shows jobs done, running and failed, each running job's epoch and score, and the time left.
+class Display(Watcher):
+    """Shows jobs done, running and failed, each running job's epoch and score, and the time left.
 
-    Use it as a context: it keeps a handle of its own on the output, which Ray's start-up cannot silence.
+    From `begins` to `ends` it keeps a handle of its own on the output, which Ray's start-up cannot silence.
     """
 
-    def __init__(self, total: int, already_done: int) -> None:
-        self._total, self._already_done = total, already_done
-        self._done = self._failed = 0
+    def __init__(self) -> None:
+        self._total = self._already_done = self._done = self._failed = 0
         self._running: dict[str, dict[str, Any]] = {}
+        self._bar = CountBar()
+        self._file: TextIO | None = None
+        self._console: Console | None = None
+        self._live: Live | None = None
+
+    def say(self, line: str) -> None:
+        """A line, also beside the live view."""
+        if self._console is not None:
+            self._console.print(line, markup=False)
+        else:
+            print(line, flush=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """A bar, where counting takes long."""
+        self._bar(what, done, total)
+
+    def begins(self, plan: Plan, database: str) -> None:
+        """Say what there is to do, and show it from now on."""
+        trained, rescored, done = len(plan.to_train), len(plan.rescore), len(plan.done)
+        print(
+            f"Suite {plan.suite.name}: {trained} to train, {rescored} to rescore, {done} done already. "
+            f"Results go to {database}",
+            *plan.notes,
+            sep="\n",
+            flush=True,
+        )
+        self._total, self._already_done = trained + rescored, done
         self._began = time.monotonic()
         self._file = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
         self._console = Console(file=self._file, highlight=False)
-        self._live: Live | None = None
-
-    def __enter__(self) -> Display:
         if self._console.is_terminal:
             self._live = Live(
-                self,
-                console=self._console,
-                refresh_per_second=4,
-                redirect_stdout=False,
-                redirect_stderr=False,
+                self, console=self._console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False
             )
             self._live.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def ends(self) -> None:
+        """Show nothing more."""
         if self._live:
             self._live.stop()
-        self._file.close()
+        if self._file:
+            self._file.close()
+        self._live, self._console, self._file = None, None, None
 
-    def started(self, work: Work) -> None:
-        """A unit begins."""
-        self._running[work.planned.fingerprint] = {
-            "title": work.planned.job.title,
-            "stage": "rescoring" if work.unit.rescore else "starting",
+    def started(self, task: Task) -> None:
+        """A task begins."""
+        self._running[task.fingerprint] = {
+            "title": task.job.title,
+            "stage": "rescoring" if task.kind == "rescore" else "starting",
             "said": 0.0,
         }
-        self._say(f"started  {work.planned.job.title}")
+        self._say(f"started  {task.job.title}")
 
-    def message(self, work: Work, message: dict[str, Any]) -> None:
-        """A unit tells its stage or an epoch."""
-        state = self._running.get(work.planned.fingerprint)
+    def message(self, task: Task, message: Stage | EpochDone) -> None:
+        """What a task does now, or an epoch."""
+        state = self._running.get(task.fingerprint)
         if state is None:
             return
-        if message["kind"] == "stage":
-            state["stage"] = message["stage"]
+        if isinstance(message, Stage):
+            state["stage"] = message.text
             return
-        state |= {"stage": "training", "epoch": message["epoch"], "epochs": message["epochs"]}
-        metric = work.planned.job.selection.metric
-        score = message.get(f"val_{metric}")
+        state |= {"stage": "training", "epoch": message.epoch, "epochs": message.epochs}
+        metric = task.job.selection.metric
+        score = message.figures.get(f"val_{metric}")
         if score is not None:
             state["score"] = f"val {metric} {score:.4f}"
         if time.monotonic() - state["said"] > LINE_EVERY_S:
             state["said"] = time.monotonic()
             self._say(f"         {state['title']}: {_standing(state)}")
 
-    def finished(self, work: Work, record: Record) -> None:
-        """A unit ended."""
-        self._running.pop(work.planned.fingerprint, None)
-        title = work.planned.job.title
-        if record.state == "ok":
+    def finished(self, task: Task, result: Result) -> None:
+        """A task ended."""
+        self._running.pop(task.fingerprint, None)
+        title = task.job.title
+        if result.state == "ok":
             self._done += 1
-            self._say(f"done     {title} in {duration(record.times['total'])}; {self._counts()}")
+            self._say(f"done     {title} in {duration(result.times['total'])}; {self._counts()}")
         else:
-            self._failed += record.state != "interrupted"
-            self._say(f"{record.state:<8} {title}: {record.reason}; {self._counts()}")
+            self._failed += result.state != "interrupted"
+            self._say(f"{result.state:<8} {title}: {result.reason}; {self._counts()}")
 
     def __rich__(self) -> Group:
         """The live view."""
@@ -121,12 +141,8 @@ class Display:
             return None
         return (time.monotonic() - self._began) / progress * (self._total - progress)
 
-    def note(self, line: str) -> None:
-        """Anything else worth a line, also on a terminal."""
-        self._console.print(line, markup=False)
-
     def _say(self, line: str) -> None:
-        if self._live is None:
+        if self._live is None and self._file is not None:
             self._file.write(line + "\n")
 
 

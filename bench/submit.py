@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bench.console import DataOption, DbOption
-from bench.run import LOCAL_HELP, Options, run_suite
+from bench.run import LOCAL_HELP, run_and_report, run_options
 
 
 def submit(
@@ -34,7 +34,8 @@ def submit(
 
     Example: bench submit my_net.py --suite demo
     """
-    from harness.config.suite import load_suite
+    from harness.config.narrow import parse_seeds
+    from harness.config.suite import ModelChoice, load_suite
     from harness.config.yaml_file import parse_value
     from harness.datasets import data_dir as folder_of
     from harness.models.registry import read_plugin
@@ -42,22 +43,15 @@ def submit(
 
     entry = read_plugin(file)
     given = {key: parse_value(value) for key, _, value in (p.partition("=") for p in params or ())}
-    load_suite(suite, overrides or ())  # a broken suite is said before anything runs
+    wanted = load_suite(suite, overrides or ())  # a broken suite is said before anything runs
+    changes: dict[str, Any] = {"models": (ModelChoice(name=entry.name, params=given),)}
+    if seeds:
+        changes["seeds"] = parse_seeds(seeds)
     report = check_model(entry, given, folder_of(data_dir))
     print(f"{file}: {entry.name} is sound: {report}")
     if check_only:
         return
-    options = Options(
-        suite=suite,
-        data_dir=data_dir,
-        db=db,
-        local=local,
-        smoke=smoke,
-        overrides=overrides or (),
-        seeds=seeds,
-        only=[{"name": entry.name, "params": given}],
-        extra={entry.name: entry},
-    )
-    code = run_suite(options)
+    options = run_options(db=db, data_dir=data_dir, plugins=[entry], smoke=smoke, local=local)
+    code = run_and_report(wanted.model_copy(update=changes), options)
     if code:
         raise typer.Exit(code)

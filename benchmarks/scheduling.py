@@ -31,9 +31,10 @@ from rich.table import Table
 from harness.config.suite import Suite
 from harness.datasets.shapes import Shapes
 from harness.results import Store, open_store
-from harness.runner import Driver, Plan, Work, make_plan
+from harness.runner import Driver, Outcome, Plan, Watcher, make_plan
 from harness.tasks.artifacts import Artifacts
-from harness.tasks.records import Record, Unit, now
+from harness.tasks.result import Result, now
+from harness.tasks.task import Task
 
 SLOTS = min(2, os.cpu_count() or 1)
 PLUGIN = """NAME = "tiny"
@@ -72,22 +73,16 @@ runpy.run_module("bench", run_name="__main__")
 """
 
 
-class Clock:
-    """A watcher that notes when jobs end."""
+class Clock(Watcher):
+    """Notes when jobs end."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def started(self, work: Work) -> None:
-        """Nothing."""
-
-    def message(self, work: Work, message: dict[str, Any]) -> None:
-        """Nothing."""
-
-    def finished(self, work: Work, record: Record) -> None:
+    def finished(self, task: Task, result: Result) -> None:
         """Note the time."""
-        if record.state != "ok":
-            sys.exit(f"a job failed: {record.reason}")
+        if result.state != "ok":
+            sys.exit(f"a job failed: {result.reason}")
         self.ends.append(time.perf_counter())
 
     @property
@@ -130,7 +125,7 @@ def planned(jobs: int, steps: int = 1, plugin: str = PLUGIN) -> Iterator[tuple[P
             (home / "tiny.yaml").write_text(json.dumps(fields))  # JSON is YAML
             plan = make_plan(suite, None, home / "data", Artifacts(home / "results.artifacts"), plugins)
             store = open_store(str(home / "results.db"))
-            store.register(plan.planned, plan.datasets)
+            store.register(plan.jobs, plan.datasets)
             yield plan, store
             store.close()
         finally:
@@ -143,7 +138,7 @@ def bare_loop(jobs: int) -> Clock:
 
     with planned(jobs) as (plan, store):
         clock = Clock()
-        run_local(Driver(store, plan.work, clock), in_process=True)
+        run_local(Driver(store, plan.to_do, clock, Outcome(plan, store.name)), in_process=True)
     return clock
 
 
@@ -153,19 +148,19 @@ def ours(jobs: int) -> Clock:
 
     with planned(jobs) as (plan, store):
         clock = Clock()
-        run_tune(Driver(store, plan.work, clock), cpus=SLOTS)
+        run_tune(Driver(store, plan.to_do, clock, Outcome(plan, store.name)), cpus=SLOTS)
     return clock
 
 
 def tune_defaults(jobs: int) -> Clock:
-    """The same units in the plainest program that Ray Tune's documentation shows."""
+    """The same tasks in the plainest program that Ray Tune's documentation shows."""
     from harness.runner.ray_tune import quiet, ray, start_ray, tune
 
     def trainable(config: dict[str, Any]) -> None:
-        from harness.runner.worker import run_unit
+        from harness.runner.worker import run_task
 
-        record = run_unit(config["unit"], lambda message: None)
-        tune.report({"state": record.state})
+        result = run_task(config["task"], lambda message: None)
+        tune.report({"state": result.state})
 
     clock = Clock()
 
@@ -177,12 +172,12 @@ def tune_defaults(jobs: int) -> Clock:
             clock.ends.append(time.perf_counter())
 
     with planned(jobs) as (plan, _):
-        units = [work.unit for work in plan.train]
+        tasks = plan.train
         with quiet():
             start_ray(None, SLOTS)
             tune.Tuner(
                 trainable,
-                param_space={"unit": tune.grid_search(units)},
+                param_space={"task": tune.grid_search(tasks)},
                 run_config=tune.RunConfig(
                     storage_path=tempfile.mkdtemp(prefix="segbench-defaults-"), callbacks=[Ends()], verbose=0
                 ),
@@ -232,17 +227,17 @@ def finish(plan: Plan, store: Store) -> None:
     from harness.runner.isolate import run_isolated
 
     first = plan.train[0]
-    attempt = store.claim(first.planned.fingerprint) or 1
-    record = run_isolated(replace(first.unit, attempt=attempt), lambda message: None, lambda: False)
-    store.save(record, first.planned)
+    attempt = store.claim(first.fingerprint) or 1
+    result = run_isolated(replace(first, attempt=attempt), lambda message: None, lambda: False)
+    store.save(result, first)
     with store.writing() as session:
         session.execute(update(Run).values(state="ok", attempt=1, finished=now()))
         runs = {run.fingerprint: run.id for run in session.query(Run)}
         (pattern,) = session.query(Evaluation).filter_by(split="test").all()
         values = {c.key: getattr(pattern, c.key) for c in Evaluation.__table__.columns if c.key != "id"}
         rows = [
-            {**values, "run_id": runs[work.planned.fingerprint], "score_fingerprint": work.planned.score_fingerprint}
-            for work in plan.train[1:]
+            {**values, "run_id": runs[task.fingerprint], "score_fingerprint": task.score_fingerprint}
+            for task in plan.train[1:]
         ]
         session.execute(insert(Evaluation), rows)
 
@@ -255,7 +250,7 @@ class Instant(Clock):
         self.count = 0
         self.memory: list[float] = []
 
-    def finished(self, work: Work, record: Record) -> None:
+    def finished(self, task: Task, result: Result) -> None:
         """Nothing of the job is kept."""
         self.count += 1
         if self.count % 1000 == 0:
@@ -266,23 +261,23 @@ def memory(jobs: int) -> str:
     """Plan very many jobs and run them under Ray as trials that end at once: what the driver and Tune hold."""
     from harness.runner import tune as engine
 
-    class Ended(engine.UnitTrainable):
+    class Ended(engine.TaskTrainable):
         """A trial whose network is trained already."""
 
         def step(self) -> dict[str, Any]:
-            """Its record."""
-            unit = self._unit
-            record = Record(unit.fingerprint, unit.attempt, "ok", started=now(), finished=now())
-            return {"message": {"kind": "record", "record": record}, "done": True}
+            """Its result."""
+            task = self._task
+            result = Result(task.fingerprint, task.attempt, "ok", started=now(), finished=now())
+            return {"message": result, "done": True}
 
     began = time.perf_counter()
     with planned(jobs) as (plan, store):
-        watch, original = Instant(), engine.UnitTrainable
-        engine.UnitTrainable = Ended  # type: ignore[misc]
+        watch, original = Instant(), engine.TaskTrainable
+        engine.TaskTrainable = Ended  # type: ignore[misc]
         try:
-            engine.run_tune(Driver(store, plan.work, watch), cpus=SLOTS)
+            engine.run_tune(Driver(store, plan.to_do, watch, Outcome(plan, store.name)), cpus=SLOTS)
         finally:
-            engine.UnitTrainable = original  # type: ignore[misc]
+            engine.TaskTrainable = original  # type: ignore[misc]
     seconds = time.perf_counter() - began
     if watch.count != jobs:
         sys.exit(f"{watch.count} of {jobs} jobs ended")
@@ -303,7 +298,7 @@ def minutes(per_slot: int) -> str:
     with planned(jobs, STEPS_OF_A_MINUTE, WAITS) as (plan, store):
         store.close()
         with ThreadPoolExecutor() as both:
-            loops = both.submit(bare_loops, [work.unit for work in plan.train])
+            loops = both.submit(bare_loops, plan.train)
             time.sleep(30)  # the loops have started
             seconds, share = command()
         loop = loops.result()
@@ -314,11 +309,11 @@ def minutes(per_slot: int) -> str:
     )
 
 
-def bare_loops(units: list[Unit]) -> float:
-    """Run units in processes that are started for it; returns the seconds."""
+def bare_loops(tasks: list[Task]) -> float:
+    """Run tasks in processes that are started for it; returns the seconds."""
     began = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(SLOTS) as pool:
-        pool.map(in_loop, units, chunksize=1)
+        pool.map(in_loop, tasks, chunksize=1)
     return time.perf_counter() - began
 
 
@@ -347,15 +342,15 @@ def own_cpu_seconds(process: psutil.Process) -> float:
     return 0.0
 
 
-def in_loop(unit: Unit) -> float:
-    """Run a unit in this process; returns its seconds."""
-    from harness.runner.worker import run_unit
+def in_loop(task: Task) -> float:
+    """Run a task in this process; returns its seconds."""
+    from harness.runner.worker import run_task
 
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="segbench-scheduling-") as folder:
-        record = run_unit(replace(unit, folder=folder), lambda message: None)
-    if record.state != "ok":
-        raise RuntimeError(record.traceback)
+        result = run_task(replace(task, folder=folder), lambda message: None)
+    if result.state != "ok":
+        raise RuntimeError(result.traceback)
     return time.perf_counter() - began
 
 

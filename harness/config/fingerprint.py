@@ -61,7 +61,7 @@ def train_parts(
         "data": data_manifest,
         "model_source": model_source,
         **({"search": job.search["key"]} if job.search else {}),
-        **({"ranks": job.resources.ranks} if job.resources.ranks > 1 else {}),
+        **({"ranks": job.resources.world_size} if job.resources.world_size > 1 else {}),
         "seed": job.seed,
         "threads": job.resources.cpus,
         "device": "gpu" if job.resources.gpus > 0 else "cpu",

@@ -85,14 +85,14 @@ class Resources(Strict):
     """How often a job that ran out of memory is tried again, each time with its batches in twice as many parts."""
 
     @property
-    def local_ranks(self) -> int:
+    def local_processes(self) -> int:
         """Processes that train together on one machine."""
         return max(self.processes, int(self.gpus))
 
     @property
-    def ranks(self) -> int:
+    def world_size(self) -> int:
         """Processes that train together, on all machines."""
-        return self.nodes * self.local_ranks
+        return self.nodes * self.local_processes
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Resources:

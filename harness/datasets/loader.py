@@ -16,7 +16,7 @@ from harness.config.suite import Resources
 from harness.datasets.base import Dataset, Sample
 from harness.datasets.cache import DecodedStore
 from harness.datasets.transforms import augmented, training_transform
-from harness.training.distributed import Ranks
+from harness.training.distributed import ProcessGroup
 
 # Decoded images kept in memory by one job; what does not fit is decoded again each epoch.
 CACHE_BYTES = 2 * 1024**3
@@ -123,10 +123,10 @@ class EpochBatches:
     """
 
     def __init__(
-        self, count: int, batch_size: int, seed: int, weights: Tensor | None = None, ranks: Ranks | None = None
+        self, count: int, batch_size: int, seed: int, weights: Tensor | None = None, group: ProcessGroup | None = None
     ) -> None:
         self.count, self.batch_size, self.seed = count, min(batch_size, count), seed
-        self.weights, self.ranks = weights, ranks or Ranks()
+        self.weights, self.group = weights, group or ProcessGroup()
         self.epoch = 0
         self.start = 0
 
@@ -146,7 +146,7 @@ class EpochBatches:
             order = torch.multinomial(self.weights, self.count, replacement=True, generator=generator).tolist()
         for batch in range(self.start, len(self)):
             part = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, index) for index in part[self.ranks.rank :: self.ranks.count]]
+            yield [(self.epoch, index) for index in part[self.group.rank :: self.group.world_size]]
 
 
 def class_balanced_weights(samples: DecodedSamples, ids: list[str]) -> Tensor:
@@ -179,7 +179,7 @@ def training_loader(
     seed: int,
     workers: int = 0,
     device: torch.device = CPU,
-    ranks: Ranks | None = None,
+    group: ProcessGroup | None = None,
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochBatches]:
     """A loader of training batches, and the batch sampler that tells it the epoch.
 
@@ -192,10 +192,10 @@ def training_loader(
         seed: of the job.
         workers: processes that prepare batches; 0 prepares them in this one.
         device: where samples are augmented; workers work on the CPU.
-        ranks: the processes that train together; this one gets its part of every batch.
+        group: the processes that train together; this one gets its part of every batch.
     """
     weights = class_balanced_weights(samples, ids) if recipe.sampling == "class_balanced" else None
-    batches = EpochBatches(len(ids), recipe.batch_size, seed, weights, ranks)
+    batches = EpochBatches(len(ids), recipe.batch_size, seed, weights, group)
     loader = DataLoader(
         TrainingSamples(samples, ids, recipe, seed, device),
         batch_sampler=batches,

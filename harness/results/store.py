@@ -17,7 +17,6 @@ from sqlalchemy import Engine, Row, delete, insert, inspect, select, text, updat
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from harness.config.suite import Job
 from harness.datasets.base import DatasetInfo, Manifest
 from harness.errors import DatabaseError
 from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
@@ -38,7 +37,9 @@ from harness.results.schema import (
     SuiteEntry,
 )
 from harness.tasks.artifacts import Artifacts
-from harness.tasks.records import Record, now
+from harness.tasks.result import GalleryImage as Shown
+from harness.tasks.result import Result, now
+from harness.tasks.task import Task
 
 # A running row whose driver has been silent for so long belongs to nobody.
 LEASE_S = 120.0
@@ -59,22 +60,7 @@ def beside(path: Path | None) -> Artifacts:
 
 
 class ClaimLost(Exception):
-    """A record came from an attempt that is no longer the current one; it is refused."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A job with its fingerprints, as the plan hands it to the store."""
-
-    job: Job
-    parts: dict[str, Any]
-    fingerprint: str
-    cell: str
-    score_fingerprint: str
-    manifest: str
-    origin: str
-    source: str
-    selected_on_test: bool
+    """A result came from an attempt that is no longer the current one; it is refused."""
 
 
 @dataclass(frozen=True)
@@ -220,41 +206,41 @@ class Store:
                 found |= set(session.scalars(rows))
         return found
 
-    def register(self, planned: Sequence[Planned], datasets: Mapping[str, tuple[DatasetInfo, str, Manifest]]) -> None:
+    def register(self, tasks: Sequence[Task], datasets: Mapping[str, tuple[DatasetInfo, str, Manifest]]) -> None:
         """Make sure every job has a row and belongs to its suite.
 
         Args:
-            planned: the jobs.
+            tasks: the jobs.
             datasets: manifest hash -> facts, variant and manifest of the copy.
         """
         with self.writing() as session:
-            ids = {f: row.id for f, row in self._rows([p.fingerprint for p in planned], session).items()}
+            ids = {f: row.id for f, row in self._rows([task.fingerprint for task in tasks], session).items()}
             entries = select(SuiteEntry.suite, SuiteEntry.run_id).where(
-                SuiteEntry.suite.in_({p.job.suite for p in planned})
+                SuiteEntry.suite.in_({task.job.suite for task in tasks})
             )
             entered = {(row.suite, row.run_id) for row in session.execute(entries)}
             for key, (info, variant, manifest) in datasets.items():
                 if session.get(DatasetRow, key) is None:
                     session.add(_dataset_row(key, info, variant, manifest))
             session.flush()
-            for p in planned:
-                if p.fingerprint not in ids:
-                    run = _new_run(p)
+            for task in tasks:
+                if task.fingerprint not in ids:
+                    run = _new_run(task)
                     session.add(run)
                     session.flush()
-                    ids[p.fingerprint] = run.id
+                    ids[task.fingerprint] = run.id
                     session.expunge(run)  # of very many jobs only the numbers are kept
-                if (p.job.suite, ids[p.fingerprint]) not in entered:
-                    entered.add((p.job.suite, ids[p.fingerprint]))
-                    session.execute(insert(SuiteEntry).values(suite=p.job.suite, run_id=ids[p.fingerprint]))
+                if (task.job.suite, ids[task.fingerprint]) not in entered:
+                    entered.add((task.job.suite, ids[task.fingerprint]))
+                    session.execute(insert(SuiteEntry).values(suite=task.job.suite, run_id=ids[task.fingerprint]))
 
-    def found(self, key: str) -> dict[str, Any] | None:
+    def search_result(self, key: str) -> dict[str, Any] | None:
         """What a search found; None if it was not done."""
         with self.session() as session:
             row = session.get(Meta, f"search:{key}"[:64])
             return None if row is None else json.loads(row.value)
 
-    def keep_found(self, key: str, found: Mapping[str, Any]) -> None:
+    def save_search_result(self, key: str, found: Mapping[str, Any]) -> None:
         """Keep what a search found."""
         with self.writing() as session:
             session.merge(Meta(key=f"search:{key}"[:64], value=json.dumps(dict(found))))
@@ -325,39 +311,39 @@ class Store:
                 update(Run).where(Run.state == "running", Run.driver == self.driver).values(heartbeat=time.time())
             )
 
-    def save(self, record: Record, planned: Planned) -> None:
-        """Write everything a unit returned, in one transaction.
+    def save(self, result: Result, task: Task) -> None:
+        """Write everything that a task returned, in one transaction.
 
         Raises:
             ClaimLost: a later attempt has taken the run.
         """
         with self.writing() as session:
-            run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint).with_for_update()).one()
-            if run.attempt != record.attempt:
-                raise ClaimLost(f"run {run.id}: attempt {record.attempt} came after attempt {run.attempt}")
-            run.state, run.reason, run.error = record.state, record.reason, record.error
-            run.traceback = record.traceback
-            run.started, run.finished = record.started or run.started, record.finished
+            run = session.scalars(select(Run).where(Run.fingerprint == result.fingerprint).with_for_update()).one()
+            if run.attempt != result.attempt:
+                raise ClaimLost(f"run {run.id}: attempt {result.attempt} came after attempt {run.attempt}")
+            run.state, run.reason, run.error = result.state, result.reason, result.error
+            run.traceback = result.traceback
+            run.started, run.finished = result.started or run.started, result.finished
             run.driver = run.heartbeat = None
-            run.times = {**run.times, **record.times}
-            run.parameters = record.parameters or run.parameters
-            run.progress = record.progress or run.progress
-            run.provenance = record.provenance or run.provenance
-            if record.state == "ok":
-                _write_results(session, run, record, planned)
+            run.times = {**run.times, **result.times}
+            run.parameters = result.parameters or run.parameters
+            run.progress = result.progress or run.progress
+            run.provenance = result.provenance or run.provenance
+            if result.state == "ok":
+                _write_results(session, run, result, task)
 
-    def save_scores(self, record: Record, planned: Planned) -> None:
+    def save_scores(self, result: Result, task: Task) -> None:
         """Write the scores of a rescored run; its training and its state stay as they are."""
         with self.writing() as session:
-            run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint)).one()
-            for evaluation in record.evaluations:
+            run = session.scalars(select(Run).where(Run.fingerprint == result.fingerprint)).one()
+            for evaluation in result.evaluations:
                 _write_evaluation(
                     session,
                     run,
                     evaluation,
-                    planned.job.stored_protocol,
-                    planned.job.protocol_hash,
-                    planned.score_fingerprint,
+                    task.job.stored_protocol,
+                    task.job.protocol_hash,
+                    task.score_fingerprint,
                 )
 
     def submitted(self, fingerprint: str, split: str) -> str | None:
@@ -369,7 +355,7 @@ class Store:
                 .where(Run.fingerprint == fingerprint, Artifact.split == split)
             ).one_or_none()
 
-    def save_submission(self, record: Record, submission: Submission) -> list[str]:
+    def save_submission(self, result: Result, submission: Submission) -> list[str]:
         """Write scored predictions from outside, in one transaction.
 
         Returns:
@@ -380,12 +366,12 @@ class Store:
             if session.get(DatasetRow, key) is None:
                 session.add(_dataset_row(key, submission.info, submission.variant, submission.manifest))
                 session.flush()
-            run = session.scalars(select(Run).where(Run.fingerprint == record.fingerprint)).one_or_none()
+            run = session.scalars(select(Run).where(Run.fingerprint == result.fingerprint)).one_or_none()
             if run is None:
-                run = _submitted_run(submission, record)
+                run = _submitted_run(submission, result)
                 session.add(run)
                 session.flush()
-            for evaluation in record.evaluations:
+            for evaluation in result.evaluations:
                 _write_evaluation(
                     session,
                     run,
@@ -394,11 +380,11 @@ class Store:
                     submission.protocol.hash,
                     submission.score_fingerprint,
                 )
-            for artifact in record.artifacts:
-                session.merge(Artifact(run_id=run.id, **artifact))
-            if record.gallery:
+            for kept in result.label_maps:
+                session.merge(Artifact(run_id=run.id, **vars(kept)))
+            if result.gallery:
                 session.execute(delete(GalleryPrediction).where(GalleryPrediction.run_id == run.id))
-                _write_gallery(session, run, record)
+                _write_gallery(session, run, result.gallery)
             same_images = (
                 select(SuiteEntry.suite)
                 .distinct()
@@ -449,25 +435,25 @@ def _dataset_row(key: str, info: DatasetInfo, variant: str, manifest: Manifest) 
     )
 
 
-def _new_run(p: Planned) -> Run:
-    job = p.job
+def _new_run(task: Task) -> Run:
+    job = task.job
     return Run(
-        fingerprint=p.fingerprint,
-        parts=p.parts,
-        cell=p.cell,
-        manifest=p.manifest,
+        fingerprint=task.fingerprint,
+        parts=task.parts,
+        cell=task.cell,
+        manifest=task.manifest,
         model=job.model.title,
         model_name=job.model.name,
         model_params=job.model.params,
-        model_origin=p.origin,
-        model_source=p.source or None,
+        model_origin=task.model.origin,
+        model_source=task.model.source or None,
         parameters=None,
         recipe=job.recipe.name,
         grid=job.grid,
         seed=job.seed,
         config=job.model_dump(mode="json"),
         selection=job.selection.model_dump(mode="json"),
-        selected_on_test=p.selected_on_test,
+        selected_on_test=task.selected_on_test,
         state="pending",
         attempt=0,
         history=[],
@@ -479,10 +465,10 @@ def _new_run(p: Planned) -> Run:
     )
 
 
-def _submitted_run(submission: Submission, record: Record) -> Run:
+def _submitted_run(submission: Submission, result: Result) -> Run:
     """A row for predictions from outside: nothing of how they came about is known."""
     return Run(
-        fingerprint=record.fingerprint,
+        fingerprint=result.fingerprint,
         parts=submission.parts,
         cell=submission.cell,
         manifest=submission.manifest.hash,
@@ -505,44 +491,44 @@ def _submitted_run(submission: Submission, record: Record) -> Run:
         attempt=1,
         history=[],
         created=now(),
-        started=record.started,
-        finished=record.finished,
-        times=record.times,
+        started=result.started,
+        finished=result.finished,
+        times=result.times,
         progress={},
-        provenance=record.provenance,
+        provenance=result.provenance,
     )
 
 
-def _write_results(session: Session, run: Run, record: Record, planned: Planned) -> None:
+def _write_results(session: Session, run: Run, result: Result, task: Task) -> None:
     for table in (CurvePoint, GalleryPrediction, Artifact):
         session.execute(delete(table).where(table.run_id == run.id))
     session.add_all(
         CurvePoint(run_id=run.id, name=name, epoch=point["epoch"], value=value)
-        for point in record.curve
+        for point in result.curve
         for name, value in point.items()
         if name != "epoch"
     )
-    for evaluation in record.evaluations:
+    for evaluation in result.evaluations:
         _write_evaluation(
-            session, run, evaluation, planned.job.stored_protocol, planned.job.protocol_hash, planned.score_fingerprint
+            session, run, evaluation, task.job.stored_protocol, task.job.protocol_hash, task.score_fingerprint
         )
-    _write_gallery(session, run, record)
-    session.add_all(Artifact(run_id=run.id, **artifact) for artifact in record.artifacts)
+    _write_gallery(session, run, result.gallery)
+    session.add_all(Artifact(run_id=run.id, **vars(kept)) for kept in result.label_maps)
 
 
-def _write_gallery(session: Session, run: Run, record: Record) -> None:
+def _write_gallery(session: Session, run: Run, gallery: Sequence[Shown]) -> None:
     test = session.get_one(DatasetRow, run.manifest).test_manifest
-    for shown in record.gallery:
-        if session.get(GalleryImage, (test, shown["image_id"])) is None:
+    for shown in gallery:
+        if session.get(GalleryImage, (test, shown.image_id)) is None:
             session.add(
                 GalleryImage(
                     test_manifest=test,
-                    image_id=shown["image_id"],
-                    image=shown["image"],
-                    target=shown["target"],
+                    image_id=shown.image_id,
+                    image=shown.image,
+                    target=shown.target,
                 )
             )
-        session.add(GalleryPrediction(run_id=run.id, image_id=shown["image_id"], prediction=shown["prediction"]))
+        session.add(GalleryPrediction(run_id=run.id, image_id=shown.image_id, prediction=shown.prediction))
 
 
 def _write_evaluation(

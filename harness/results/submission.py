@@ -14,10 +14,10 @@ from harness.errors import BenchError
 from harness.metrics import EVALUATOR_VERSION, Protocol, Scores
 from harness.results import Store, Submission, open_store
 from harness.scoring.evaluate import new_evaluator, write_checksums
-from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_predictions
+from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps
 from harness.scoring.label_files import Tick, predictions_of, score_files
 from harness.tasks import provenance
-from harness.tasks.records import Record, now
+from harness.tasks.result import Result, now
 
 
 def score_submission(
@@ -59,32 +59,39 @@ def score_submission(
         score_files(files, dataset.truth, evaluator, threads, tick)
         return evaluator.compute(), []
     submission, fingerprint = _describe(dataset, manifest_of(dataset), protocol, name, seed)
-    record = Record(fingerprint, attempt=1, state="ok", started=now(), provenance=provenance.capture(threads))
+    started, where = now(), provenance.capture(threads)
     store = open_store(db)
     try:
-        kept = store.artifacts.run(fingerprint)
+        files_of_run = store.artifacts.run(fingerprint)
         began = time.monotonic()
-        with kept_predictions(kept.local, split) as (partial, artifact):
+        with kept_label_maps(files_of_run.local, split) as kept:
             score_files(
                 files,
                 dataset.truth,
                 evaluator,
                 threads,
                 tick,
-                lambda i, labels: save_labels(partial / f"{i}.png", labels, dataset.info.palette),
+                lambda i, labels: save_labels(kept.folder / f"{i}.png", labels, dataset.info.palette),
             )
             table = evaluator.statistics()
-            (partial / STATISTICS).write_bytes(table.to_bytes())
-            _refuse_other(store, fingerprint, split, name, seed, write_checksums(partial)[1])
-        record.evaluations.append(evaluation(split, evaluator, table))
-        record.artifacts.append(artifact)
-        if split == "test":
-            record.gallery = gallery(dataset, ids, kept.local / artifact["path"])
-        record.times["evaluate"] = time.monotonic() - began
-        record.finished = now()
-        kept.keep(f"{PREDICTIONS}/{split}")
-        kept.release()
-        suites = store.save_submission(record, submission)
+            (kept.folder / STATISTICS).write_bytes(table.to_bytes())
+            _refuse_other(store, fingerprint, split, name, seed, write_checksums(kept.folder)[1])
+        shown = gallery(dataset, ids, files_of_run.local / kept.finished.path) if split == "test" else []
+        result = Result(
+            fingerprint,
+            attempt=1,
+            state="ok",
+            started=started,
+            finished=now(),
+            times={"evaluate": time.monotonic() - began},
+            evaluations=[evaluation(split, evaluator, table)],
+            gallery=shown,
+            label_maps=[kept.finished],
+            provenance=where,
+        )
+        files_of_run.keep(f"{PREDICTIONS}/{split}")
+        files_of_run.release()
+        suites = store.save_submission(result, submission)
     finally:
         store.close()
     return evaluator.compute(), suites

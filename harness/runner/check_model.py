@@ -13,7 +13,8 @@ from harness.errors import PluginError
 from harness.metrics.protocol import Protocol
 from harness.models.registry import ModelEntry
 from harness.runner.isolate import run_isolated
-from harness.tasks.records import Record, Unit
+from harness.tasks.result import Result
+from harness.tasks.task import Task
 
 TIME_LIMIT_S = 300.0
 
@@ -47,15 +48,15 @@ def check_model(entry: ModelEntry, params: dict[str, Any], data_folder: Path) ->
         grid={},
     )
     with tempfile.TemporaryDirectory(prefix="segbench-check-") as folder:
-        unit = Unit(job, entry, fingerprint="check", data_root=str(dataset.root), folder=folder)
-        record = run_isolated(unit, lambda message: None, lambda: False)
-    if record.state != "ok":
-        raise PluginError(f"{entry.origin}: {record.reason or record.error}", _place(record, entry))
-    return f"{record.parameters:,} parameters; built, trained one step, predicted and scored"
+        task = Task(job, entry, fingerprint="check", data_root=str(dataset.root), folder=folder)
+        result = run_isolated(task, lambda message: None, lambda: False)
+    if result.state != "ok":
+        raise PluginError(f"{entry.origin}: {result.reason or result.error}", _place(result, entry))
+    return f"{result.parameters:,} parameters; built, trained one step, predicted and scored"
 
 
-def _place(record: Record, entry: ModelEntry) -> str | None:
+def _place(result: Result, entry: ModelEntry) -> str | None:
     """The last place in the stranger's own file, which is what its author can mend."""
     name = entry.origin.removeprefix("file ")
-    places = [line.strip() for line in record.traceback.splitlines() if f'"{name}"' in line]
+    places = [line.strip() for line in result.traceback.splitlines() if f'"{name}"' in line]
     return places[-1] if places else None

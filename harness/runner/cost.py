@@ -17,9 +17,9 @@ from harness.config.fingerprint import TRAINING_VERSION, digest
 from harness.config.suite import Job
 from harness.datasets import Manifest
 from harness.runner.devices import gpu_count
-from harness.runner.driver import Work
 from harness.runner.isolate import run_isolated
 from harness.runner.plan import Plan
+from harness.tasks.task import Task
 
 # A network whose step takes longer is not waited for.
 TIME_LIMIT_S = 180.0
@@ -57,20 +57,20 @@ def estimate(plan: Plan, timed: bool = True, tick: Tick = lambda what, done, tot
         tick: told how far that is.
     """
     rows: dict[tuple[str, str], Cost] = {}
-    works: dict[tuple[str, str], list[Work]] = {}
-    for work in plan.train:
-        job = work.unit.job
+    tasks: dict[tuple[str, str], list[Task]] = {}
+    for task in plan.train:
+        job = task.job
         key = (job.dataset.name, job.model.title)
         row = rows.setdefault(key, Cost(*key))
-        works.setdefault(key, []).append(work)
-        epochs, images, predicted = amounts(job, plan.datasets[work.planned.manifest][2])
+        tasks.setdefault(key, []).append(task)
+        epochs, images, predicted = amounts(job, plan.datasets[task.manifest][2])
         row.trainings, row.epochs = row.trainings + 1, row.epochs + epochs
         row.images, row.predicted = row.images + images, row.predicted + predicted
     if timed:
         steps = _Steps()
         for done, (key, row) in enumerate(rows.items()):
             tick("Timing a step", done, len(rows))
-            _add_times(row, works[key], plan, steps)
+            _add_times(row, tasks[key], plan, steps)
         tick("Timing a step", len(rows), len(rows))
         steps.save()
     return list(rows.values())
@@ -90,15 +90,15 @@ def amounts(job: Job, manifest: Manifest) -> tuple[int, int, int]:
     return epochs, iterations * batch, validations * held[job.selection.split] + held["val"] + held["test"]
 
 
-def _add_times(row: Cost, works: Sequence[Work], plan: Plan, steps: _Steps) -> None:
+def _add_times(row: Cost, tasks: Sequence[Task], plan: Plan, steps: _Steps) -> None:
     total = 0.0
-    for work in works:
-        found = steps.of(work)
+    for task in tasks:
+        found = steps.of(task)
         if isinstance(found, str):
             row.problem = found
             return
         train, predict = found
-        _, images, predicted = amounts(work.unit.job, plan.datasets[work.planned.manifest][2])
+        _, images, predicted = amounts(task.job, plan.datasets[task.manifest][2])
         total += images * train + predicted * predict
         row.seconds_per_image = train
     row.seconds = total
@@ -114,13 +114,13 @@ class _Steps:
         with contextlib.suppress(OSError, ValueError):
             self._known = json.loads(self.path.read_text())
 
-    def of(self, work: Work) -> tuple[float, float] | str:
+    def of(self, task: Task) -> tuple[float, float] | str:
         """Seconds an image of training and of prediction, or why they could not be had."""
-        job = here(work.unit.job)
+        job = here(task.job)
         recipe = job.recipe.model_dump(mode="json", include={"size", "batch_size", "loss", "precision", "optimizer"})
         key = digest(
             {
-                "model": [work.planned.parts["model_source"], job.model.name, job.model.params, job.dataset.name],
+                "model": [task.parts["model_source"], job.model.name, job.model.params, job.dataset.name],
                 "recipe": recipe,
                 "where": [platform.node(), job.resources.cpus, job.resources.gpus > 0, torch.__version__],
                 "training_version": TRAINING_VERSION,
@@ -130,12 +130,12 @@ class _Steps:
             return self._failed[key]
         if key not in self._known:
             with tempfile.TemporaryDirectory(prefix="segbench-step-") as folder:
-                unit = replace(work.unit, job=job, folder=folder, timed=True, shares=())
-                record = run_isolated(unit, lambda message: None, lambda: False)
-            if record.state != "ok":
-                self._failed[key] = record.reason
-                return record.reason
-            self._known[key] = [record.times["train"], record.times["predict"]]
+                timing = replace(task, job=job, folder=folder, kind="time", shorter=())
+                result = run_isolated(timing, lambda message: None, lambda: False)
+            if result.state != "ok":
+                self._failed[key] = result.reason
+                return result.reason
+            self._known[key] = [result.times["train"], result.times["predict"]]
         train, predict = self._known[key]
         return train, predict
 

@@ -1,4 +1,4 @@
-"""The driver: hands out work, takes in records, and is the only one that writes."""
+"""The driver: hands out tasks, takes in results, and is the only one that writes."""
 
 from __future__ import annotations
 
@@ -8,71 +8,63 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 from harness.config.suite import Resources
 from harness.errors import BenchError
-from harness.results.store import ClaimLost, Planned, Store
-from harness.tasks.records import Record, Unit
+from harness.results.store import ClaimLost, Store
+from harness.runner.plan import Plan
+from harness.runner.watcher import Watcher
+from harness.tasks.messages import Message, SharedResult
+from harness.tasks.result import Result
+from harness.tasks.task import Task
 
 HEARTBEAT_S = 15.0
-# A unit whose worker process or node was lost is tried again so often.
+# How often a task is tried again whose process or node was lost.
 LOST_WORKER_RETRIES = 2
-
-
-@dataclass(frozen=True)
-class Work:
-    """A job that has to be trained or rescored."""
-
-    planned: Planned
-    unit: Unit
-    shares: tuple[Work, ...] = ()
-    """Shorter jobs whose training is the beginning of this one's."""
 
 
 @dataclass
 class Outcome:
-    """How the works of a command ended."""
+    """How a run of a suite ended."""
 
+    plan: Plan
+    """What there was to do."""
+    database: str
+    """Where the results are; a password is not shown."""
     ok: int = 0
+    """Jobs that ended well, rescored ones among them."""
     rescored: int = 0
     elsewhere: int = 0
-    """Taken by another driver on the same database."""
-    failures: list[tuple[Work, Record]] = field(default_factory=list)
+    """Jobs that another command on the same database runs or has run."""
+    failures: list[tuple[Task, Result]] = field(default_factory=list)
     interrupted: bool = False
+    """Whether it was stopped; the same call continues from the last checkpoints."""
 
-
-class Watcher(Protocol):
-    """Told what happens; shows it."""
-
-    def started(self, work: Work) -> None:
-        """A unit has begun."""
-
-    def message(self, work: Work, message: dict[str, Any]) -> None:
-        """A unit said something: a stage, or an epoch with its figures."""
-
-    def finished(self, work: Work, record: Record) -> None:
-        """A unit ended and its record is in the database."""
+    @property
+    def exit_code(self) -> int:
+        """0: everything is done. 1: jobs failed. 130: it was stopped."""
+        return 130 if self.interrupted else int(bool(self.failures))
 
 
 class Driver:
-    """Hands out the works of one command and writes what comes back.
+    """Hands out the tasks of one command and writes what comes back.
 
     Args:
         store: the database.
-        works: what has to be done, in order.
+        tasks: what has to be done, in order.
         watcher: told of everything.
+        outcome: what comes of it is counted there.
     """
 
-    def __init__(self, store: Store, works: Sequence[Work], watcher: Watcher) -> None:
+    def __init__(self, store: Store, tasks: Sequence[Task], watcher: Watcher, outcome: Outcome) -> None:
         self.store = store
-        self.outcome = Outcome()
+        self.outcome = outcome
         self.stopping = threading.Event()
         self._watcher = watcher
-        self._waiting = deque(works)
-        wanted = [part.planned.fingerprint for work in works for part in (work, *work.shares)]
+        self._waiting = deque(tasks)
+        wanted = [one.fingerprint for task in tasks for one in task.with_shorter()]
         self._seen = store.attempts(wanted) if wanted else {}
-        self._running: dict[str, Work] = {}
+        self._running: dict[str, Task] = {}
         self._begun: set[str] = set()
         self._losses: dict[str, int] = {}
         self._out_of_memory: dict[str, int] = {}
@@ -96,117 +88,106 @@ class Driver:
 
     @property
     def is_running(self) -> bool:
-        """Whether a unit has been handed out and not come back: a lost one would be handed out again."""
+        """Whether a task has been handed out and has not ended: a lost one would be handed out again."""
         return bool(self._running) and not self.stopping.is_set()
 
     def waiting_resources(self) -> list[Resources]:
-        """What each of the waiting works takes."""
-        return [work.unit.job.resources for work in self._waiting]
+        """What each of the waiting tasks takes."""
+        return [task.job.resources for task in self._waiting]
 
     def alive(self) -> None:
         """Something runs and has nothing new to say."""
         self._heartbeat()
 
-    def next_unit(self) -> Unit | None:
-        """Claim the next work and return its unit; None where nothing is left to claim."""
+    def next_task(self) -> Task | None:
+        """Claim the next task; None where nothing is left to claim."""
         while self.has_waiting:
-            work = self._waiting.popleft()
-            if work.unit.rescore:
-                unit = work.unit
-            else:
-                attempt = self._claim(work)
-                if attempt is None:
+            task = self._waiting.popleft()
+            if task.kind != "rescore":
+                claimed = self._claimed(task)
+                if claimed is None:
                     self.outcome.elsewhere += 1
-                    if work.shares:  # another driver has the longest: the others are a group of their own
-                        *rest, longest = work.shares
-                        self._waiting.appendleft(replace(longest, shares=tuple(rest)))
+                    if task.shorter:  # another driver has the longest: the others are a group of their own
+                        *rest, longest = task.shorter
+                        self._waiting.appendleft(replace(longest, shorter=tuple(rest)))
                     continue
-                shares = self._claim_shares(work)
-                unit = replace(work.unit, attempt=attempt, shares=tuple(share.unit for share in shares))
-                work = replace(work, unit=unit, shares=shares)
-            self._running[unit.fingerprint] = work
-            return unit
+                task = replace(claimed, shorter=self._claimed_shorter(task))
+            self._running[task.fingerprint] = task
+            return task
         return None
 
-    def _claim(self, work: Work) -> int | None:
+    def _claimed(self, task: Task) -> Task | None:
         """Take a run; None if another command has it, or has ended it since this one looked."""
-        fingerprint = work.planned.fingerprint
-        attempt = self.store.claim(fingerprint, self._seen.get(fingerprint))
-        if attempt is not None:
-            self._seen[fingerprint] = attempt
-        return attempt
+        attempt = self.store.claim(task.fingerprint, self._seen.get(task.fingerprint))
+        if attempt is None:
+            return None
+        self._seen[task.fingerprint] = attempt
+        return replace(task, attempt=attempt)
 
-    def _claim_shares(self, work: Work) -> tuple[Work, ...]:
+    def _claimed_shorter(self, task: Task) -> tuple[Task, ...]:
         """The shorter jobs that nobody else has; they run from now on."""
-        claimed = []
-        for share in work.shares:
-            attempt = self._claim(share)
-            if attempt is None:
-                self.outcome.elsewhere += 1
-                continue
-            own = replace(share, unit=replace(share.unit, attempt=attempt))
-            self._running[own.unit.fingerprint] = own
-            claimed.append(own)
-        return tuple(claimed)
+        found = [self._claimed(shorter) for shorter in task.shorter]
+        claimed = tuple(shorter for shorter in found if shorter is not None)
+        self.outcome.elsewhere += len(found) - len(claimed)
+        self._running |= {shorter.fingerprint: shorter for shorter in claimed}
+        return claimed
 
-    def take(self, unit: Unit, message: dict[str, Any]) -> None:
-        """A message of a running unit; its record ends it."""
+    def take(self, task: Task, message: Message) -> None:
+        """A message of a running task; its result ends it."""
         self._heartbeat()
-        work = self._running.get(unit.fingerprint)
-        if work is None:
-            return  # a late word from a unit that was given up
-        if unit.fingerprint not in self._begun:
-            # Ray claims a little ahead of its free slots: a unit has begun when it first speaks.
-            self._begun.add(unit.fingerprint)
-            self._watcher.started(work)
-        if message["kind"] == "share":
-            record = message["record"]
-            self._finish(self._running[record.fingerprint], record)
-        elif message["kind"] == "record":
-            if not self._try_smaller(work, message["record"]):
-                self._finish_group(work, message["record"])
+        running = self._running.get(task.fingerprint)
+        if running is None:
+            return  # a late message of a task that was given up
+        if task.fingerprint not in self._begun:
+            # Ray claims a little ahead of its free slots: a task has begun when its first message comes.
+            self._begun.add(task.fingerprint)
+            self._watcher.started(running)
+        if isinstance(message, SharedResult):
+            self._finish(self._running[message.result.fingerprint], message.result)
+        elif isinstance(message, Result):
+            if not self._try_smaller(running, message):
+                self._finish_group(running, message)
         else:
-            self._watcher.message(work, message)
+            self._watcher.message(running, message)
 
-    def _try_smaller(self, work: Work, record: Record) -> bool:
-        """Hand a unit that ran out of memory out again, its batches in twice as many parts, if its job allows it."""
-        job = work.unit.job
-        count = self._out_of_memory.get(work.unit.fingerprint, 0)
+    def _try_smaller(self, task: Task, result: Result) -> bool:
+        """Hand a task that ran out of memory out again, its batches in twice as many parts, if its job allows it."""
+        job = task.job
+        count = self._out_of_memory.get(task.fingerprint, 0)
         parts = job.recipe.accumulate * 2
         if (
-            record.state != "oom"
-            or work.unit.rescore
+            result.state != "oom"
+            or task.kind == "rescore"
             or count >= job.resources.oom_retries
             or parts > job.recipe.batch_size
             or self.stopping.is_set()
         ):
             return False
-        self._out_of_memory[work.unit.fingerprint] = count + 1
+        self._out_of_memory[task.fingerprint] = count + 1
         smaller = job.model_copy(update={"recipe": job.recipe.model_copy(update={"accumulate": parts})})
-        self._again(work, record, replace(work.unit, job=smaller))
+        self._hand_out_again(replace(task, job=smaller), result)
         return True
 
-    def _again(self, work: Work, record: Record, unit: Unit) -> None:
-        """Note how an attempt ended, and put its work back in front."""
-        left = tuple(share for share in work.shares if share.unit.fingerprint in self._running)
-        for one in (work, *left):
-            del self._running[one.unit.fingerprint]
-            own = replace(record, fingerprint=one.unit.fingerprint, attempt=one.unit.attempt)
-            if not one.unit.rescore:  # a training that is done stays done, whatever becomes of its new scores
-                self.store.save(own, one.planned)
-        self._waiting.appendleft(replace(work, unit=unit, shares=left))
+    def _hand_out_again(self, task: Task, result: Result) -> None:
+        """Note how an attempt ended, and put its task back in front."""
+        left = tuple(shorter for shorter in task.shorter if shorter.fingerprint in self._running)
+        for one in (task, *left):
+            del self._running[one.fingerprint]
+            if one.kind != "rescore":  # a training that is done stays done, whatever becomes of its new scores
+                self.store.save(replace(result, fingerprint=one.fingerprint, attempt=one.attempt), one)
+        self._waiting.appendleft(replace(task, shorter=left))
 
-    def lost(self, unit: Unit, reason: str) -> None:
-        """The worker of a unit died: hand the unit out again, or give it up."""
-        work = self._running.get(unit.fingerprint)
-        if work is None:
+    def lost(self, task: Task, reason: str) -> None:
+        """The process or node of a task is gone: hand the task out again, or give it up."""
+        running = self._running.get(task.fingerprint)
+        if running is None:
             return
-        count = self._losses[unit.fingerprint] = self._losses.get(unit.fingerprint, 0) + 1
-        record = Record(unit.fingerprint, unit.attempt, "failed", reason, error="WorkerLost")
+        count = self._losses[task.fingerprint] = self._losses.get(task.fingerprint, 0) + 1
+        result = Result(task.fingerprint, task.attempt, "failed", reason, error="WorkerLost")
         if count <= LOST_WORKER_RETRIES and not self.stopping.is_set():
-            self._again(work, replace(record, state="interrupted"), work.unit)
+            self._hand_out_again(running, replace(result, state="interrupted"))
         else:
-            self._finish_group(work, record)
+            self._finish_group(running, result)
 
     def close(self) -> None:
         """Account for what was running when the command was stopped."""
@@ -217,38 +198,52 @@ class Driver:
         if self.trouble is not None:
             raise self.trouble
 
-    def _finish_group(self, work: Work, record: Record) -> None:
-        """A training ended: what kept it from going on keeps the shorter jobs that it had not reached, too."""
-        for share in work.shares:
-            if share.unit.fingerprint in self._running:
-                own = Record(share.unit.fingerprint, share.unit.attempt, record.state, record.reason)
-                own.error, own.traceback, own.times = record.error, record.traceback, dict(record.times)
-                own.started, own.finished, own.provenance = record.started, record.finished, record.provenance
-                if record.state == "ok":
-                    own.state, own.reason = "failed", "the training it is the beginning of handed in no record for it"
-                self._finish(share, own)
-        self._finish(work, record)
+    def _finish_group(self, task: Task, result: Result) -> None:
+        """A training ended: what stopped it stopped the shorter jobs that it had not reached, too."""
+        for shorter in task.shorter:
+            if shorter.fingerprint in self._running:
+                self._finish(shorter, _result_without_scores(shorter, result))
+        self._finish(task, result)
 
-    def _finish(self, work: Work, record: Record) -> None:
-        del self._running[work.unit.fingerprint]
+    def _finish(self, task: Task, result: Result) -> None:
+        del self._running[task.fingerprint]
         try:
-            if not work.unit.rescore:
-                self.store.save(record, work.planned)
-            elif record.state == "ok":
-                self.store.save_scores(record, work.planned)
+            if task.kind != "rescore":
+                self.store.save(result, task)
+            elif result.state == "ok":
+                self.store.save_scores(result, task)
         except ClaimLost:
             self.outcome.elsewhere += 1
             return
-        if record.state == "ok":
+        if result.state == "ok":
             self.outcome.ok += 1
-            self.outcome.rescored += work.unit.rescore
-        elif record.state == "interrupted":
+            self.outcome.rescored += task.kind == "rescore"
+        elif result.state == "interrupted":
             self.outcome.interrupted = True
         else:
-            self.outcome.failures.append((work, record))
-        self._watcher.finished(work, record)
+            self.outcome.failures.append((task, result))
+        self._watcher.finished(task, result)
 
     def _heartbeat(self) -> None:
         if time.monotonic() - self._beat > HEARTBEAT_S:
             self._beat = time.monotonic()
             self.store.heartbeat()
+
+
+def _result_without_scores(shorter: Task, result: Result) -> Result:
+    """What becomes of a shorter job that sent no result of its own before its training ended."""
+    own = replace(
+        result,
+        fingerprint=shorter.fingerprint,
+        attempt=shorter.attempt,
+        evaluations=[],
+        gallery=[],
+        label_maps=[],
+        curve=[],
+        progress={},
+        parameters=None,
+    )
+    if result.state == "ok":
+        reason = "the longer training that includes this job sent no result for it"
+        own = replace(own, state="failed", reason=reason)
+    return own

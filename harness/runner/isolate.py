@@ -1,4 +1,4 @@
-"""One training unit in a fresh child process: limits, log, signals. Knows no Ray.
+"""One task in a fresh child process: limits, log, signals. Knows no Ray.
 
 A template process is made once for each parent; it has torch loaded and forks a child in milliseconds. The
 child leads a session of its own, works in a scratch folder, and whatever a network does to it (threads,
@@ -24,7 +24,9 @@ from typing import Any
 import psutil
 
 from harness.errors import ArtifactsError
-from harness.tasks.records import Record, Unit, now
+from harness.tasks.messages import Emit, Message
+from harness.tasks.result import Result, State, now
+from harness.tasks.task import Task
 from harness.utils.libc import call_libc
 
 LOG = "log.txt"
@@ -34,51 +36,49 @@ GRACE_S = 30.0
 # What the template loads before the first child is forked.
 PRELOAD = ["harness.runner.preload"]
 
-Message = dict[str, Any]
 
-
-class UnitProcess:
-    """A unit in a child process of its own.
+class TaskProcess:
+    """A task in a child process of its own.
 
     Args:
-        unit: the work.
+        task: what to do.
 
-    Use `poll` until it returns a message of kind `record`.
+    Use `poll` until it returns the result.
     """
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, task: Task) -> None:
         context = _context()
-        self.unit = unit
+        self.task = task
         self._messages, theirs = context.Pipe(duplex=False)
         log_read, log_write = context.Pipe(duplex=False)
         self.scratch = Path(tempfile.mkdtemp(prefix="segbench-"))
         self._process = context.Process(
-            target=_child, args=(unit, theirs, log_write, str(self.scratch), dict(os.environ))
+            target=_child, args=(task, theirs, log_write, str(self.scratch), dict(os.environ))
         )
         with _no_main_module():
             self._process.start()
         theirs.close()
         log_write.close()
-        self._files = unit.files
-        self._log_name = f"log.{unit.first_rank}.txt" if unit.first_rank else LOG
+        self._files = task.files
+        self._log_name = f"log.{task.first_rank}.txt" if task.first_rank else LOG
         self._log = _LogFile(log_read, self._files.local / self._log_name)
         self._started = time.monotonic()
         self._memory_checked = 0.0
         self._stop_by: float | None = None
-        self._record: Record | None = None
+        self._result: Result | None = None
 
     def poll(self, timeout: float) -> Message | None:
-        """The child's next message, or None after `timeout` seconds without one.
+        """The child's next message, or None after `timeout` seconds without one; the last one is the result.
 
-        The last message has the kind `record`; limits are enforced in here.
+        Limits are enforced in here.
         """
         with contextlib.suppress(EOFError, OSError):
             if self._messages.poll(timeout):
                 message: Message = self._messages.recv()
-                return self._finish(message["record"]) if message["kind"] == "record" else message
+                return self._finish(message) if isinstance(message, Result) else message
             return self._limits()
         self._process.join(5)
-        return self._finish(self._death_record())
+        return self._finish(self._result_of_death())
 
     def request_stop(self) -> None:
         """Ask the child to write a checkpoint and end; it is killed if that takes too long."""
@@ -93,15 +93,15 @@ class UnitProcess:
         self._messages.close()
         self._log.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
-        if self._record is not None:
-            with contextlib.suppress(ArtifactsError):  # a log that cannot be kept is no reason to lose a record
+        if self._result is not None:
+            with contextlib.suppress(ArtifactsError):  # a log that cannot be kept is no reason to lose a result
                 self._files.keep(self._log_name)
-            if self._record.state == "ok" and not self.unit.first_rank:
+            if self._result.state == "ok" and not self.task.first_rank:
                 self._files.release()
 
     def _limits(self) -> Message | None:
         """Stop a child that is over its time or memory, or late in stopping."""
-        limits, now = self.unit.job.resources, time.monotonic()
+        limits, now = self.task.job.resources, time.monotonic()
         if limits.time_limit_s is not None and now - self._started > limits.time_limit_s:
             self._signal(signal.SIGKILL)
             return self._finish(self._ended("timeout", f"over the time limit of {limits.time_limit_s:g} s"))
@@ -117,13 +117,13 @@ class UnitProcess:
                 return self._finish(self._ended("oom", reason))
         return None
 
-    def _finish(self, record: Record) -> Message:
-        if self._record is None:
-            self._record = record
-        return {"kind": "record", "record": self._record}
+    def _finish(self, result: Result) -> Result:
+        if self._result is None:
+            self._result = result
+        return self._result
 
-    def _death_record(self) -> Record:
-        """The record of a child that ended without one."""
+    def _result_of_death(self) -> Result:
+        """The result of a child that ended without one."""
         code = self._process.exitcode
         if self._stop_by is not None:
             return self._ended("interrupted", "ended while stopping")
@@ -133,11 +133,16 @@ class UnitProcess:
             return self._ended("failed", f"the process was ended by {name}{hint}")
         return self._ended("failed", f"the process ended by itself with exit code {code}")
 
-    def _ended(self, state: str, reason: str) -> Record:
-        record = Record(self.unit.fingerprint, self.unit.attempt, state, reason, finished=now())
-        record.times["total"] = time.monotonic() - self._started
-        record.traceback = self._log.tail() if state == "failed" else ""
-        return record
+    def _ended(self, state: State, reason: str) -> Result:
+        return Result(
+            self.task.fingerprint,
+            self.task.attempt,
+            state,
+            reason,
+            traceback=self._log.tail() if state == "failed" else "",
+            finished=now(),
+            times={"total": time.monotonic() - self._started},
+        )
 
     def _signal(self, number: int) -> None:
         """Signal the child's whole session."""
@@ -158,20 +163,18 @@ class UnitProcess:
         return 0
 
 
-def run_isolated(unit: Unit, emit: Callable[[Message], None], stopping: Callable[[], bool]) -> Record:
-    """Run a unit in a child process to its end, passing its messages on."""
-    process = UnitProcess(unit)
+def run_isolated(task: Task, emit: Emit, stopping: Callable[[], bool]) -> Result:
+    """Do a task in a child process to its end, passing its messages on."""
+    process = TaskProcess(task)
     try:
         while True:
             if stopping():
                 process.request_stop()
             message = process.poll(0.2)
-            if message is None:
-                continue
-            if message["kind"] == "record":
-                record: Record = message["record"]
-                return record
-            emit(message)
+            if isinstance(message, Result):
+                return message
+            if message is not None:
+                emit(message)
     finally:
         process.close()
 
@@ -198,7 +201,7 @@ def _no_main_module() -> Iterator[None]:
         main.__spec__ = spec
 
 
-def _child(unit: Unit, messages: Connection, log: Connection, scratch: str, environment: dict[str, str]) -> None:
+def _child(task: Task, messages: Connection, log: Connection, scratch: str, environment: dict[str, str]) -> None:
     """The child's whole life."""
     os.setsid()
     os.environ.clear()  # the template's is that of the time when it was started
@@ -211,10 +214,9 @@ def _child(unit: Unit, messages: Connection, log: Connection, scratch: str, envi
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver, which decides
-    from harness.runner.worker import run_unit
+    from harness.runner.worker import run_task
 
-    record = run_unit(unit, messages.send, stop.is_set)
-    messages.send({"kind": "record", "record": record})
+    messages.send(run_task(task, messages.send, stop.is_set))
     messages.close()
     # Threads a network left behind must not keep the process.
     os._exit(0)

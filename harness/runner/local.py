@@ -1,4 +1,4 @@
-"""One unit after another, without Ray: each in a child process, or in this very process for a debugger."""
+"""One task after another, without Ray: each in a child process, or in this very process for a debugger."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ def run_local(driver: Driver, in_process: bool = False) -> None:
     """Run everything the driver hands out.
 
     Args:
-        driver: hands out units and takes their records.
+        driver: hands out tasks and takes their results.
         in_process: run them in this process; limits of time and memory do not hold there.
     """
     with stops_on_signal(driver.stopping):
-        while (unit := driver.next_unit()) is not None:
-            tell = partial(driver.take, unit)
+        while (task := driver.next_task()) is not None:
+            tell = partial(driver.take, task)
             if in_process:
-                from harness.runner.worker import run_unit
+                from harness.runner.worker import run_task
 
-                record = run_unit(unit, tell, driver.stopping.is_set)
-                if record.state == "ok":
-                    unit.files.release()
+                result = run_task(task, tell, driver.stopping.is_set)
+                if result.state == "ok":
+                    task.files.release()
             else:
-                record = run_isolated(unit, tell, driver.stopping.is_set)
-            tell({"kind": "record", "record": record})
+                result = run_isolated(task, tell, driver.stopping.is_set)
+            tell(result)
     driver.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,11 @@ from harness.config.suite import DatasetChoice, Job, Search, Smoke, Suite, expan
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset, resolved
 from harness.errors import BenchError, SuiteError
 from harness.models.registry import ModelEntry, find_model
-from harness.results.store import Planned, Store
-from harness.runner.driver import Work
-from harness.runner.sharing import share_prefixes
+from harness.results.store import Store
+from harness.runner.shared_training import share_trainings
 from harness.scoring.evaluate import check_metric
 from harness.tasks.artifacts import Artifacts
-from harness.tasks.records import Unit
+from harness.tasks.task import Task
 
 # Told in a line of anything that takes time; told of (what, done, of how many).
 Say = Callable[[str], None]
@@ -34,19 +33,19 @@ Tick = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Study:
+class SearchTask:
     """One network on one data set whose hyperparameters are searched."""
 
     key: str
-    """By which what was found is kept: the space and everything else that decides."""
-    unit: Unit
+    """Names what was found: a hash over the space and everything else that decides."""
+    task: Task
     """The job as the suite gives it, which each trial changes."""
     search: Search
 
     @property
     def title(self) -> str:
         """Which network on which data set."""
-        return f"{self.unit.job.model.title} on {self.unit.job.dataset.name}"
+        return f"{self.task.job.model.title} on {self.task.job.dataset.name}"
 
 
 @dataclass
@@ -54,30 +53,38 @@ class Plan:
     """A suite's jobs by what has to be done for them."""
 
     suite: Suite
-    train: list[Work] = field(default_factory=list)
-    rescore: list[Work] = field(default_factory=list)
-    done: list[Planned] = field(default_factory=list)
+    train: list[Task] = field(default_factory=list)
+    rescore: list[Task] = field(default_factory=list)
+    done: list[Task] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What to tell about how the work is done."""
-    studies: list[Study] = field(default_factory=list)
+    searches: list[SearchTask] = field(default_factory=list)
     """Searches that have to be done before their winners can be planned."""
     datasets: dict[str, tuple[DatasetInfo, str, Manifest]] = field(default_factory=dict)
     """Manifest hash -> facts, variant and manifest."""
 
     @property
-    def work(self) -> list[Work]:
+    def to_do(self) -> list[Task]:
         """Everything that is not done, cheapest first."""
         return [*self.rescore, *self.train]
 
     @property
-    def trained(self) -> list[Planned]:
+    def to_train(self) -> list[Task]:
         """Every job that has to be trained, the shorter ones inside longer ones among them."""
-        return [part.planned for work in self.train for part in (work, *work.shares)]
+        return [one for task in self.train for one in task.with_shorter()]
 
     @property
-    def planned(self) -> list[Planned]:
+    def jobs(self) -> list[Task]:
         """Every job."""
-        return [*(w.planned for w in self.rescore), *self.trained, *self.done]
+        return [*self.rescore, *self.to_train, *self.done]
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A copy of a data set and its manifest."""
+
+    dataset: Dataset
+    manifest: Manifest
 
 
 def make_plan(
@@ -115,20 +122,16 @@ def make_plan(
     jobs = expand(suite, infos, smoke)
     _refuse_impossible(jobs, copies)
     plan = Plan(suite)
-    cells = store.cells() if store else frozenset()
-    planned: dict[str, Planned] = {}
-    for job in jobs:
-        dataset, manifest = copies[job.dataset.name, job.dataset.variant]
-        plan.datasets[manifest.hash] = (dataset.info, dataset.variant, manifest)
-        p = _planned(job, entries[job.model.name], dataset, manifest, cells)
-        planned.setdefault(p.fingerprint, p)
+    planner = _Planner(entries, copies, artifacts, store.cells() if store else frozenset())
     if suite.search is not None and smoke is None:
-        for job in _tuned(suite, jobs, plan, store, entries, copies, artifacts):
-            dataset, manifest = copies[job.dataset.name, job.dataset.variant]
-            p = _planned(job, entries[job.model.name], dataset, manifest, cells)
-            planned.setdefault(p.fingerprint, p)
-    _sort_by_state(plan, planned, entries, copies, store, artifacts)
-    plan.train, plan.notes = share_prefixes(plan.train)
+        winners, plan.searches = _searched(suite, jobs, planner, store)
+        jobs = [*jobs, *winners]
+    tasks: dict[str, Task] = {}
+    for task in map(planner.task, jobs):
+        tasks.setdefault(task.fingerprint, task)
+    plan.datasets = {c.manifest.hash: (c.dataset.info, c.dataset.variant, c.manifest) for c in copies.values()}
+    _sort_by_state(plan, list(tasks.values()), store)
+    plan.train, plan.notes = share_trainings(plan.train)
     return plan
 
 
@@ -139,20 +142,19 @@ def _resolved(choice: DatasetChoice, folder: Path) -> DatasetChoice:
 
 def _open_copies(
     suite: Suite, folder: Path, say: Say, tick: Tick | None, obtain: bool
-) -> dict[tuple[str, str | None], tuple[Dataset, Manifest]]:
-    copies: dict[tuple[str, str | None], tuple[Dataset, Manifest]] = {}
+) -> dict[tuple[str, str | None], _Copy]:
+    copies: dict[tuple[str, str | None], _Copy] = {}
     for choice in suite.datasets:
         dataset = open_dataset(choice.name, choice.variant, folder, say, obtain, choice.params, tick)
         told = None if tick is None else partial(tick, f"Checking {dataset.info.title}")
-        manifest = manifest_of(dataset, told)
-        copies[choice.name, dataset.variant] = (dataset, manifest)
+        copies[choice.name, dataset.variant] = _Copy(dataset, manifest_of(dataset, told))
     return copies
 
 
-def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], tuple[Dataset, Manifest]]) -> None:
+def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | None], _Copy]) -> None:
     """Refuse what could only fail once training has begun."""
     for job in jobs:
-        dataset, _ = copies[job.dataset.name, job.dataset.variant]
+        dataset = copies[job.dataset.name, job.dataset.variant].dataset
         check_metric(job.selection.metric, dataset.info)
         if job.recipe.loss.binary and len(dataset.info.classes) != 2:
             raise SuiteError(f"suite {job.suite}: the loss bce needs a binary data set, {dataset.info.name} is not")
@@ -161,9 +163,10 @@ def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], 
                 f"suite {job.suite}: the label map {list(job.model.label_map)} names a class that {dataset.info.name} "
                 f"does not have: it has 0 to {len(dataset.info.classes) - 1}"
             )
-        if min(job.recipe.batch_size, len(dataset.ids("train", job.images))) < job.resources.ranks:
+        if min(job.recipe.batch_size, len(dataset.ids("train", job.images))) < job.resources.world_size:
             raise SuiteError(
-                f"suite {job.suite}: {job.resources.ranks} processes cannot share batches of {job.recipe.batch_size}"
+                f"suite {job.suite}: {job.resources.world_size} processes cannot share batches of "
+                f"{job.recipe.batch_size}"
             )
         if not dataset.ids("train"):
             raise BenchError(f"{dataset.info.name} ({dataset.variant}) has no training image")
@@ -174,104 +177,103 @@ def _refuse_impossible(jobs: list[Job], copies: Mapping[tuple[str, str | None], 
             )
 
 
-def _tuned(
-    suite: Suite,
-    jobs: Sequence[Job],
-    plan: Plan,
-    store: Store | None,
-    entries: Mapping[str, ModelEntry],
-    copies: Mapping[tuple[str, str | None], tuple[Dataset, Manifest]],
-    artifacts: Artifacts,
-) -> list[Job]:
-    """The winners of the searches that are done; the others are noted in the plan."""
+@dataclass(frozen=True)
+class _Planner:
+    """What makes a task of a job."""
+
+    entries: Mapping[str, ModelEntry]
+    copies: Mapping[tuple[str, str | None], _Copy]
+    artifacts: Artifacts
+    known_cells: Set[str]
+    """The cells that the database has."""
+
+    def copy(self, job: Job) -> _Copy:
+        return self.copies[job.dataset.name, job.dataset.variant]
+
+    def parts(self, job: Job) -> list[dict[str, Any]]:
+        """What the train fingerprint is taken over, and was by earlier versions for the same code."""
+        entry = self.entries[job.model.name]
+        manifest, weights = self.copy(job).manifest.hash, weights_parts(job)
+        return [train_parts(job, source, manifest, weights) for source in (entry.source_hash, *entry.former_hashes)]
+
+    def task(self, job: Job) -> Task:
+        """The task of a job, as if it had to be trained."""
+        today, *former = self.parts(job)
+        parts = today
+        if former and cell_fingerprint(today) not in self.known_cells:
+            # A cell that the database knows by an earlier hash of the same code goes on under it, with all its seeds.
+            parts = next((p for p in former if cell_fingerprint(p) in self.known_cells), today)
+        fingerprint, copy = train_fingerprint(parts), self.copy(job)
+        chosen_on = job.selection.split
+        return Task(
+            job=job,
+            model=self.entries[job.model.name],
+            fingerprint=fingerprint,
+            data_root=str(copy.dataset.root),
+            folder=self.artifacts.run(fingerprint).location,
+            # A smoke run looks at a few images: nothing is gained by decoding all of them.
+            content="" if job.images is not None else copy.manifest.content_hash,
+            parts=parts,
+            cell=cell_fingerprint(parts),
+            score_fingerprint=score_fingerprint(fingerprint, job),
+            manifest=copy.manifest.hash,
+            selected_on_test=job.selection.rule == "best"
+            and (chosen_on == "test" or (chosen_on == "val" and copy.dataset.val_is_test)),
+        )
+
+
+def _searched(
+    suite: Suite, jobs: Sequence[Job], planner: _Planner, store: Store | None
+) -> tuple[list[Job], list[SearchTask]]:
+    """The winners of the searches that are done, and the searches that are not."""
     search = suite.search
     assert search is not None  # noqa: S101 (the caller asked)
-    winners = []
+    winners: list[Job] = []
+    open_searches = []
     bases = {(job.dataset.name, job.dataset.variant, job.model.title): job for job in reversed(jobs)}
     for base in reversed(list(bases.values())):
         job = base.model_copy(update={"seed": search.seed, "grid": {}})
         job = job.model_copy(update={"recipe": Recipe.model_validate(merge(suite.recipe, base.model.recipe))})
-        if job.selection.rule != "best" or job.selection.split != "val":
-            raise SuiteError(
-                f"suite {suite.name}: search: needs selection {{rule: best, split: val}}: test is only scored"
-            )
-        if not job.recipe.epochs:
-            raise SuiteError(f"suite {suite.name}: search: needs a recipe whose length is in epochs")
-        dataset, manifest = copies[job.dataset.name, job.dataset.variant]
-        if dataset.val_is_test:
-            raise SuiteError(
-                f"suite {suite.name}: search: {dataset.info.name} ({dataset.variant}) has no val of its own: "
-                "the search would see the scored images"
-            )
-        entry = entries[job.model.name]
-        keys = [
-            digest({"search": search.model_dump(mode="json"), "job": _parts(job, source, manifest)})[:40]
-            for source in (entry.source_hash, *entry.former_hashes)
-        ]
-        key = keys[0]
-        found = next(filter(None, map(store.found, keys)), None) if store else None
+        copy = planner.copy(job)
+        _refuse_unfair_search(job, copy.dataset)
+        keys = [digest({"search": search.model_dump(mode="json"), "job": p})[:40] for p in planner.parts(job)]
+        found = next(filter(None, map(store.search_result, keys)), None) if store else None
         if found is not None:
             winners += [tuned(job, found, seed) for seed in suite.seeds]
             continue
-        folder = artifacts.of(f"search-{key[:16]}").location
-        unit = Unit(job, entry, key, str(dataset.root), folder, content=manifest.content_hash)
-        plan.studies.append(Study(key, unit, search))
-    return winners
-
-
-def _parts(job: Job, source: str, manifest: Manifest) -> dict[str, Any]:
-    return train_parts(job, source, manifest.hash, weights_parts(job))
-
-
-def _planned(job: Job, entry: ModelEntry, dataset: Dataset, manifest: Manifest, cells: Set[str]) -> Planned:
-    parts = _parts(job, entry.source_hash, manifest)
-    # A cell that the database knows by an earlier hash of the same code goes on under it, with all its seeds.
-    for source in entry.former_hashes:
-        former = _parts(job, source, manifest)
-        if cell_fingerprint(former) in cells and cell_fingerprint(parts) not in cells:
-            parts = former
-    fingerprint = train_fingerprint(parts)
-    chosen_on = job.selection.split
-    return Planned(
-        job=job,
-        parts=parts,
-        fingerprint=fingerprint,
-        cell=cell_fingerprint(parts),
-        score_fingerprint=score_fingerprint(fingerprint, job),
-        manifest=manifest.hash,
-        origin=entry.origin,
-        source=entry.source,
-        selected_on_test=job.selection.rule == "best"
-        and (chosen_on == "test" or (chosen_on == "val" and dataset.val_is_test)),
-    )
-
-
-def _sort_by_state(
-    plan: Plan,
-    planned: Mapping[str, Planned],
-    entries: Mapping[str, ModelEntry],
-    copies: Mapping[tuple[str, str | None], tuple[Dataset, Manifest]],
-    store: Store | None,
-    artifacts: Artifacts,
-) -> None:
-    states = store.states(list(planned)) if store else {}
-    scored = store.scored([p.score_fingerprint for p in planned.values()]) if store else set()
-    for p in planned.values():
-        dataset, manifest = copies[p.job.dataset.name, p.job.dataset.variant]
-        trained = states.get(p.fingerprint) == "ok"
-        unit = Unit(
-            job=p.job,
-            model=entries[p.job.model.name],
-            fingerprint=p.fingerprint,
-            data_root=str(dataset.root),
-            # A smoke run looks at a few images: nothing is gained by decoding all of them.
-            content="" if p.job.images is not None else manifest.content_hash,
-            folder=artifacts.run(p.fingerprint).location,
-            rescore=trained,
+        task = Task(
+            job,
+            planner.entries[job.model.name],
+            fingerprint=keys[0],
+            data_root=str(copy.dataset.root),
+            folder=planner.artifacts.of(f"search-{keys[0][:16]}").location,
+            kind="search trial",
+            content=copy.manifest.content_hash,
         )
-        if not trained:
-            plan.train.append(Work(p, unit))
-        elif p.score_fingerprint not in scored:
-            plan.rescore.append(Work(p, unit))
+        open_searches.append(SearchTask(keys[0], task, search))
+    return winners, open_searches
+
+
+def _refuse_unfair_search(job: Job, dataset: Dataset) -> None:
+    """Refuse a search that would see the scored images, or whose trials could not be compared."""
+    if job.selection.rule != "best" or job.selection.split != "val":
+        raise SuiteError(f"suite {job.suite}: search: needs selection {{rule: best, split: val}}: test is only scored")
+    if not job.recipe.epochs:
+        raise SuiteError(f"suite {job.suite}: search: needs a recipe whose length is in epochs")
+    if dataset.val_is_test:
+        raise SuiteError(
+            f"suite {job.suite}: search: {dataset.info.name} ({dataset.variant}) has no val of its own: "
+            "the search would see the scored images"
+        )
+
+
+def _sort_by_state(plan: Plan, tasks: Sequence[Task], store: Store | None) -> None:
+    states = store.states([task.fingerprint for task in tasks]) if store else {}
+    scored = store.scored([task.score_fingerprint for task in tasks]) if store else set()
+    for task in tasks:
+        if states.get(task.fingerprint) != "ok":
+            plan.train.append(task)
+        elif task.score_fingerprint not in scored:
+            plan.rescore.append(replace(task, kind="rescore"))
         else:
-            plan.done.append(p)
+            plan.done.append(task)

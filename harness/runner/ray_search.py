@@ -24,49 +24,49 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from harness.config.suite import Range, Search, with_values
 from harness.errors import BenchError, SuiteError
 from harness.metrics import higher_is_better
-from harness.runner.plan import Study
-from harness.runner.ray_group import UnitGroup, placement
-from harness.runner.ray_tune import STEP_S, UnitTrainable, quiet, start_ray
+from harness.runner.plan import SearchTask
+from harness.runner.ray_group import TaskGroup, placement
+from harness.runner.ray_tune import STEP_S, TaskTrainable, quiet, start_ray
 from harness.runner.signals import stops_on_signal
-from harness.tasks.records import Unit
+from harness.tasks.messages import EpochDone
+from harness.tasks.result import Result
+from harness.tasks.task import Task
 
 # What trials report their score as, whatever the metric is.
 SCORE = "score"
 
 
-class SearchTrial(UnitTrainable):
+class SearchTrial(TaskTrainable):
     """One trial: trains with the values it was given, and reports the best validation score after every epoch."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Put the drawn values into the job."""
-        unit: Unit = config["unit"]
+        task: Task = config["task"]
         values = {name: config[name] for name in config["names"]}
-        folder = unit.files.local / uuid.uuid4().hex[:12]
-        self._unit = replace(unit, job=with_values(unit.job, values), folder=str(folder), trial=True)
-        self._process: UnitGroup | None = None
+        folder = task.files.local / uuid.uuid4().hex[:12]
+        self._task = replace(task, job=with_values(task.job, values), folder=str(folder))
+        self._process: TaskGroup | None = None
         self._best: float | None = None
-        self._sign = 1 if higher_is_better(unit.job.selection.metric) else -1
+        self._sign = 1 if higher_is_better(task.job.selection.metric) else -1
 
     def step(self) -> dict[str, Any]:
         """The child's next message; scores and epochs come out of it."""
-        metric = self._unit.job.selection.metric
         if self._process is None:
-            self._process = UnitGroup(self._unit)
+            self._process = TaskGroup(self._task)
         message = self._process.poll(STEP_S)
-        result: dict[str, Any] = {"done": False}
-        if message is not None and message["kind"] == "epoch":
-            score = message.get(f"val_{metric}")
+        report: dict[str, Any] = {"done": False}
+        if isinstance(message, EpochDone):
+            score = message.figures.get(f"val_{self._task.job.selection.metric}")
             if score is not None and (self._best is None or self._sign * score > self._sign * self._best):
                 self._best = score
             if self._best is not None:
-                result |= {SCORE: self._best, "epoch": message["epoch"]}
-        if message is not None and message["kind"] == "record":
-            record = message["record"]
-            result |= {"done": True, "state": record.state, "reason": record.reason}
+                report |= {SCORE: self._best, "epoch": message.epoch}
+        if isinstance(message, Result):
+            report |= {"done": True, "state": message.state, "reason": message.reason}
             if self._best is not None:
-                result |= {SCORE: self._best}
+                report |= {SCORE: self._best}
             self._end()
-        return result
+        return report
 
     def cleanup(self) -> None:
         """End a trial that was stopped; nothing of it is kept."""
@@ -76,7 +76,7 @@ class SearchTrial(UnitTrainable):
         if self._process is not None:
             self._process.close()
             self._process = None
-        shutil.rmtree(self._unit.folder, ignore_errors=True)
+        shutil.rmtree(self._task.folder, ignore_errors=True)
 
 
 class _Stop(Stopper):
@@ -97,48 +97,48 @@ class SearchStopped(Exception):
     """The command was asked to stop while it searched."""
 
 
-def run_studies(
-    studies: Sequence[Study],
-    keep: Callable[[Study, dict[str, Any]], None],
+def run_searches(
+    searches: Sequence[SearchTask],
+    keep: Callable[[SearchTask, dict[str, Any]], None],
     say: Callable[[str], None],
     address: str | None = None,
     cpus: int | None = None,
 ) -> None:
-    """Search every study, one after another; Ray stays up for the trainings that follow.
+    """Do every search, one after another; Ray stays up for the trainings that follow.
 
     Args:
-        studies: what is searched.
-        keep: called with what was found as soon as a study ends.
-        say: told of each study.
+        searches: what is searched.
+        keep: called with what was found as soon as a search ends.
+        say: told of each search.
         address: an existing cluster.
         cpus: processors Ray may use on this machine.
 
     Raises:
         SearchStopped: Ctrl-C.
-        BenchError: no trial of a study ended with a score.
+        BenchError: no trial of a search ended with a score.
     """
     try:
         with quiet():
             start_ray(address, cpus)
-        for study in studies:
-            say(f"searching {study.title}: {study.search.trials} trials")
-            found = _run(study)
+        for wanted in searches:
+            say(f"searching {wanted.title}: {wanted.search.trials} trials")
+            found = _run(wanted)
             say(
-                f"found    {study.title}: {', '.join(f'{k}={v:.4g}' for k, v in found['values'].items())} after "
+                f"found    {wanted.title}: {', '.join(f'{k}={v:.4g}' for k, v in found['values'].items())} after "
                 f"{found['trials']} trials, {found['stopped']} of them stopped early"
             )
-            keep(study, found)
+            keep(wanted, found)
     except BaseException:
         with quiet():
             ray.shutdown()
         raise
 
 
-def _run(study: Study) -> dict[str, Any]:
-    search, job = study.search, study.unit.job
+def _run(wanted: SearchTask) -> dict[str, Any]:
+    search, job = wanted.search, wanted.task.job
     mode = "max" if higher_is_better(job.selection.metric) else "min"
     storage = tempfile.mkdtemp(prefix="segbench-search-")
-    space = {"unit": study.unit, "names": list(search.space)} | {k: domain(v) for k, v in search.space.items()}
+    space = {"task": wanted.task, "names": list(search.space)} | {k: domain(v) for k, v in search.space.items()}
     try:
         _Stop.asked.clear()
         with stops_on_signal(_Stop.asked), quiet():
@@ -164,10 +164,10 @@ def _run(study: Study) -> dict[str, Any]:
             ).fit()
         if _Stop.asked.is_set():
             raise SearchStopped
-        return _summary(study, results, mode)
+        return _summary(wanted, results, mode)
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-        shutil.rmtree(study.unit.files.local, ignore_errors=True)
+        shutil.rmtree(wanted.task.files.local, ignore_errors=True)
 
 
 def domain(values: Range) -> Any:
@@ -201,25 +201,25 @@ def _scheduler(search: Search, epochs: int) -> Any:
     )
 
 
-def _summary(study: Study, results: Any, mode: str) -> dict[str, Any]:
+def _summary(wanted: SearchTask, results: Any, mode: str) -> dict[str, Any]:
     """The best values, and what finding them cost."""
     ended = [r for r in results if r.metrics and r.metrics.get(SCORE) is not None]
     if not ended:
         reasons = [r.metrics.get("reason", "") for r in results if r.metrics] or [str(e) for e in results.errors]
         raise BenchError(
-            f"the search for {study.title} ended without a score: {next(iter(filter(None, reasons)), '?')}"
+            f"the search for {wanted.title} ended without a score: {next(iter(filter(None, reasons)), '?')}"
         )
     sign = 1 if mode == "max" else -1
     best = max(ended, key=lambda r: sign * float(r.metrics[SCORE]))
     hours = sum(float(r.metrics.get("time_total_s", 0.0)) for r in results if r.metrics) / 3600
-    resources, epochs = study.unit.job.resources, study.unit.job.recipe.epochs or 0
+    resources, epochs = wanted.task.job.resources, wanted.task.job.recipe.epochs or 0
     return {
-        "key": study.key,
-        "values": {name: best.metrics["config"][name] for name in study.search.space},
+        "key": wanted.key,
+        "values": {name: best.metrics["config"][name] for name in wanted.search.space},
         "score": float(best.metrics[SCORE]),
         "trials": len(results),
         "stopped": sum(1 for r in ended if r.metrics.get("state") != "ok" and r.metrics.get("epoch", epochs) < epochs),
         "gpu_hours": hours * resources.gpus * resources.nodes,
-        "cpu_hours": hours * resources.cpus * resources.ranks,
-        "spec": study.search.model_dump(mode="json"),
+        "cpu_hours": hours * resources.cpus * resources.world_size,
+        "spec": wanted.search.model_dump(mode="json"),
     }

@@ -1,6 +1,6 @@
-"""Units as Ray Tune trials: Ray places and paces them; the database decides what is done.
+"""Tasks as Ray Tune trials: Ray places and paces them; the database decides what is done.
 
-Actors are reused between trials; inside its actor every unit runs in a fresh child process. Tune's own state is
+Actors are reused between trials; inside its actor every task runs in a fresh child process. Tune's own state is
 thrown away afterwards.
 """
 
@@ -44,11 +44,12 @@ from ray.util.debug import disable_log_once_globally  # noqa: E402
 from harness.config.suite import Resources  # noqa: E402
 from harness.errors import ClusterError  # noqa: E402
 from harness.runner.driver import Driver  # noqa: E402
-from harness.runner.isolate import Message  # noqa: E402
 from harness.runner.plan import Say  # noqa: E402
-from harness.runner.ray_group import UnitGroup, placement  # noqa: E402
+from harness.runner.ray_group import TaskGroup, placement  # noqa: E402
 from harness.runner.signals import stops_on_signal  # noqa: E402
-from harness.tasks.records import Unit  # noqa: E402
+from harness.tasks.messages import Message, SharedResult  # noqa: E402
+from harness.tasks.result import Result  # noqa: E402
+from harness.tasks.task import Task  # noqa: E402
 from harness.utils.libc import call_libc  # noqa: E402
 
 # Seconds after which a step returns, with or without news: how fast a stop is noticed.
@@ -66,16 +67,16 @@ disable_log_once_globally()
 _DRIVERS: dict[str, Driver] = {}
 
 
-class UnitTrainable(Trainable):
-    """A trial: one unit, in a child process of this actor."""
+class TaskTrainable(Trainable):
+    """A trial: one task, in a child process of this actor."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Remember the unit; the child starts with the first step."""
-        self._unit: Unit = config["unit"]
-        self._process: UnitGroup | None = None
+        """Remember the task; the child starts with the first step."""
+        self._task: Task = config["task"]
+        self._process: TaskGroup | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next unit in the same actor."""
+        """Take the next task in the same actor."""
         self.cleanup()
         self.setup(new_config)
         return True
@@ -83,20 +84,20 @@ class UnitTrainable(Trainable):
     def step(self) -> dict[str, Any]:
         """The child's next message; a heartbeat after a second without one."""
         if self._process is None:
-            self._process = UnitGroup(self._unit)
-        message = self._news(self._process)
-        done = message is not None and message["kind"] == "record"
+            self._process = TaskGroup(self._task)
+        message = self._next_message(self._process)
+        done = isinstance(message, Result)
         if done:
             self._process.close()
             self._process = None
         return {"message": message, "done": done}
 
-    def _news(self, process: UnitGroup) -> Message | None:
-        """The next record, or the latest of what only a display wants to know: Tune takes its time for each result."""
+    def _next_message(self, process: TaskGroup) -> Message | None:
+        """The next result, or the latest of what only a display wants to know: Tune takes its time for each report."""
         latest, until = None, time.monotonic() + STEP_S
         while (left := until - time.monotonic()) > 0:
             message = process.poll(left)
-            if message is None or message["kind"] in ("record", "share"):
+            if message is None or isinstance(message, Result | SharedResult):
                 return message or latest
             latest, until = message, min(until, time.monotonic() + GATHER_S) if latest is None else until
         return latest
@@ -106,20 +107,20 @@ class UnitTrainable(Trainable):
         if self._process is None:
             return
         self._process.request_stop()
-        while (message := self._process.poll(STEP_S)) is None or message["kind"] != "record":
+        while not isinstance(self._process.poll(STEP_S), Result):
             pass
         self._process.close()
         self._process = None
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: units keep their own checkpoints."""
+        """Nothing: tasks keep their own checkpoints."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: units keep their own checkpoints."""
+        """Nothing: tasks keep their own checkpoints."""
 
 
 class ClaimingSearcher(Searcher):
-    """Hands Tune the driver's next unit."""
+    """Hands Tune the driver's next task."""
 
     def __init__(self, key: str) -> None:
         super().__init__(metric=None, mode=None)
@@ -131,16 +132,16 @@ class ClaimingSearcher(Searcher):
         driver = _DRIVERS[self.key]
         if not self.left:
             return Searcher.FINISHED
-        unit = None
+        task = None
         with driver.stops_on_trouble():
-            unit = driver.next_unit()
-        if unit is None:
+            task = driver.next_task()
+        if task is None:
             return None if driver.has_waiting or driver.is_running else Searcher.FINISHED
         self.left -= 1
-        return {"unit": unit}
+        return {"task": task}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """Nothing: the callback takes the record."""
+        """Nothing: the callback takes the result."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the state."""
@@ -149,7 +150,7 @@ class ClaimingSearcher(Searcher):
         """Nothing: the database is the state."""
 
 
-class RecordCallback(Callback):
+class ResultCallback(Callback):
     """Passes what trials report to the driver, and takes it out of Tune's memory."""
 
     def __init__(self, key: str) -> None:
@@ -158,18 +159,18 @@ class RecordCallback(Callback):
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
         """One message of a trial."""
         message = result.pop("message", None)
-        driver, unit = _DRIVERS[self.key], trial.config["unit"]
+        driver, task = _DRIVERS[self.key], trial.config["task"]
         with driver.stops_on_trouble():
             if message is None:
                 driver.alive()
             else:
-                driver.take(unit, message)
+                driver.take(task, message)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """A trial's actor or node is gone: networks' own failures come as records."""
+        """A trial's actor or node is gone: networks' own failures come as results."""
         driver = _DRIVERS[self.key]
         with driver.stops_on_trouble():
-            driver.lost(trial.config["unit"], "the worker process or its node was lost")
+            driver.lost(trial.config["task"], "the worker process or its node was lost")
 
 
 class DriverStopper(Stopper):
@@ -197,7 +198,7 @@ def run_tune(
     """Run everything the driver hands out as trials of Ray Tune.
 
     Args:
-        driver: hands out units and takes their records.
+        driver: hands out tasks and takes their results.
         address: an existing cluster; None starts Ray on this machine for the duration.
         cpus: processors Ray may use on this machine; None takes all.
         say: told of jobs for which there is no room.
@@ -227,7 +228,7 @@ def _fit(driver: Driver, key: str) -> None:
     storage = tempfile.mkdtemp(prefix="segbench-tune-")
     try:
         tune.Tuner(
-            tune.with_resources(UnitTrainable, _resources),
+            tune.with_resources(TaskTrainable, _resources),
             tune_config=TuneConfig(
                 search_alg=ClaimingSearcher(key),
                 num_samples=-1,
@@ -235,10 +236,10 @@ def _fit(driver: Driver, key: str) -> None:
                 max_concurrent_trials=_slots(driver) + 2,
             ),
             run_config=RunConfig(
-                name="units",
+                name="tasks",
                 storage_path=storage,
                 failure_config=FailureConfig(max_failures=0),
-                callbacks=[RecordCallback(key)],
+                callbacks=[ResultCallback(key)],
                 stop=DriverStopper(key),
                 verbose=0,
             ),
@@ -273,7 +274,7 @@ def start_ray(address: str | None, cpus: int | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address:
         _check_address(address)
-        # The code of this very checkout travels to every node; suites and single-file networks travel in the units.
+        # The code of this very checkout travels to every node; suites and single-file networks travel in the tasks.
         package = Path(__file__).resolve().parents[1]
         settings = {name: value for name, value in os.environ.items() if name.startswith(("BENCH_CACHE", "SEGBENCH_"))}
         excluded = ["**/__pycache__", "**/*.pyc"]
@@ -308,7 +309,7 @@ def _check_address(address: str) -> None:
 
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
-    return placement(config["unit"].job.resources)
+    return placement(config["task"].job.resources)
 
 
 def _waits(wanted: Sequence[Resources]) -> Iterator[str]:
@@ -327,7 +328,7 @@ def _slots(driver: Driver) -> int:
     """How many of the smallest waiting jobs the cluster holds at once."""
     total = ray.cluster_resources()
     jobs = driver.waiting_resources()
-    by_cpu = total.get("CPU", 1) / min(r.cpus * r.ranks for r in jobs)
+    by_cpu = total.get("CPU", 1) / min(r.cpus * r.world_size for r in jobs)
     smallest = min(r.gpus * r.nodes for r in jobs)
     by_gpu = total.get("GPU", 0) / smallest if smallest else by_cpu
     return max(1, int(min(by_cpu, by_gpu)))

@@ -6,6 +6,7 @@ import contextlib
 import io
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.datasets.base import Dataset, read_labels
 from harness.datasets.palette import palette_image, png_bytes
 from harness.metrics import Evaluator, StatisticsTable
 from harness.scoring.evaluate import write_checksums
+from harness.tasks.result import GalleryImage, LabelMaps
 
 GALLERY_IMAGES = 12
 GALLERY_SIDE = 224
@@ -33,9 +35,25 @@ def evaluation(split: str, evaluator: Evaluator, table: StatisticsTable) -> dict
     }
 
 
+@dataclass
+class Kept:
+    """Label maps of a split that are being written."""
+
+    folder: Path
+    """Where they are written."""
+    label_maps: LabelMaps | None = None
+
+    @property
+    def finished(self) -> LabelMaps:
+        """What the database notes of them, once all are written."""
+        if self.label_maps is None:
+            raise ValueError("the label maps are still being written")
+        return self.label_maps
+
+
 @contextlib.contextmanager
-def kept_predictions(folder: Path, split: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A folder to write a split's label maps into, and what the database notes of it.
+def kept_label_maps(folder: Path, split: str) -> Iterator[Kept]:
+    """A folder to write a split's label maps into.
 
     Checksums are added at the end, and only then does the folder take its place: a split is there whole or not at all.
     """
@@ -43,17 +61,17 @@ def kept_predictions(folder: Path, split: str) -> Iterator[tuple[Path, dict[str,
     partial = final.with_name(f"{split}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    artifact: dict[str, Any] = {"kind": "predictions", "split": split, "path": f"{PREDICTIONS}/{split}"}
+    kept = Kept(partial)
     try:
-        yield partial, artifact
-        artifact["files"], artifact["sha256"] = write_checksums(partial)
+        yield kept
+        kept.label_maps = LabelMaps(split, f"{PREDICTIONS}/{split}", *write_checksums(partial))
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def gallery(dataset: Dataset, ids: Sequence[str], predictions_folder: Path) -> list[dict[str, Any]]:
+def gallery(dataset: Dataset, ids: Sequence[str], predictions_folder: Path) -> list[GalleryImage]:
     """Small copies of evenly spaced images with truth and prediction: the same images for every network."""
     step = max(1, len(ids) / GALLERY_IMAGES)
     chosen = [ids[int(i * step)] for i in range(min(GALLERY_IMAGES, len(ids)))]
@@ -69,5 +87,5 @@ def gallery(dataset: Dataset, ids: Sequence[str], predictions_folder: Path) -> l
             png_bytes(palette_image(m, dataset.info.palette).resize(size, Image.Resampling.NEAREST))
             for m in (sample.mask, read_labels(predictions_folder / f"{image_id}.png"))
         ]
-        shown.append({"image_id": image_id, "image": photo.getvalue(), "target": maps[0], "prediction": maps[1]})
+        shown.append(GalleryImage(image_id, photo.getvalue(), *maps))
     return shown

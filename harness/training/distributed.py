@@ -1,8 +1,8 @@
 """Processes that train one network together, each on its part of every batch.
 
-Rank 0 is the unit's own process: it alone validates, writes and decides; every image is scored once. The others of its
-machine are forked from it before anything uses a GPU, and end with it; other machines have a process with its own
-others each, and all meet at rank 0's address.
+Rank 0 is the task's own process: it alone validates, writes and decides; every image is scored once. The others of its
+machine are forked from it before anything uses a GPU, and end with it. Other machines do the same with processes of
+their own. All of them meet at the address of rank 0 (the rendezvous).
 """
 
 from __future__ import annotations
@@ -23,107 +23,109 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from harness.tasks.records import Meeting
+from harness.tasks.task import Rendezvous
 
 # Rank 0 may validate for hours while the others wait.
-PATIENCE = timedelta(days=7)
+COLLECTIVE_TIMEOUT = timedelta(days=7)
 
 
-class Ranks:
+class ProcessGroup:
     """One process of those that train together; by itself, the only one.
 
     Args:
-        rank: which one; 0 decides.
-        count: how many there are.
+        rank: which one; rank 0 decides.
+        world_size: how many there are.
         gpu: which of its machine's GPUs it has; None without one.
     """
 
-    def __init__(self, rank: int = 0, count: int = 1, gpu: int | None = None) -> None:
-        self.rank, self.count = rank, count
+    def __init__(self, rank: int = 0, world_size: int = 1, gpu: int | None = None) -> None:
+        self.rank, self.world_size = rank, world_size
         self.device = torch.device("cpu") if gpu is None else torch.device("cuda", gpu)
 
     @property
-    def leads(self) -> bool:
-        """Whether this process validates and writes."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which validates, writes and decides."""
         return self.rank == 0
 
-    def wrapped(self, model: nn.Module) -> Callable[[Tensor], Any]:
+    def wrap(self, model: nn.Module) -> Callable[[Tensor], Any]:
         """The network's forward, whose backward averages gradients over all processes."""
-        if self.count == 1:
+        if self.world_size == 1:
             return model
         devices = [next(model.parameters()).device] if next(model.parameters()).is_cuda else None
         return nn.parallel.DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
 
-    def total(self, value: Tensor) -> Tensor:
+    def all_reduce(self, value: Tensor) -> Tensor:
         """The sum of a number over all processes."""
-        if self.count > 1:
+        if self.world_size > 1:
             value = value.clone()
             torch.distributed.all_reduce(value)
         return value
 
-    def agreed(self, decision: bool) -> bool:
+    def broadcast_decision(self, decision: bool) -> bool:
         """What rank 0 decided; every process has to ask."""
-        if self.count == 1:
+        if self.world_size == 1:
             return decision
-        word = torch.tensor(float(decision and self.leads), device=self.device)
-        torch.distributed.all_reduce(word)
-        return bool(word > 0)
+        flag = torch.tensor(float(decision and self.is_main), device=self.device)
+        torch.distributed.all_reduce(flag)
+        return bool(flag > 0)
 
-    def shared(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Rank 0's value, whatever it is; every process has to ask."""
-        if self.count == 1:
+        if self.world_size == 1:
             return value
-        box = [value if self.leads else None]
+        box = [value if self.is_main else None]
         torch.distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
 
-def share_batch_norm(model: nn.Module) -> nn.Module:
+def synchronize_batch_norm(model: nn.Module) -> nn.Module:
     """Batch statistics over all processes instead of each one's part; only GPUs have that in PyTorch."""
     if next(model.parameters()).is_cuda:
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]
     return model
 
 
-class HelperFailed(RuntimeError):
+class PeerFailed(RuntimeError):
     """A process that trained with this one failed."""
 
 
 @contextlib.contextmanager
-def together(count: int, gpu: bool, help: Callable[[Ranks], None], meeting: Meeting | None = None) -> Iterator[Ranks]:
+def process_group(
+    processes: int, gpu: bool, assist: Callable[[ProcessGroup], None], rendezvous: Rendezvous | None = None
+) -> Iterator[ProcessGroup]:
     """Start this machine's other processes and join them; they are ended with the context.
 
     Args:
-        count: processes on this machine, this one among them.
-        gpu: whether each has a GPU, and they talk through NCCL instead of gloo.
-        help: what the others do, given their rank.
-        meeting: where the processes of all machines meet; None if there is only this one.
+        processes: on this machine, this one among them.
+        gpu: whether each has a GPU, and they communicate through NCCL instead of gloo.
+        assist: what the others do, given their process group.
+        rendezvous: where the processes of all machines meet; None if there is only this machine.
 
     Raises:
-        HelperFailed: another process failed; its traceback is in the message.
+        PeerFailed: another process failed; its traceback is in the message.
     """
-    if count == 1 and meeting is None:
-        yield Ranks()
+    if processes == 1 and rendezvous is None:
+        yield ProcessGroup()
         return
     # Forked, not started anew: the suite's code and data are here already, and no GPU has been touched yet.
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory(prefix="segbench-ranks-") as folder:
-        met = meeting or Meeting(Path(folder, "join").as_uri(), 0, count)
+        meet = rendezvous or Rendezvous(Path(folder, "join").as_uri(), 0, processes)
         others = []
-        for local in range(1, count):
+        for local in range(1, processes):
             receive, send = context.Pipe(duplex=False)
-            process = context.Process(target=_helper, args=(local, met, gpu, help, send), daemon=True)
+            process = context.Process(target=_other_process, args=(local, meet, gpu, assist, send), daemon=True)
             process.start()
             send.close()
             others.append((process, receive))
         try:
-            yield _join(0, met, gpu)
+            yield _join(0, meet, gpu)
         except RuntimeError as error:
-            # A process that fails leaves the others with a broken connection: its own word is the reason.
-            told = [receive.recv() for _, receive in others if _has_word(receive)] if _lost_peer(error) else []
+            # A process that fails leaves the others with a broken connection: what it says itself is the reason.
+            told = [receive.recv() for _, receive in others if _has_message(receive)] if _lost_peer(error) else []
             if told:
                 first, text = told[0]
-                raise HelperFailed(f"{first}\n{text}") from error
+                raise PeerFailed(f"{first}\n{text}") from error
             raise
         finally:
             if torch.distributed.is_initialized():
@@ -141,17 +143,17 @@ def _lost_peer(error: RuntimeError) -> bool:
     )
 
 
-def _has_word(receive: Any) -> bool:
+def _has_message(receive: Any) -> bool:
     try:
         return bool(receive.poll(2))
     except (EOFError, OSError):
         return False
 
 
-def _helper(local: int, met: Meeting, gpu: bool, help: Callable[[Ranks], None], send: Any) -> None:
+def _other_process(local: int, meet: Rendezvous, gpu: bool, assist: Callable[[ProcessGroup], None], send: Any) -> None:
     """The life of another process."""
     try:
-        help(_join(local, met, gpu))
+        assist(_join(local, meet, gpu))
     except BaseException as error:  # noqa: BLE001 (also what a network exits with; rank 0 tells it)
         with contextlib.suppress(OSError):
             first = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -161,20 +163,20 @@ def _helper(local: int, met: Meeting, gpu: bool, help: Callable[[Ranks], None], 
         os._exit(0)
 
 
-def _join(local: int, met: Meeting, gpu: bool) -> Ranks:
+def _join(local: int, meet: Rendezvous, gpu: bool) -> ProcessGroup:
     """Meet the other processes, as the one of this number on this machine."""
     if gpu:
         torch.cuda.set_device(local)
     else:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(met.address))
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(meet.address))
     torch.distributed.init_process_group(
         "nccl" if gpu else "gloo",
-        init_method=met.address,
-        rank=met.first + local,
-        world_size=met.count,
-        timeout=PATIENCE,
+        init_method=meet.address,
+        rank=meet.first_rank + local,
+        world_size=meet.world_size,
+        timeout=COLLECTIVE_TIMEOUT,
     )
-    return Ranks(met.first + local, met.count, local if gpu else None)
+    return ProcessGroup(meet.first_rank + local, meet.world_size, local if gpu else None)
 
 
 def _interface(address: str) -> str:

@@ -40,7 +40,8 @@ from harness.scoring.predict import (
     predictions,
     split_outputs,
 )
-from harness.training.distributed import Ranks
+from harness.tasks.messages import Emit, EpochDone
+from harness.training.distributed import ProcessGroup
 
 # Seconds between two checkpoints of a running job.
 CHECKPOINT_EVERY_S = 60.0
@@ -54,11 +55,10 @@ CHECKPOINTS = "checkpoints"
 # The scores a learning curve shows besides the losses and the selection's metric.
 CURVES = ("miou", "pa", "mpa", "dice")
 
-Emit = Callable[[dict[str, Any]], None]
 Reached = Callable[["Progress", bool], None]
 
 
-class Average:
+class EmaModel:
     """A moving average of a network's weights; its buffers are those of the network as it is."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -87,7 +87,7 @@ class Interrupted(Exception):
 
 
 @dataclass
-class Setting:
+class TrainingContext:
     """What a training works with besides the job."""
 
     model: nn.Module
@@ -101,19 +101,19 @@ class Setting:
     """Told of every epoch."""
     stopping: Callable[[], bool] = lambda: False
     """Asked after every iteration."""
-    draw: Callable[[int], None] | None = None
+    draw_samples: Callable[[int], None] | None = None
     """Called after every validation with the number of epochs: draws sample predictions."""
-    average: Average | None = None
+    ema: EmaModel | None = None
     """The moving average of the weights, where the recipe has one and while it trains."""
-    kept: Callable[[], str] = lambda: ""
+    keep_checkpoint: Callable[[], str] = lambda: ""
     """Called after a checkpoint has been written; returns why only this machine has it, where that is so."""
-    ranks: Ranks = field(default_factory=Ranks)
+    group: ProcessGroup = field(default_factory=ProcessGroup)
     """The processes that train together."""
 
     @property
     def scored(self) -> nn.Module:
         """The network whose predictions count: the averaged one where there is one."""
-        return self.model if self.average is None else self.average.model
+        return self.model if self.ema is None else self.ema.model
 
     @property
     def device(self) -> torch.device:
@@ -144,7 +144,7 @@ class Progress:
     """One record for each epoch: its number, losses, learning rate, and validation scores where validated."""
 
 
-def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: None) -> Progress:
+def train(job: Job, context: TrainingContext, reached: Reached = lambda progress, last: None) -> Progress:
     """Train the job's network and leave the selected weights in it.
 
     The folder gets `best.pt` (if the selection asks for the best epoch) and `last.pt`: weights alone. While the
@@ -152,29 +152,29 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
 
     Args:
         job: the job.
-        setting: what it works with.
+        context: what it works with.
         reached: called after every epoch, and told whether the training is over; its time is not the training's.
 
     Raises:
         Diverged: the loss is no longer finite; names epoch and iteration.
-        Interrupted: the setting said to stop; `resume.pt` has been written.
+        Interrupted: the context said to stop; `resume.pt` has been written.
     """
-    recipe, model = job.recipe, setting.model
-    ids = setting.dataset.ids("train", job.images)
-    cached = setting.samples.store is not None
-    workers, place = worker_count(job.resources, cached), setting.device if cached else CPU
-    loader, batches = training_loader(setting.samples, ids, recipe, job.seed, workers, place, setting.ranks)
+    recipe, model = job.recipe, context.model
+    ids = context.dataset.ids("train", job.images)
+    cached = context.samples.store is not None
+    workers, place = worker_count(job.resources, cached), context.device if cached else CPU
+    loader, batches = training_loader(context.samples, ids, recipe, job.seed, workers, place, context.group)
     per_epoch = len(batches)
     total = recipe.iterations or (recipe.epochs or 0) * per_epoch
     epochs = math.ceil(total / per_epoch)
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward = setting.ranks.wrapped(model)
+    forward = context.group.wrap(model)
     forward = torch.compile(forward) if recipe.compile else forward
-    setting.average = Average(model, recipe.ema) if recipe.ema is not None else None
+    context.ema = EmaModel(model, recipe.ema) if recipe.ema is not None else None
     optimizer = build_optimizer(model, recipe)
-    scaler = torch.amp.GradScaler(setting.device.type, enabled=recipe.precision == "fp16")
-    progress = load_checkpoint(setting, optimizer, scaler) or Progress()
+    scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.precision == "fp16")
+    progress = load_checkpoint(context, optimizer, scaler) or Progress()
     clock = _Clock(progress)
 
     while progress.epoch < epochs:
@@ -191,7 +191,7 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
         while batch is not None:
             rate = set_learning_rate(optimizer, recipe.schedule, progress.iteration, per_epoch, total)
             images, targets = batch
-            pending = training_step(images, targets, forward, job, setting, optimizer, scaler)
+            pending = training_step(images, targets, forward, job, context, optimizer, scaler)
             progress.iteration += 1
             progress.batch += 1
             # Prepared while a GPU still works on this one.
@@ -200,37 +200,38 @@ def train(job: Job, setting: Setting, reached: Reached = lambda progress, last: 
             if not math.isfinite(loss):
                 raise Diverged(f"the loss became {loss} at epoch {epoch + 1}, iteration {progress.iteration}")
             progress.loss_sum += loss
-            if setting.ranks.agreed(setting.stopping()):
-                problem = save_checkpoint(setting, optimizer, scaler, clock.stamp())
+            if context.group.broadcast_decision(context.stopping()):
+                problem = save_checkpoint(context, optimizer, scaler, clock.stamp())
                 raise Interrupted(f"stopped in epoch {epoch + 1}{problem and f'; {problem}'}")
         if not all_finite(model):
             raise Diverged(f"the weights are no longer finite after epoch {epoch + 1}")
         record: dict[str, Any] = {"epoch": epoch + 1, "lr": rate, "train_loss": progress.loss_sum / progress.batch}
         progress.epoch, progress.batch, progress.loss_sum = epoch + 1, 0, 0.0
         if (epoch + 1) % recipe.val_every == 0 or epoch + 1 == epochs:
-            if setting.ranks.leads:
-                record |= validate(job, setting)
-                remember_best(job, setting, progress, record)
-            if setting.draw is not None:
-                setting.draw(progress.epoch)
+            if context.group.is_main:
+                record |= validate(job, context)
+                remember_best(job, context, progress, record)
+            if context.draw_samples is not None:
+                context.draw_samples(progress.epoch)
         record["seconds"] = clock.stamp().seconds
         progress.curve.append(record)
-        setting.emit({"kind": "epoch", "epochs": epochs, **record})
-        over = progress.epoch == epochs or setting.ranks.agreed(stops_early(job, progress))
+        figures = {name: value for name, value in record.items() if name != "epoch"}
+        context.emit(EpochDone(progress.epoch, epochs, figures))
+        over = progress.epoch == epochs or context.group.broadcast_decision(stops_early(job, progress))
         with clock.paused():
             reached(progress, over)
         if over:
             break
         if clock.due():
-            save_checkpoint(setting, optimizer, scaler, clock.stamp())
+            save_checkpoint(context, optimizer, scaler, clock.stamp())
 
-    if setting.average is not None:
-        model.load_state_dict(setting.average.model.state_dict())
-        setting.average = None
-    if setting.ranks.leads:
-        save_atomically(model.state_dict(), setting.folder / LAST)
-    if setting.ranks.leads and job.selection.rule == "best" and progress.best_epoch is not None:
-        model.load_state_dict(torch.load(setting.folder / BEST, map_location=setting.device))
+    if context.ema is not None:
+        model.load_state_dict(context.ema.model.state_dict())
+        context.ema = None
+    if context.group.is_main:
+        save_atomically(model.state_dict(), context.folder / LAST)
+    if context.group.is_main and job.selection.rule == "best" and progress.best_epoch is not None:
+        model.load_state_dict(torch.load(context.folder / BEST, map_location=context.device))
     return progress
 
 
@@ -244,7 +245,7 @@ def training_step(
     targets: Tensor,
     forward: Callable[[Tensor], Any],
     job: Job,
-    setting: Setting,
+    context: TrainingContext,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> Tensor:
@@ -255,38 +256,38 @@ def training_step(
         targets: (N, h, w) labels.
         forward: the network, compiled where the recipe says so.
         job: the job.
-        setting: what it works with.
+        context: what it works with.
         optimizer: takes one step.
         scaler: of mixed precision.
     """
-    recipe, model, device, ranks = job.recipe, setting.model, setting.device, setting.ranks
-    ignore = setting.dataset.info.ignore_index
+    recipe, model, device, group = job.recipe, context.model, context.device, context.group
+    ignore = context.dataset.info.ignore_index
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=device)
     parts = min(recipe.accumulate, len(images))
     # A part counts by its pixels that are not void: so that the parts' losses add up to the whole batch's.
-    counted = ranks.total((targets != ignore).sum().to(device)).clamp(min=1)
+    counted = group.all_reduce((targets != ignore).sum().to(device)).clamp(min=1)
     for part, truth in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
-        x = padded_to_stride(normalise(part.to(device), recipe.normalize), setting.stride)
+        x = padded_to_stride(normalise(part.to(device), recipe.normalize), context.stride)
         if recipe.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         with autocast(device, recipe.precision):
             share = (truth != ignore).sum().to(device) / counted
-            loss = output_loss(model, forward(x), truth.to(device), recipe, setting) * share
+            loss = output_loss(model, forward(x), truth.to(device), recipe, context) * share
         # Gradients are averaged over the processes, of which each brings its share.
-        scaler.scale(loss * ranks.count).backward()
+        scaler.scale(loss * group.world_size).backward()
         total += loss.detach()
     if recipe.grad_clip is not None:
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
     scaler.step(optimizer)
     scaler.update()
-    if setting.average is not None:
-        setting.average.update(model)
-    return ranks.total(total)
+    if context.ema is not None:
+        context.ema.update(model)
+    return group.all_reduce(total)
 
 
-def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe, setting: Setting) -> Tensor:
+def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe, context: TrainingContext) -> Tensor:
     """The loss of what the network returned: its own `loss(outputs, target)` if it has one, else the recipe's.
 
     Raises:
@@ -295,9 +296,9 @@ def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe,
     height, width = targets.shape[-2:]
     if hasattr(model, "loss"):
         return model.loss(outputs, targets)  # type: ignore[no-any-return, operator]
-    size = (height + -height % setting.stride, width + -width % setting.stride)
-    main, auxiliary = split_outputs(outputs, setting.channels, size)
-    ignore = setting.dataset.info.ignore_index
+    size = (height + -height % context.stride, width + -width % context.stride)
+    main, auxiliary = split_outputs(outputs, context.channels, size)
+    ignore = context.dataset.info.ignore_index
     loss = total_loss(main[..., :height, :width].float(), targets, recipe.loss, ignore)
     for extra in auxiliary:
         if extra.shape[-2:] != main.shape[-2:]:
@@ -307,15 +308,15 @@ def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe,
     return loss
 
 
-def validate(job: Job, setting: Setting) -> dict[str, float | None]:
+def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
     """Scores and loss on the selection's split, at the images' original resolution.
 
     Region scores are folded from one confusion matrix; the full evaluator runs only if the selection asks for
     a distance or a boundary score.
     """
-    info = setting.dataset.info
+    info = context.dataset.info
     split = job.selection.split
-    ids = setting.dataset.ids(split, job.images)
+    ids = context.dataset.ids(split, job.images)
     if not ids:
         return {}
     k = len(info.classes)
@@ -325,9 +326,9 @@ def validate(job: Job, setting: Setting) -> dict[str, float | None]:
     counter = ConfusionCounter(k, info.ignore_index)
     losses = []
     for image_id, logits in predictions(
-        setting.scored, setting.samples, ids, job.recipe, setting.channels, setting.stride
+        context.scored, context.samples, ids, job.recipe, context.channels, context.stride
     ):
-        _, mask, valid = setting.samples.get(image_id)
+        _, mask, valid = context.samples.get(image_id)
         labels = label_map(logits)
         counter.update(labels, mask, valid)
         losses.append(image_loss(logits, mask, valid, job.recipe, info.ignore_index))
@@ -357,7 +358,7 @@ def image_loss(logits: Tensor, mask: Tensor, valid: Tensor | None, recipe: Recip
     return float(total_loss(logits[None], target[None].to(logits.device), recipe.loss, ignore_index))
 
 
-def remember_best(job: Job, setting: Setting, progress: Progress, record: dict[str, Any]) -> None:
+def remember_best(job: Job, context: TrainingContext, progress: Progress, record: dict[str, Any]) -> None:
     """Keep the weights if the selection's metric improved; an equal score keeps the earlier epoch."""
     score = record.get(f"val_{job.selection.metric}")
     progress.stale += 1
@@ -367,7 +368,7 @@ def remember_best(job: Job, setting: Setting, progress: Progress, record: dict[s
     if progress.best_score is None or sign * score > sign * progress.best_score:
         progress.best_score, progress.best_epoch, progress.stale = score, record["epoch"], 0
         if job.selection.rule == "best":
-            save_atomically(setting.scored.state_dict(), setting.folder / BEST)
+            save_atomically(context.scored.state_dict(), context.folder / BEST)
 
 
 def stops_early(job: Job, progress: Progress) -> bool:
@@ -377,42 +378,42 @@ def stops_early(job: Job, progress: Progress) -> bool:
 
 
 def save_checkpoint(
-    setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
+    context: TrainingContext, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
 ) -> str:
-    """Write everything a later attempt needs to continue with the same bits; returns what `setting.kept` does."""
-    if not setting.ranks.leads:
+    """Write everything a later attempt needs to continue with the same bits; returns why only this machine has it."""
+    if not context.group.is_main:
         return ""
     state = {
-        "model": setting.model.state_dict(),
+        "model": context.model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
         "progress": vars(progress),
-        "average": None if setting.average is None else setting.average.state_dict(),
+        "average": None if context.ema is None else context.ema.state_dict(),
         "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state() if setting.device.type == "cuda" else None,
+        "cuda_random": torch.cuda.get_rng_state() if context.device.type == "cuda" else None,
     }
-    save_atomically(state, setting.folder / RESUME)
-    return setting.kept()
+    save_atomically(state, context.folder / RESUME)
+    return context.keep_checkpoint()
 
 
 def load_checkpoint(
-    setting: Setting, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    context: TrainingContext, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> Progress | None:
     """Continue from the `resume.pt` of rank 0; None where there is none."""
-    path, ranks = setting.folder / RESUME, setting.ranks
+    path, group = context.folder / RESUME, context.group
     state = None
-    if ranks.leads and path.exists():
+    if group.is_main and path.exists():
         # Loading puts every tensor where it belongs; other processes have other devices.
-        place = setting.device if ranks.count == 1 else CPU
+        place = context.device if group.world_size == 1 else CPU
         state = torch.load(path, map_location=place, weights_only=True)
-    state = ranks.shared(state)
+    state = group.broadcast(state)
     if state is None:
         return None
-    setting.model.load_state_dict(state["model"])
+    context.model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     scaler.load_state_dict(state["scaler"])
-    if setting.average is not None:
-        setting.average.load_state_dict(state["average"])
+    if context.ema is not None:
+        context.ema.load_state_dict(state["average"])
     torch.set_rng_state(state["random"].cpu())
     if state["cuda_random"] is not None:
         torch.cuda.set_rng_state(state["cuda_random"].cpu())

@@ -1,4 +1,4 @@
-"""Shared beginnings: one training serves every job that differs from it in nothing but a smaller number of epochs.
+"""Shared training: one training serves every job that differs from it in nothing but a smaller number of epochs.
 
 Where the learning rate does not depend on the length, the first 50 epochs of 150 are the training of 50. Epochs are
 seeded one by one, and scoring draws no random number and moves no buffer, so that what is scored at a milestone has the
@@ -19,7 +19,16 @@ import torch
 from torch import nn
 
 from harness.config.suite import Job
-from harness.training.loop import BEST, LAST, RESUME, Progress, Setting, remember_best, save_atomically, validate
+from harness.training.loop import (
+    BEST,
+    LAST,
+    RESUME,
+    Progress,
+    TrainingContext,
+    remember_best,
+    save_atomically,
+    validate,
+)
 
 # Where a shorter job's training stands, beside its weights.
 PROGRESS = "progress.json"
@@ -33,7 +42,7 @@ class Milestone:
     folder: Path
     """Where its checkpoints go."""
     score: Callable[[nn.Module, Progress], None]
-    """Scores a network with its selected weights, and hands in its record."""
+    """Scores a network with its selected weights, and hands in its result."""
 
     @property
     def epochs(self) -> int:
@@ -41,55 +50,55 @@ class Milestone:
         return self.job.recipe.epochs or 0
 
 
-def reach(milestones: Sequence[Milestone], setting: Setting, progress: Progress, last: bool) -> None:
+def reach(milestones: Sequence[Milestone], context: TrainingContext, progress: Progress, last: bool) -> None:
     """Score the milestones that end with an epoch; with `last`, all that are left, since they would have ended too.
 
     Args:
         milestones: of this training.
-        setting: the training's.
+        context: the training's.
         progress: of the training, after the epoch; it and the network stay as they are.
         last: whether the training is over.
     """
     for milestone in milestones:
         if milestone.epochs == progress.epoch or (last and milestone.epochs > progress.epoch):
-            with torch.random.fork_rng(devices=[setting.device] if setting.device.type == "cuda" else []):
-                own = keep(milestone, setting, progress)
-                milestone.score(selected(milestone, setting), own)
+            with torch.random.fork_rng(devices=[context.device] if context.device.type == "cuda" else []):
+                own = keep(milestone, context, progress)
+                milestone.score(selected(milestone, context), own)
             progress.shared_seconds = progress.seconds
 
 
-def keep(milestone: Milestone, setting: Setting, progress: Progress) -> Progress:
+def keep(milestone: Milestone, context: TrainingContext, progress: Progress) -> Progress:
     """Write the shorter job's own checkpoints and progress; it validates its last epoch, as it would alone."""
     own = replace(progress, curve=[dict(record) for record in progress.curve])
     milestone.folder.mkdir(parents=True, exist_ok=True)
-    if (setting.folder / BEST).exists():
-        shutil.copyfile(setting.folder / BEST, milestone.folder / BEST)
+    if (context.folder / BEST).exists():
+        shutil.copyfile(context.folder / BEST, milestone.folder / BEST)
     record = own.curve[-1]
     if "val_loss" not in record:
-        record |= validate(milestone.job, setting)
-        remember_best(milestone.job, replace(setting, folder=milestone.folder), own, record)
-    save_atomically(setting.scored.state_dict(), milestone.folder / LAST)
+        record |= validate(milestone.job, context)
+        remember_best(milestone.job, replace(context, folder=milestone.folder), own, record)
+    save_atomically(context.scored.state_dict(), milestone.folder / LAST)
     partial = milestone.folder / f"{PROGRESS}.partial"
     partial.write_text(json.dumps(asdict(own)))
     partial.replace(milestone.folder / PROGRESS)
     return own
 
 
-def selected(milestone: Milestone, setting: Setting) -> nn.Module:
+def selected(milestone: Milestone, context: TrainingContext) -> nn.Module:
     """A copy of the network with the weights that the shorter job selects."""
-    model = copy.deepcopy(setting.scored)
+    model = copy.deepcopy(context.scored)
     best = milestone.folder / BEST
     chosen = best if milestone.job.selection.rule == "best" and best.exists() else milestone.folder / LAST
-    model.load_state_dict(torch.load(chosen, map_location=setting.device))
+    model.load_state_dict(torch.load(chosen, map_location=context.device))
     return model
 
 
-def catch_up(milestones: Sequence[Milestone], setting: Setting) -> None:
-    """Before an interrupted training continues: score the milestones that it had passed without handing in a record.
+def catch_up(milestones: Sequence[Milestone], context: TrainingContext) -> None:
+    """Before an interrupted training continues: score the milestones that it had passed without handing in a result.
 
     Where what they need is no longer there, the training begins anew.
     """
-    resume = setting.folder / RESUME
+    resume = context.folder / RESUME
     if not milestones or not resume.exists():
         return
     state: dict[str, Any] = torch.load(resume, map_location="cpu", weights_only=True)
@@ -99,4 +108,4 @@ def catch_up(milestones: Sequence[Milestone], setting: Setting) -> None:
         return
     for milestone in passed:
         own = Progress(**json.loads((milestone.folder / PROGRESS).read_text()))
-        milestone.score(selected(milestone, setting), own)
+        milestone.score(selected(milestone, context), own)

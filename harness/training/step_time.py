@@ -11,7 +11,7 @@ import torch
 from harness.config.suite import Job
 from harness.optim.schedules import build_optimizer
 from harness.scoring.predict import forward
-from harness.training.loop import Setting, training_step
+from harness.training.loop import TrainingContext, training_step
 
 # On the CPU a step is timed on about so many pixels: an image costs there about as much in a small batch as in a large.
 CPU_PIXELS = 2 * 512 * 512
@@ -19,38 +19,38 @@ CPU_PIXELS = 2 * 512 * 512
 LONG_S = 3.0
 
 
-def time_step(job: Job, setting: Setting) -> dict[str, float]:
+def time_step(job: Job, context: TrainingContext) -> dict[str, float]:
     """Seconds for an image in training, and in prediction, on images of noise at the recipe's size.
 
     Args:
         job: says recipe and seed.
-        setting: the network and the data set's facts; its weights are changed.
+        context: the network and the data set's facts; its weights are changed.
 
     Returns:
         `train` and `predict`: seconds an image.
     """
     recipe = job.recipe
-    on_gpu = setting.device.type == "cuda"
+    on_gpu = context.device.type == "cuda"
     count = (
         recipe.batch_size if on_gpu else min(recipe.batch_size, max(2, CPU_PIXELS // (recipe.size[0] * recipe.size[1])))
     )
     generator = torch.Generator().manual_seed(job.seed)
     images = torch.randint(0, 256, (count, 3, *recipe.size), dtype=torch.uint8, generator=generator)
-    classes = len(setting.dataset.info.classes)
+    classes = len(context.dataset.info.classes)
     targets = torch.randint(0, classes, (count, *recipe.size), dtype=torch.uint8, generator=generator)
     job = job.model_copy(update={"recipe": recipe.model_copy(update={"accumulate": min(recipe.accumulate, count)})})
-    optimizer = build_optimizer(setting.model, recipe)
-    scaler = torch.amp.GradScaler(setting.device.type, enabled=recipe.precision == "fp16")
-    setting = replace(setting, average=None)
+    optimizer = build_optimizer(context.model, recipe)
+    scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.precision == "fp16")
+    context = replace(context, ema=None)
 
     def train() -> None:
-        setting.model.train()
-        float(training_step(images, targets, setting.model, job, setting, optimizer, scaler))
+        context.model.train()
+        float(training_step(images, targets, context.model, job, context, optimizer, scaler))
 
     def predict() -> None:
-        setting.model.eval()
+        context.model.eval()
         with torch.inference_mode():
-            forward(setting.model, images.to(setting.device), recipe, setting.channels, setting.stride)
+            forward(context.model, images.to(context.device), recipe, context.channels, context.stride)
 
     return {"train": _seconds(train, on_gpu) / count, "predict": _seconds(predict, on_gpu) / count}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +13,18 @@ from harness.config.suite import Job
 from harness.datasets.base import Dataset
 from harness.datasets.palette import palette_image
 from harness.scoring.predict import label_map, predictions
-from harness.training.loop import Setting
+from harness.tasks.messages import EpochDone
+from harness.training.loop import TrainingContext
 
 LOG_FOLDER = "tensorboard"
 SAMPLES = 3
 
 
 class TrainingLog:
-    """Writes what a unit says of its epochs, and what it predicts for the same few images each time.
+    """Writes the figures of each epoch, and what the network predicts for the same few images each time.
 
     Args:
-        folder: the unit's folder.
+        folder: the run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,25 +37,22 @@ class TrainingLog:
             self._writer = SummaryWriter(self._folder, purge_step=epoch)
         return self._writer
 
-    def take(self, message: dict[str, Any]) -> None:
-        """Write an epoch's figures; other messages are passed over."""
-        if message["kind"] != "epoch":
-            return
-        epoch = message["epoch"]
-        writer = self._open(epoch)
-        for name, value in message.items():
-            if name not in ("kind", "epoch", "epochs") and isinstance(value, int | float):
+    def write(self, done: EpochDone) -> None:
+        """Write an epoch's figures."""
+        writer = self._open(done.epoch)
+        for name, value in done.figures.items():
+            if isinstance(value, int | float):
                 group = "validation" if name.startswith("val_") else "training"
-                writer.add_scalar(f"{group}/{name.removeprefix('val_')}", value, epoch)
+                writer.add_scalar(f"{group}/{name.removeprefix('val_')}", value, done.epoch)
         writer.flush()
 
-    def draw(self, job: Job, setting: Setting, epoch: int) -> None:
+    def draw(self, job: Job, context: TrainingContext, epoch: int) -> None:
         """Write image, truth and prediction side by side, of val's first images, else of train's."""
-        dataset = setting.dataset
+        dataset = context.dataset
         ids = dataset.ids("val", SAMPLES) or dataset.ids("train", SAMPLES)
-        shown = predictions(setting.scored, setting.samples, ids, job.recipe, setting.channels, setting.stride)
+        shown = predictions(context.scored, context.samples, ids, job.recipe, context.channels, context.stride)
         for image_id, logits in shown:
-            image, mask, _ = setting.samples.get(image_id)
+            image, mask, _ = context.samples.get(image_id)
             maps = [mask.numpy(), label_map(logits).cpu().numpy()]
             strip = side_by_side(image, maps, dataset)
             self._open(epoch).add_image(f"samples/{image_id}", strip, epoch, dataformats="HWC")

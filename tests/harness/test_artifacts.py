@@ -12,9 +12,10 @@ import pytest
 
 from harness.errors import ArtifactsError
 from harness.tasks.artifacts import Artifacts, RunFiles, open_url, transfer
+from harness.tasks.messages import EpochDone
 from harness.training.loop import CHECKPOINTS, RESUME
 from tests.conftest import TINY, run_bench, serving
-from tests.harness.test_distributed import run, stopped_after_an_epoch, unit_of
+from tests.harness.test_distributed import run, stopped_after_an_epoch, task_of
 
 KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -82,17 +83,17 @@ def test_a_suite_keeps_its_files_in_a_bucket(bucket: str, home: Path, tmp_path_f
 def test_another_machine_continues_from_the_bucket(
     bucket: str, shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, _ = run(unit_of(shapes_home, tmp_path / "whole", 1, "epochs=3"))
-    unit = replace(unit_of(shapes_home, tmp_path, 1, "epochs=3"), folder=Artifacts(bucket).of("f" * 16).location)
+    whole, _ = run(task_of(shapes_home, tmp_path / "whole", 1, "epochs=3"))
+    task = replace(task_of(shapes_home, tmp_path, 1, "epochs=3"), folder=Artifacts(bucket).of("f" * 16).location)
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "first machine"))
-    record = stopped_after_an_epoch(unit)
+    record = stopped_after_an_epoch(task)
     assert record.state == "interrupted"
     assert f"{CHECKPOINTS}/{RESUME}" in stored(bucket)
     shutil.rmtree(tmp_path / "first machine")
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "second machine"))
-    rest, heard = run(unit)
+    rest, heard = run(task)
     assert rest.state == "ok", rest.traceback
-    assert 1 not in [m["epoch"] for m in heard if m["kind"] == "epoch"], "it was continued"
+    assert 1 not in [m.epoch for m in heard if isinstance(m, EpochDone)], "it was continued"
     assert [c["train_loss"] for c in rest.curve] == [c["train_loss"] for c in whole.curve]
     assert [a["sha256"] for a in rest.artifacts] == [a["sha256"] for a in whole.artifacts]
 
@@ -102,14 +103,14 @@ def test_what_cannot_be_kept_is_a_failure_with_its_reason(
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "machine"))
     gone = bucket.replace("/runs", "-not-made/runs")
-    unit = replace(unit_of(shapes_home, tmp_path, 1), folder=Artifacts(gone).of("a" * 16).location)
-    interrupted = stopped_after_an_epoch(unit)
+    task = replace(task_of(shapes_home, tmp_path, 1), folder=Artifacts(gone).of("a" * 16).location)
+    interrupted = stopped_after_an_epoch(task)
     assert interrupted.state == "interrupted"
     assert "only on this machine" in interrupted.reason
-    record, heard = run(unit)
+    record, heard = run(task)
     assert (record.state, record.error) == ("failed", "ArtifactsError")
     assert "cannot be written" in record.reason
-    assert 1 not in [m["epoch"] for m in heard if m["kind"] == "epoch"], "this machine's checkpoint was used"
+    assert 1 not in [m.epoch for m in heard if isinstance(m, EpochDone)], "this machine's checkpoint was used"
 
 
 @pytest.mark.parametrize(

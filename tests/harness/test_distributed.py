@@ -11,17 +11,19 @@ from harness.config.suite import Job, ModelChoice, Resources, expand, load_suite
 from harness.datasets.shapes import Shapes
 from harness.errors import SuiteError
 from harness.models.registry import find_model, read_plugin
-from harness.runner.isolate import UnitProcess, run_isolated
-from harness.tasks.records import Record, Unit
+from harness.runner.isolate import TaskProcess, run_isolated
+from harness.tasks.messages import EpochDone, Message
+from harness.tasks.result import Result
+from harness.tasks.task import Task
 from tests.conftest import TINY, run_bench
 
 # Two kinds of batch statistics would be two trainings: without normalisation.
 MODEL = ModelChoice(name="unet", params={"width": 4, "depth": 2, "norm": False})
 
 
-def unit_of(
+def task_of(
     home: Path, folder: Path, processes: int, *overrides: str, model: ModelChoice = MODEL, **more: object
-) -> Unit:
+) -> Task:
     words = [
         "epochs=2",
         "recipe.optimizer={name: sgd, lr: 0.1, momentum: 0.9}",
@@ -32,13 +34,13 @@ def unit_of(
     job = job.model_copy(update={"model": model, "resources": Resources(cpus=1, processes=processes)})
     entry = more.pop("entry", None) or find_model(model.name)
     root = str(home / "data" / Shapes.folders[0])
-    return Unit(job, entry, "f" * 64, root, str(folder), **more)  # type: ignore[arg-type]
+    return Task(job, entry, "f" * 64, root, str(folder), **more)  # type: ignore[arg-type]
 
 
-def run(unit: Unit) -> tuple[Record, list[dict[str, object]]]:
-    heard: list[dict[str, object]] = []
-    record = run_isolated(unit, heard.append, lambda: False)
-    return record, heard
+def run(task: Task) -> tuple[Result, list[Message]]:
+    heard: list[Message] = []
+    result = run_isolated(task, heard.append, lambda: False)
+    return result, heard
 
 
 def failing_at_rank_1(word: str) -> str:
@@ -52,18 +54,18 @@ def failing_at_rank_1(word: str) -> str:
     )
 
 
-def stopped_after_an_epoch(unit: Unit) -> Record:
-    """The record of a unit that is asked to stop when it tells of its first epoch."""
-    process = UnitProcess(unit)
-    record = None
-    while record is None:
+def stopped_after_an_epoch(task: Task) -> Result:
+    """The result of a task that is asked to stop when it tells of its first epoch."""
+    process = TaskProcess(task)
+    result = None
+    while result is None:
         message = process.poll(0.5)
-        if message and message["kind"] == "epoch" and message["epoch"] == 1:
+        if isinstance(message, EpochDone) and message.epoch == 1:
             process.request_stop()
-        if message and message["kind"] == "record":
-            record = message["record"]
+        if isinstance(message, Result):
+            result = message
     process.close()
-    return record
+    return result
 
 
 def weights(folder: Path) -> torch.Tensor:
@@ -75,8 +77,8 @@ def weights(folder: Path) -> torch.Tensor:
     "extra", [(), ("recipe.accumulate=2",), ("recipe.ema=0.9",)], ids=["plain", "parts", "average"]
 )
 def test_two_processes_train_what_one_trains(shapes_home: Path, tmp_path: Path, extra: tuple[str, ...]) -> None:
-    one, said = run(unit_of(shapes_home, tmp_path / "one", 1, *extra))
-    two, heard = run(unit_of(shapes_home, tmp_path / "two", 2, *extra))
+    one, said = run(task_of(shapes_home, tmp_path / "one", 1, *extra))
+    two, heard = run(task_of(shapes_home, tmp_path / "two", 2, *extra))
     assert (one.state, two.state) == ("ok", "ok"), two.traceback
     assert torch.allclose(weights(tmp_path / "one"), weights(tmp_path / "two"), atol=1e-5)
     for a, b in zip(one.curve, two.curve, strict=True):
@@ -85,18 +87,18 @@ def test_two_processes_train_what_one_trains(shapes_home: Path, tmp_path: Path, 
     assert len(heard) == len(said), "one voice"
 
 
-def _sizes(record: Record) -> list[dict[str, int]]:
-    return [{"n": e["scores"]["n_images"]} for e in record.evaluations]
+def _sizes(result: Result) -> list[dict[str, int]]:
+    return [{"n": e["scores"]["n_images"]} for e in result.evaluations]
 
 
 @pytest.mark.slow
 @pytest.mark.trial
 def test_an_interrupted_training_of_two_continues(shapes_home: Path, tmp_path: Path) -> None:
-    unit = unit_of(shapes_home, tmp_path / "stopped", 2, "epochs=4")
-    record = stopped_after_an_epoch(unit)
-    assert record.state == "interrupted"
-    again, _ = run(unit)
-    whole, _ = run(unit_of(shapes_home, tmp_path / "whole", 2, "epochs=4"))
+    task = task_of(shapes_home, tmp_path / "stopped", 2, "epochs=4")
+    result = stopped_after_an_epoch(task)
+    assert result.state == "interrupted"
+    again, _ = run(task)
+    whole, _ = run(task_of(shapes_home, tmp_path / "whole", 2, "epochs=4"))
     assert (again.state, whole.state) == ("ok", "ok")
     assert torch.allclose(weights(tmp_path / "stopped"), weights(tmp_path / "whole"), atol=1e-6)
 
@@ -104,9 +106,9 @@ def test_an_interrupted_training_of_two_continues(shapes_home: Path, tmp_path: P
 def test_a_failure_of_another_process_is_told_with_its_reason(shapes_home: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(failing_at_rank_1("only here"))
     entry = read_plugin(tmp_path / "bad.py")
-    record, _ = run(unit_of(shapes_home, tmp_path / "run", 2, model=ModelChoice(name="bad"), entry=entry))
-    assert record.state == "failed"
-    assert "ValueError: only here" in record.reason
+    result, _ = run(task_of(shapes_home, tmp_path / "run", 2, model=ModelChoice(name="bad"), entry=entry))
+    assert result.state == "failed"
+    assert "ValueError: only here" in result.reason
 
 
 def test_more_processes_than_images_in_a_batch_are_refused(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""A unit in its child process: what a network does there ends there."""
+"""A task in its child process: what a network does there ends there."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import pytest
 from harness.config.suite import Job, ModelChoice, Resources, expand, load_suite
 from harness.datasets.shapes import Shapes
 from harness.models.registry import read_plugin
-from harness.runner.isolate import UnitProcess, run_isolated
-from harness.tasks.records import Record, Unit
+from harness.runner.isolate import TaskProcess, run_isolated
+from harness.tasks.messages import EpochDone
+from harness.tasks.result import Result
+from harness.tasks.task import Task
 from tests.conftest import TINY
 
 HEAD = 'NAME = "bad"\nSTRIDE = 4\nimport os, sys, time, torch\nfrom torch import nn\n\n'
 GOOD = "def build(num_classes):\n    return nn.Conv2d(3, num_classes, 3, padding=1)\n"
 
 
-def unit_of(source: str, home: Path, folder: Path, **limits: float) -> Unit:
+def task_of(source: str, home: Path, folder: Path, **limits: float) -> Task:
     path = folder / "bad.py"
     path.write_text(HEAD + source)
     entry = read_plugin(path)
@@ -29,11 +31,11 @@ def unit_of(source: str, home: Path, folder: Path, **limits: float) -> Unit:
         update={"model": ModelChoice(name="bad"), "resources": Resources.model_validate({"cpus": 1, **limits})}
     )
     root = str(home / "data" / Shapes.folders[0])
-    return Unit(job, entry, fingerprint="f" * 64, data_root=root, folder=str(folder / "run"))
+    return Task(job, entry, fingerprint="f" * 64, data_root=root, folder=str(folder / "run"))
 
 
-def run(source: str, home: Path, folder: Path, **limits: float) -> Record:
-    return run_isolated(unit_of(source, home, folder, **limits), lambda message: None, lambda: False)
+def run(source: str, home: Path, folder: Path, **limits: float) -> Result:
+    return run_isolated(task_of(source, home, folder, **limits), lambda message: None, lambda: False)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +64,11 @@ def run(source: str, home: Path, folder: Path, **limits: float) -> Record:
         "segfault", "MemoryError", "endless", "memory",
     ],
 )  # fmt: skip
-def test_whatever_a_network_does_becomes_a_record(
+def test_whatever_a_network_does_becomes_a_result(
     shapes_home: Path, tmp_path: Path, source: str, limits: dict[str, float], state: str, reason: str
 ) -> None:
-    record = run(source, shapes_home, tmp_path, **limits)
-    assert (record.state, reason in record.reason) == (state, True), (record.reason, record.traceback)
+    result = run(source, shapes_home, tmp_path, **limits)
+    assert (result.state, reason in result.reason) == (state, True), (result.reason, result.traceback)
 
 
 def test_a_child_has_its_parent_s_environment_of_now(
@@ -84,8 +86,8 @@ def test_what_a_network_prints_goes_to_a_log_with_a_limit(
     shapes_home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     flood = "def build(num_classes):\n    print('hello from the network')\n    print('x' * 20_000_000)\n"
-    record = run(flood + "    return nn.Conv2d(3, num_classes, 1)\n", shapes_home, tmp_path)
-    assert record.state == "ok"
+    result = run(flood + "    return nn.Conv2d(3, num_classes, 1)\n", shapes_home, tmp_path)
+    assert result.state == "ok"
     log = (tmp_path / "run" / "log.txt").read_text()
     assert log.startswith("hello from the network")
     assert len(log) < 5_000_000
@@ -118,19 +120,19 @@ def test_nothing_reaches_this_process_and_nobody_is_left_behind(shapes_home: Pat
     assert len(sleeping) <= 1
 
 
-def test_a_unit_asked_to_stop_writes_a_checkpoint_and_continues(shapes_home: Path, tmp_path: Path) -> None:
-    unit = unit_of(GOOD, shapes_home, tmp_path)
-    unit = Unit(**{**vars(unit), "job": unit.job.model_copy(update={"recipe": _long(unit.job)})})
-    process = UnitProcess(unit)
-    record = None
-    while record is None:
+def test_a_task_asked_to_stop_writes_a_checkpoint_and_continues(shapes_home: Path, tmp_path: Path) -> None:
+    task = task_of(GOOD, shapes_home, tmp_path)
+    task = Task(**{**vars(task), "job": task.job.model_copy(update={"recipe": _long(task.job)})})
+    process = TaskProcess(task)
+    result = None
+    while result is None:
         message = process.poll(0.5)
-        if message and message["kind"] == "epoch":
+        if isinstance(message, EpochDone):
             process.request_stop()
-        if message and message["kind"] == "record":
-            record = message["record"]
+        if isinstance(message, Result):
+            result = message
     process.close()
-    assert record.state == "interrupted"
+    assert result.state == "interrupted"
     assert (tmp_path / "run" / "checkpoints" / "resume.pt").exists()
     assert not process.scratch.exists()
 

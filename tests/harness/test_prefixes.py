@@ -1,4 +1,4 @@
-"""Shared beginnings: each shorter job has the bits of one trained alone."""
+"""Shared trainings: each shorter job has the bits of one trained alone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 from harness.config.suite import Job, expand, load_suite
 from harness.datasets.shapes import Shapes
 from harness.models.registry import read_plugin
-from harness.runner.worker import run_unit
-from harness.tasks.records import Record, Unit
+from harness.runner.worker import run_task
+from harness.tasks.messages import EpochDone, Message, SharedResult
+from harness.tasks.result import Result
+from harness.tasks.task import Task
 from tests.conftest import TINY, Bench
 
 # Dropout and batch normalisation, and a network that draws from the global generator in training.
@@ -56,20 +58,20 @@ def job(epochs: int, *more: str) -> Job:
     return only.model_copy(update={"images": 24})
 
 
-def unit(entry, home: Path, where: str, epochs: int, *more: str, shares: tuple[Unit, ...] = ()) -> Unit:  # type: ignore[no-untyped-def]
+def task_of(entry, home: Path, where: str, epochs: int, *more: str, shorter: tuple[Task, ...] = ()) -> Task:  # type: ignore[no-untyped-def]
     name = f"{where}-{epochs}"
     data = home / "data" / Shapes.folders[0]
-    return Unit(job(epochs, *more), entry, name, str(data), str(home / name), shares=shares)
+    return Task(job(epochs, *more), entry, name, str(data), str(home / name), shorter=shorter)
 
 
-def figures(record: Record) -> dict[str, object]:
+def figures(record: Result) -> dict[str, object]:
     """Everything about a record that must not depend on how it was trained."""
     drop = ("seconds",)
     return {
         "state": (record.state, record.reason),
         "scores": [e["scores"] for e in record.evaluations],
         "statistics": [e["statistics"] for e in record.evaluations],
-        "labels": [a["sha256"] for a in record.artifacts],
+        "labels": [a.sha256 for a in record.label_maps],
         "curve": [{k: v for k, v in point.items() if k not in drop} for point in record.curve],
         "progress": record.progress,
     }
@@ -85,16 +87,16 @@ def figures(record: Record) -> dict[str, object]:
     ],
     ids=["best", "last, seldom validated", "averaged", "stops early"],
 )
-def test_each_shared_beginning_has_the_bits_of_the_job_alone(entry, home: Path, more: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
-    alone = {epochs: run_unit(unit(entry, home, "alone", epochs, *more), lambda m: None) for epochs in (2, 3, 5)}
-    shares = tuple(unit(entry, home, "shared", epochs, *more) for epochs in (2, 3))
-    handed: list[Record] = []
+def test_each_shared_training_has_the_bits_of_the_job_alone(entry, home: Path, more: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    alone = {epochs: run_task(task_of(entry, home, "alone", epochs, *more), lambda m: None) for epochs in (2, 3, 5)}
+    shorter = tuple(task_of(entry, home, "shared", epochs, *more) for epochs in (2, 3))
+    handed: list[Result] = []
 
-    def take(message: dict[str, object]) -> None:
-        if message["kind"] == "share":
-            handed.append(message["record"])  # type: ignore[arg-type]
+    def take(message: Message) -> None:
+        if isinstance(message, SharedResult):
+            handed.append(message.result)
 
-    longest = run_unit(unit(entry, home, "shared", 5, *more, shares=shares), take)
+    longest = run_task(task_of(entry, home, "shared", 5, *more, shorter=shorter), take)
     assert [record.fingerprint for record in handed] == ["shared-2", "shared-3"]
     for record, epochs in ((handed[0], 2), (handed[1], 3), (longest, 5)):
         assert figures(record) == figures(alone[epochs]), epochs
@@ -106,20 +108,20 @@ def test_each_shared_beginning_has_the_bits_of_the_job_alone(entry, home: Path, 
 
 
 def test_an_interrupted_training_hands_in_the_milestones_it_had_passed(entry, home: Path) -> None:  # type: ignore[no-untyped-def]
-    alone = run_unit(unit(entry, home, "alone", 2), lambda m: None)
-    shares = (unit(entry, home, "shared", 2),)
-    whole = unit(entry, home, "shared", 4, shares=shares)
+    alone = run_task(task_of(entry, home, "alone", 2), lambda m: None)
+    shorter = (task_of(entry, home, "shared", 2),)
+    whole = task_of(entry, home, "shared", 4, shorter=shorter)
     asked = iter([False] * 8 + [True])  # in the third epoch: three batches make one
-    first: list[dict[str, object]] = []
-    assert run_unit(whole, first.append, lambda: next(asked)).state == "interrupted"
-    assert [m["kind"] for m in first].count("share") == 1
-    # As if the driver had died before it wrote that record: the next attempt hands it in again.
-    second: list[dict[str, object]] = []
-    continued = run_unit(whole, second.append)
+    first: list[Message] = []
+    assert run_task(whole, first.append, lambda: next(asked)).state == "interrupted"
+    assert sum(isinstance(m, SharedResult) for m in first) == 1
+    # As if the driver had died before it wrote that result: the next attempt hands it in again.
+    second: list[Message] = []
+    continued = run_task(whole, second.append)
     assert continued.state == "ok", continued.traceback
-    (again,) = [m["record"] for m in second if m["kind"] == "share"]
-    assert figures(again) == figures(alone)  # type: ignore[arg-type]
-    epochs = [m["epoch"] for m in second if m["kind"] == "epoch"]
+    (again,) = [m.result for m in second if isinstance(m, SharedResult)]
+    assert figures(again) == figures(alone)
+    epochs = [m.epoch for m in second if isinstance(m, EpochDone)]
     assert epochs == [3, 4], "it went on where it was stopped"
 
 
@@ -138,8 +140,8 @@ GRID = (
 def test_a_suite_trains_the_longest_and_scores_the_others_on_the_way(bench: Bench, home: Path) -> None:
     constant = ("--set", "schedule={name: constant}")
     plan = bench("run", "--suite", TINY, *GRID, *constant, "--dry-run").stdout
-    assert "Shared beginnings: 4 epochs of training instead of 7." in plan
-    assert plan.count("share ") == 2
+    assert "Shared trainings: 4 epochs instead of 7." in plan
+    assert plan.count("shared ") == 2
     refused = bench("run", "--suite", TINY, *GRID, "--dry-run").stdout
     assert "3 jobs that differ only in epochs are trained one by one" in refused
     assert "poly" in refused

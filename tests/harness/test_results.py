@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from harness.config.suite import expand, load_suite
+from harness.config.suite import load_suite
 from harness.datasets import manifest_of
 from harness.datasets.shapes import Shapes
 from harness.errors import DatabaseError
 from harness.metrics import Evaluator, StatisticsTable, fold
-from harness.models.registry import find_model
 from harness.results import ClaimLost, Store, open_store
 from harness.results.schema import OVERALL, Evaluation, Run, Score
-from harness.results.store import Planned
-from harness.runner.plan import _planned
-from harness.tasks.records import Record, now
+from harness.runner.plan import make_plan
+from harness.tasks.artifacts import Artifacts
+from harness.tasks.result import GalleryImage, LabelMaps, Result, now
+from harness.tasks.task import Task
 from leaderboard.queries import load_curves, load_gallery, load_results
 from tests.conftest import TINY
 
@@ -31,14 +31,13 @@ def shapes(shapes_home: Path) -> Shapes:
 
 
 @pytest.fixture
-def planned(shapes: Shapes) -> list[Planned]:
-    manifest = manifest_of(shapes)
-    jobs = expand(load_suite(str(TINY)), {"shapes": Shapes.info})
-    return [_planned(job, find_model(job.model.name), shapes, manifest, frozenset()) for job in jobs]
+def planned(shapes: Shapes) -> list[Task]:
+    folder = shapes.root.parents[len(Path(Shapes.folders[0]).parts) - 1]
+    return make_plan(load_suite(str(TINY)), None, folder, Artifacts("artifacts")).train
 
 
 @pytest.fixture
-def store(url: str, planned: list[Planned], shapes: Shapes) -> Iterator[Store]:
+def store(url: str, planned: list[Task], shapes: Shapes) -> Iterator[Store]:
     opened = open_store(url)
     manifest = manifest_of(shapes)
     opened.register(planned, {manifest.hash: (shapes.info, shapes.variant, manifest)})
@@ -46,14 +45,14 @@ def store(url: str, planned: list[Planned], shapes: Shapes) -> Iterator[Store]:
     opened.close()
 
 
-def finished(planned: Planned, shapes: Shapes, attempt: int) -> Record:
+def finished(planned: Task, shapes: Shapes, attempt: int) -> Result:
     """What a unit returns, with real statistics of a real image."""
     sample = shapes.read(shapes.ids("test")[0])
     evaluator = Evaluator(6, protocol=planned.job.protocol)
     evaluator.update(sample.mask % 6, sample.mask, shapes.ids("test")[0], loss=0.125)
     scores = evaluator.compute().to_dict()
     blob = evaluator.statistics().to_bytes()
-    return Record(
+    return Result(
         planned.fingerprint,
         attempt,
         "ok",
@@ -63,15 +62,15 @@ def finished(planned: Planned, shapes: Shapes, attempt: int) -> Record:
         progress={"epochs": 2},
         curve=[{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}],
         evaluations=[{"split": s, "scores": scores, "statistics": blob} for s in ("val", "test")],
-        gallery=[{"image_id": "a", "image": b"jpeg", "target": b"png", "prediction": b"png2"}],
-        artifacts=[{"kind": "predictions", "split": "test", "path": "p", "files": 1, "sha256": "0"}],
+        gallery=[GalleryImage("a", b"jpeg", b"png", b"png2")],
+        label_maps=[LabelMaps("test", "p", 1, "0")],
         provenance={"code": {"commit": "c"}},
         parameters=12,
     )
 
 
 def test_every_job_has_a_row_once_however_often_it_is_registered(
-    store: Store, planned: list[Planned], shapes: Shapes
+    store: Store, planned: list[Task], shapes: Shapes
 ) -> None:
     manifest = manifest_of(shapes)
     store.register(planned, {manifest.hash: (shapes.info, shapes.variant, manifest)})
@@ -79,7 +78,7 @@ def test_every_job_has_a_row_once_however_often_it_is_registered(
     assert len(load_results(store)) == 4
 
 
-def test_a_record_is_read_back_at_full_precision(store: Store, planned: list[Planned], shapes: Shapes) -> None:
+def test_a_record_is_read_back_at_full_precision(store: Store, planned: list[Task], shapes: Shapes) -> None:
     attempt = store.claim(planned[0].fingerprint)
     assert attempt == 1
     record = finished(planned[0], shapes, attempt)
@@ -98,7 +97,7 @@ def test_a_record_is_read_back_at_full_precision(store: Store, planned: list[Pla
     assert shown.predictions == {result.run_id: b"png2"}
 
 
-def test_stored_statistics_fold_to_the_stored_scores(store: Store, planned: list[Planned], shapes: Shapes) -> None:
+def test_stored_statistics_fold_to_the_stored_scores(store: Store, planned: list[Task], shapes: Shapes) -> None:
     store.save(finished(planned[0], shapes, store.claim(planned[0].fingerprint) or 0), planned[0])
     with store.session() as session:
         row = session.query(Evaluation).filter_by(split="test").one()
@@ -109,12 +108,12 @@ def test_stored_statistics_fold_to_the_stored_scores(store: Store, planned: list
     assert folded.values == stored
 
 
-def test_a_running_job_is_claimed_once(store: Store, planned: list[Planned]) -> None:
+def test_a_running_job_is_claimed_once(store: Store, planned: list[Task]) -> None:
     assert store.claim(planned[0].fingerprint) == 1
     assert store.claim(planned[0].fingerprint) is None
 
 
-def test_two_threads_share_the_claims_and_none_is_doubled(store: Store, planned: list[Planned]) -> None:
+def test_two_threads_share_the_claims_and_none_is_doubled(store: Store, planned: list[Task]) -> None:
     taken: list[str] = []
 
     def claim_all() -> None:
@@ -128,7 +127,7 @@ def test_two_threads_share_the_claims_and_none_is_doubled(store: Store, planned:
     assert sorted(taken) == sorted(p.fingerprint for p in planned)
 
 
-def test_a_late_record_of_an_earlier_attempt_is_refused(store: Store, planned: list[Planned], shapes: Shapes) -> None:
+def test_a_late_record_of_an_earlier_attempt_is_refused(store: Store, planned: list[Task], shapes: Shapes) -> None:
     first = store.claim(planned[0].fingerprint) or 0
     store.interrupt_own()
     second = store.claim(planned[0].fingerprint) or 0
@@ -138,7 +137,7 @@ def test_a_late_record_of_an_earlier_attempt_is_refused(store: Store, planned: l
     assert store.known([planned[0].fingerprint])[planned[0].fingerprint].state == "running"
 
 
-def test_rows_of_a_driver_that_died_are_released(store: Store, planned: list[Planned]) -> None:
+def test_rows_of_a_driver_that_died_are_released(store: Store, planned: list[Task]) -> None:
     store.claim(planned[0].fingerprint)
     assert store.release_stale() == 0
     with store.session() as session:
@@ -147,14 +146,14 @@ def test_rows_of_a_driver_that_died_are_released(store: Store, planned: list[Pla
     assert store.known([planned[0].fingerprint])[planned[0].fingerprint].state == "interrupted"
 
 
-def test_a_failure_keeps_its_reason_and_traceback(store: Store, planned: list[Planned]) -> None:
+def test_a_failure_keeps_its_reason_and_traceback(store: Store, planned: list[Task]) -> None:
     attempt = store.claim(planned[0].fingerprint) or 0
-    store.save(Record(planned[0].fingerprint, attempt, "failed", "bad shape", "BadModel", "Traceback …"), planned[0])
+    store.save(Result(planned[0].fingerprint, attempt, "failed", "bad shape", "BadModel", "Traceback …"), planned[0])
     run = store.known([planned[0].fingerprint])[planned[0].fingerprint]
     assert (run.state, run.reason, run.error, run.traceback) == ("failed", "bad shape", "BadModel", "Traceback …")
 
 
-def test_an_error_inside_a_transaction_leaves_nothing_behind(store: Store, planned: list[Planned]) -> None:
+def test_an_error_inside_a_transaction_leaves_nothing_behind(store: Store, planned: list[Task]) -> None:
     def half() -> None:
         with store.session() as session:
             session.query(Run).update({"reason": "half"})

@@ -16,7 +16,7 @@ from harness.errors import BadModel, Diverged
 from harness.models import build
 from harness.optim.schedules import build_optimizer, factor
 from harness.scoring.predict import label_map, predictions, split_outputs
-from harness.training.loop import Interrupted, Setting, train
+from harness.training.loop import Interrupted, TrainingContext, train
 from tests.conftest import TINY
 
 
@@ -30,10 +30,10 @@ def tiny_job(*overrides: str, **changes: object) -> Job:
     return job.model_copy(update=changes)
 
 
-def setting_for(shapes: Shapes, folder: Path, **options: object) -> Setting:
+def context_for(shapes: Shapes, folder: Path, **options: object) -> TrainingContext:
     torch.manual_seed(0)
     model = nn.Sequential(build("unet", 6, width=4, depth=2), nn.Dropout(0.3))
-    return Setting(model, 16, 6, shapes, DecodedSamples(shapes), folder, **options)  # type: ignore[arg-type]
+    return TrainingContext(model, 16, 6, shapes, DecodedSamples(shapes), folder, **options)  # type: ignore[arg-type]
 
 
 def stream(shapes: Shapes, seed: int, epochs: list[int], workers: int = 0) -> list[torch.Tensor]:
@@ -94,15 +94,15 @@ def test_a_training_that_is_stopped_and_continued_ends_with_the_same_bits(
     shapes: Shapes, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     job = tiny_job("epochs=3", *more)
-    whole = setting_for(shapes, tmp_path / "whole")
+    whole = context_for(shapes, tmp_path / "whole")
     expected = train(job, whole)
 
     # 20 iterations make an epoch: in the second one, or right behind its last batch.
     asked = iter([False] * (39 if more else 25) + [True])
     with pytest.raises(Interrupted):
-        train(job, setting_for(shapes, tmp_path / "parts", stopping=lambda: next(asked)))
+        train(job, context_for(shapes, tmp_path / "parts", stopping=lambda: next(asked)))
     torch.rand(7)  # another process would have drawn other numbers
-    parts = setting_for(shapes, tmp_path / "parts")
+    parts = context_for(shapes, tmp_path / "parts")
     found = train(job, parts)
 
     for name, value in whole.model.state_dict().items():
@@ -115,17 +115,17 @@ def test_a_training_that_is_stopped_and_continued_ends_with_the_same_bits(
 
 
 def test_the_best_epoch_is_the_one_whose_weights_are_kept(shapes: Shapes, tmp_path: Path) -> None:
-    setting = setting_for(shapes, tmp_path)
-    progress = train(tiny_job("epochs=3"), setting)
+    context = context_for(shapes, tmp_path)
+    progress = train(tiny_job("epochs=3"), context)
     scores = [record["val_miou"] for record in progress.curve]
     assert progress.best_score == max(scores)
     assert scores[progress.best_epoch - 1] == max(scores)  # type: ignore[operator]
     best = torch.load(tmp_path / "best.pt")
-    assert all(torch.equal(v, best[k]) for k, v in setting.model.state_dict().items())
+    assert all(torch.equal(v, best[k]) for k, v in context.model.state_dict().items())
 
 
 def test_iterations_end_within_an_epoch_and_are_validated(shapes: Shapes, tmp_path: Path) -> None:
-    progress = train(tiny_job("iterations=23"), setting_for(shapes, tmp_path))
+    progress = train(tiny_job("iterations=23"), context_for(shapes, tmp_path))
     assert (progress.iteration, progress.epoch) == (23, 2)
     assert "val_miou" in progress.curve[-1]
 
@@ -133,7 +133,7 @@ def test_iterations_end_within_an_epoch_and_are_validated(shapes: Shapes, tmp_pa
 def test_selection_by_a_boundary_score_runs_the_whole_evaluator(shapes: Shapes, tmp_path: Path) -> None:
     job = tiny_job("epochs=1", selection=Selection(metric="hd95"), protocol=tiny_job().protocol)
     job = job.model_copy(update={"protocol": job.protocol.model_copy(update={"images": 6})})
-    progress = train(job, setting_for(shapes, tmp_path))
+    progress = train(job, context_for(shapes, tmp_path))
     assert progress.best_score is not None
     assert progress.best_score == progress.curve[-1]["val_hd95"]
 
@@ -149,10 +149,10 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(shapes: Shapes, tmp_path:
             self.calls += 1
             return self.layer(x) * (float("nan") if self.calls > 3 else 1.0)
 
-    setting = setting_for(shapes, tmp_path)
-    setting.model = Broken()
+    context = context_for(shapes, tmp_path)
+    context.model = Broken()
     with pytest.raises(Diverged, match="epoch 1, iteration 4"):
-        train(tiny_job(), setting)
+        train(tiny_job(), context)
 
 
 @pytest.mark.parametrize(
@@ -217,30 +217,32 @@ def test_one_channel_means_foreground_where_the_logit_is_positive() -> None:
     assert label_map(torch.tensor([[[-1.0, 0.0, 0.1]]])).tolist() == [[0, 0, 1]]
 
 
-def weights(setting: Setting) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in setting.model.parameters()])
+def weights(context: TrainingContext) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in context.model.parameters()])
 
 
-def plain_setting(shapes: Shapes, folder: Path) -> Setting:
+def plain_context(shapes: Shapes, folder: Path) -> TrainingContext:
     """Without dropout and batch normalisation, which see the parts of a batch one by one."""
     torch.manual_seed(0)
-    return Setting(build("unet", 6, width=4, depth=2, norm=False), 16, 6, shapes, DecodedSamples(shapes), folder)
+    return TrainingContext(
+        build("unet", 6, width=4, depth=2, norm=False), 16, 6, shapes, DecodedSamples(shapes), folder
+    )
 
 
 def test_a_batch_in_parts_takes_the_same_step(shapes: Shapes, tmp_path: Path) -> None:
     found = []
     for parts in (1, 4):
-        setting = plain_setting(shapes, tmp_path / str(parts))
+        context = plain_context(shapes, tmp_path / str(parts))
         # Void is spread unevenly over the parts: a mean over each part's own pixels would differ, if little.
-        train(tiny_job("iterations=3", f"accumulate={parts}", "optimizer={name: sgd, lr: 0.01}"), setting)
-        found.append(weights(setting))
+        train(tiny_job("iterations=3", f"accumulate={parts}", "optimizer={name: sgd, lr: 0.01}"), context)
+        found.append(weights(context))
     assert torch.allclose(found[0], found[1], atol=2e-4)
-    assert not torch.equal(found[0], weights(plain_setting(shapes, tmp_path)))
+    assert not torch.equal(found[0], weights(plain_context(shapes, tmp_path)))
 
 
 def test_the_averaged_weights_are_scored_and_kept(shapes: Shapes, tmp_path: Path) -> None:
     by_hand: list[torch.Tensor] = []
-    plain = plain_setting(shapes, tmp_path / "plain")
+    plain = plain_context(shapes, tmp_path / "plain")
 
     def note() -> bool:
         by_hand.append(weights(plain))
@@ -252,7 +254,7 @@ def test_the_averaged_weights_are_scored_and_kept(shapes: Shapes, tmp_path: Path
     average = by_hand[0]
     for later in by_hand[1:]:
         average = 0.8 * average + 0.2 * later
-    averaged = plain_setting(shapes, tmp_path / "ema")
+    averaged = plain_context(shapes, tmp_path / "ema")
     train(tiny_job("iterations=5", "ema=0.8", selection=selection), averaged)
     assert torch.allclose(weights(averaged), average, atol=1e-6)
     kept = torch.load(tmp_path / "ema" / "last.pt")
@@ -262,7 +264,7 @@ def test_the_averaged_weights_are_scored_and_kept(shapes: Shapes, tmp_path: Path
 def test_patience_ends_a_training_that_no_longer_improves(shapes: Shapes, tmp_path: Path) -> None:
     job = tiny_job("epochs=30", "early_stop={patience: 2}", "optimizer={lr: 1e-12}")
     job = job.model_copy(update={"protocol": job.protocol.model_copy(update={"images": 8})})
-    progress = train(job, setting_for(shapes, tmp_path))
+    progress = train(job, context_for(shapes, tmp_path))
     assert progress.epoch == progress.best_epoch + 2 < 30  # type: ignore[operator]
 
 
@@ -286,16 +288,16 @@ def test_the_network_is_compiled_where_the_recipe_says_so(
 ) -> None:
     asked = []
     monkeypatch.setattr(torch, "compile", lambda model: asked.append(model) or model)
-    setting = setting_for(shapes, tmp_path)
-    train(tiny_job("iterations=1", "compile=true", "channels_last=true"), setting)
-    assert asked == [setting.model]
+    context = context_for(shapes, tmp_path)
+    train(tiny_job("iterations=1", "compile=true", "channels_last=true"), context)
+    assert asked == [context.model]
 
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
-    from harness.runner.worker import load_weights
+    from harness.training.network import load_weights
 
     torch.save(build("unet", 6, width=4).state_dict(), tmp_path / "w.pt")
-    with pytest.raises(BadModel, match=r"w.pt is not of this network: .* is missing.* and \d+ more"):
+    with pytest.raises(BadModel, match=r"w.pt does not fit this network: missing key.* and \d+ more"):
         load_weights(build("segnet", 6, width=4), tmp_path / "w.pt")
     with pytest.raises(BadModel, match="has shape"):
         load_weights(build("unet", 5, width=4), tmp_path / "w.pt")
@@ -307,7 +309,7 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_fcn_is_trained_in_stages_by_starting_from_the_coarser_network(tmp_path: Path) -> None:
-    from harness.runner.worker import start_from
+    from harness.training.network import start_from
 
     small = {"width": 4, "hidden": 8}
     coarse, fine = build("fcn32s", 3, **small), build("fcn16s", 3, **small)

@@ -1,0 +1,105 @@
+"""One split of a trained network: predicted, scored at the original resolution, its label maps kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.config.suite import Job
+from harness.datasets.palette import save_labels
+from harness.metrics import StatisticsTable
+from harness.scoring.evaluate import Predicted, evaluate_images, stored_label_maps
+from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps
+from harness.scoring.predict import foreground_probability, label_map, predictions
+from harness.tasks.result import GalleryImage, LabelMaps
+from harness.tasks.task import Task
+from harness.training.loop import TrainingContext, image_loss
+
+SCORED_SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class SplitScores:
+    """What scoring a split gave."""
+
+    evaluation: dict[str, Any]
+    label_maps: LabelMaps | None = None
+    """None where they had been kept before."""
+    gallery: list[GalleryImage] = field(default_factory=list)
+    predict_s: float = 0.0
+    """Seconds of prediction."""
+    evaluate_s: float = 0.0
+    """Seconds of everything else."""
+
+
+def predict_and_score(task: Task, context: TrainingContext, split: str) -> SplitScores:
+    """Predict a split, score it and keep its label maps: image by image, none held for long."""
+    job, dataset, folder = task.job, context.dataset, task.files.local
+    began = time.monotonic()
+    predicted = Timed(predicted_images(job, context, split))
+    with kept_label_maps(folder, split) as kept:
+        evaluator = evaluate_images(
+            dataset,
+            job.protocol,
+            predicted,
+            job.resources.cpus,
+            lambda one: save_labels(kept.folder / f"{one.image_id}.png", one.labels, dataset.info.palette),
+        )
+        table = evaluator.statistics()
+        (kept.folder / STATISTICS).write_bytes(table.to_bytes())
+    label_maps = kept.finished
+    shown = gallery(dataset, dataset.ids(split, job.images), folder / label_maps.path) if split == "test" else []
+    spent = time.monotonic() - began
+    return SplitScores(
+        evaluation(split, evaluator, table), label_maps, shown, predicted.seconds, spent - predicted.seconds
+    )
+
+
+def rescore_split(task: Task, split: str) -> SplitScores:
+    """Score the label maps that a run keeps of a split, under the job's protocol."""
+    job, dataset = task.job, task.dataset
+    began = time.monotonic()
+    kept = task.files.fetch(f"{PREDICTIONS}/{split}")
+    label_maps = stored_label_maps(kept, dataset.ids(split, job.images))
+    evaluator = evaluate_images(dataset, job.protocol, label_maps, job.resources.cpus)
+    before = StatisticsTable.from_bytes((kept / STATISTICS).read_bytes())
+    scored = evaluation(split, evaluator, evaluator.statistics().with_scores_of(before))
+    return SplitScores(scored, evaluate_s=time.monotonic() - began)
+
+
+def predicted_images(job: Job, context: TrainingContext, split: str) -> Iterator[Predicted]:
+    """Label map, loss and, on binary sets, the foreground's probability of each image, at its original resolution."""
+    info = context.dataset.info
+    ids = context.dataset.ids(split, job.images)
+    table = job.model.label_map
+    for image_id, logits in predictions(
+        context.model, context.samples, ids, job.recipe, context.channels, context.stride
+    ):
+        if table is not None:  # other classes: neither a loss nor a probability of ours
+            yield Predicted(image_id, np.asarray(table, dtype=np.uint8)[label_map(logits).cpu().numpy()])
+            continue
+        _, mask, valid = context.samples.get(image_id)
+        score = None
+        if info.foreground is not None and len(info.classes) == 2:
+            score = foreground_probability(logits, info.foreground).cpu().numpy()
+        loss = image_loss(logits, mask, valid, job.recipe, info.ignore_index)
+        yield Predicted(image_id, label_map(logits).cpu().numpy(), score, loss)
+
+
+class Timed(Iterator[Predicted]):
+    """Items, and the seconds that waiting for them took."""
+
+    def __init__(self, items: Iterator[Predicted]) -> None:
+        self._items = items
+        self.seconds = 0.0
+
+    def __next__(self) -> Predicted:
+        began = time.monotonic()
+        try:
+            return next(self._items)
+        finally:
+            self.seconds += time.monotonic() - began

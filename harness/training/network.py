@@ -1,0 +1,97 @@
+"""A job's network: built, and with the weights that it starts from."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from harness.config.suite import Job
+from harness.datasets import DatasetInfo
+from harness.errors import BadModel, BenchError
+from harness.models.registry import ModelEntry
+from harness.training.distributed import ProcessGroup, synchronize_batch_norm
+
+
+def logit_channels(job: Job, info: DatasetInfo) -> int:
+    """K of the logits: one sigmoid channel for a binary loss on a binary set, else one for each class.
+
+    Raises:
+        BenchError: a binary loss on a set that is not binary.
+    """
+    if job.model.label_map is not None:
+        return len(job.model.label_map)
+    if not job.recipe.loss.binary:
+        return len(info.classes)
+    if len(info.classes) != 2:
+        raise BenchError(f"the loss bce needs a binary data set; {info.name} has more classes")
+    return 1
+
+
+def build_network(entry: ModelEntry, job: Job, channels: int, group: ProcessGroup | None = None) -> torch.nn.Module:
+    """Build a job's network on the device that the job asks for, of several devices that of its rank.
+
+    Raises:
+        BadModel: the builder did not return a network with trainable parameters.
+    """
+    model = entry.load()(channels, **job.model.params)
+    if not isinstance(model, torch.nn.Module):
+        raise BadModel(f"build returned {type(model).__name__}, expected a torch.nn.Module")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise BadModel("the network has no trainable parameter")
+    if job.resources.gpus <= 0:
+        return model
+    if group is None or group.world_size == 1:
+        return model.to(torch.device("cuda"))
+    return synchronize_batch_norm(model.to(group.device))
+
+
+def start_from(model: torch.nn.Module, path: Path) -> None:
+    """Take over every weight of a file that has the name and shape of one of the network's; the others stay new.
+
+    Raises:
+        BadModel: there is none.
+    """
+    own = model.state_dict()
+    fitting = {n: v for n, v in read_weights(path).items() if n in own and v.shape == own[n].shape}
+    if not fitting:
+        raise BadModel(f"{path.name} has no weight with the name and shape of one of this network's")
+    model.load_state_dict(fitting, strict=False)
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Load the weights of a network that was trained before.
+
+    Raises:
+        BadModel: they are not this network's; names missing and unexpected keys.
+    """
+    state, own = read_weights(path), model.state_dict()
+    wrong = [f"missing key {n}" for n in own if n not in state]
+    wrong += [f"unexpected key {n}" for n in state if n not in own]
+    wrong += [
+        f"{n} has shape {tuple(state[n].shape)}, expected {tuple(own[n].shape)}"
+        for n in own
+        if n in state and state[n].shape != own[n].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise BadModel(f"{path.name} does not fit this network: {', '.join(wrong[:3])}{more}")
+    model.load_state_dict(state)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict from a file, where it may be the whole content or stand under `model` or `state_dict`.
+
+    Raises:
+        BadModel: the file cannot be read as one.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise BadModel(f"{path}: cannot be loaded as weights: {str(error).splitlines()[0]}") from error
+    for key in ("model", "state_dict"):
+        state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
+    if not isinstance(state, dict):
+        raise BadModel(f"{path}: holds {type(state).__name__}, not a state dict")
+    return {name.removeprefix("module."): value for name, value in state.items()}
