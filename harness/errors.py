@@ -6,7 +6,6 @@ BenchError                 anything the command line reports as one message, exi
 ├── DataError              images or masks missing, corrupt or mismatched
 ├── WeightsError           pretrained weights that cannot be had
 ├── PluginError            a stranger's model file
-├── PredictionsError       a folder of predictions to be scored
 ├── DatabaseError          a results database that cannot be opened or written
 ├── ArtifactsError         a place of checkpoints and label maps that cannot be read or written
 └── ClusterError           a Ray cluster that cannot be reached
@@ -68,10 +67,6 @@ class WeightsError(BenchError):
 
 class PluginError(BenchError):
     """A stranger's model file that does not keep the contract."""
-
-
-class PredictionsError(BenchError):
-    """A folder of predictions that cannot be scored."""
 
 
 class DatabaseError(BenchError):

@@ -119,3 +119,16 @@ def _engine(url: str, read_only: bool, path: Path | None) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def open_results(db: str | None = None, *, read_only: bool = True) -> Store:
+    """Open a results database: to look at it, or with `read_only=False` to let runs write into it.
+
+    Args:
+        db: a path or a URL; None: ./results.db.
+        read_only: never create, alter or write.
+
+    Raises:
+        DatabaseError: it cannot be opened, is not a results database, or is of another schema.
+    """
+    return open_store(db, read_only=read_only)
