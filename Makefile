@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast trials lint format types docs leaderboard bench clean
+.PHONY: help setup setup-dev demo test test-fast test-long lint format types docs leaderboard bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,14 +29,17 @@ setup-dev: $(VENV)/.dev ## the environment with the development tools
 demo: setup ## train, score and rank three small networks on generated images (under five minutes)
 	@$(BIN)/bench demo
 
-test: setup-dev lint types ## lint, types, import contract and every test but the trials
-	$(BIN)/python -m pytest -m "not trial"
+# Many tests wait for a child process, Ray or a server: two at a time keep two processors busy.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-trials: setup-dev ## the tests that take minutes: training on real data, lost nodes, bad networks, searches
-	$(BIN)/python -m pytest -m trial
+test: setup-dev lint types ## lint, types, import contract and every test but the long ones
+	$(PYTEST) -m "not long"
+
+test-long: setup-dev ## the tests that take minutes: training on real data, lost nodes, bad networks, searches
+	$(PYTEST) -m long
 
 test-fast: setup-dev ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: setup-dev ## ruff and the import contract
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "tests" / "suites" / "tiny.yaml"
@@ -38,13 +40,37 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def shapes_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a folder once for all worker processes of a test run: what takes long to set up is set up once."""
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        base = tmp_path_factory.getbasetemp()
+        folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+        done = folder / ".done"
+        with FileLock(f"{folder}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+Shared = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def shapes_home(shared_once: Shared) -> Path:
     """A folder whose data/ holds the generated data set."""
     from harness.datasets.shapes import Shapes
 
-    home = tmp_path_factory.mktemp("home")
-    Shapes.obtain(home / "data", lambda line: None)
-    return home
+    return shared_once("home", lambda folder: _obtained(Shapes, folder))
+
+
+def _obtained(kind: Any, folder: Path) -> None:
+    kind.obtain(folder / "data", lambda line: None)
 
 
 @pytest.fixture
@@ -120,24 +146,28 @@ def bench(home: Path) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def finished(shapes_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(shapes_home: Path, shared_once: Shared) -> Path:
     """A database with the tiny suite trained by Ray Tune; read it, never write it."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "data").symlink_to(shapes_home / "data")
-    run_bench("run", "--suite", TINY, "--set", "grid.lr=[1e-2, 2e-2]", cwd=folder)
-    return folder / "results.db"
+
+    def train(folder: Path) -> None:
+        (folder / "data").symlink_to(shapes_home / "data")
+        run_bench("run", "--suite", TINY, "--set", "grid.lr=[1e-2, 2e-2]", cwd=folder)
+
+    return shared_once("finished", train) / "results.db"
 
 
 @pytest.fixture(scope="session")
-def plugin_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plugin_site(shared_once: Shared) -> Path:
     """A folder for PYTHONPATH into which the third-party package is installed."""
-    target = tmp_path_factory.mktemp("site")
-    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*words, "--target", str(target), str(ROOT / "tests" / "plugin_package")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return target
+
+    def install(folder: Path) -> None:
+        words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+        done = subprocess.run(
+            [*words, "--target", str(folder), str(ROOT / "tests" / "plugin_package")], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    return shared_once("site", install)
 
 
 def real(name: str) -> pytest.MarkDecorator:

@@ -202,7 +202,7 @@ def test_doctor_finds_what_is_here(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_doctor_starts_ray(bench: Bench) -> None:
     assert f"starts: {os.cpu_count()} CPU" in bench("doctor").stdout
 
@@ -248,7 +248,7 @@ def test_a_strangers_file_that_breaks_the_contract_is_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_an_installed_package_adds_its_networks(bench: Bench, plugin_site: Path) -> None:
     env = {"PYTHONPATH": str(plugin_site)}
     listed = json.loads(bench("models", "--json", **env).stdout)
@@ -260,7 +260,7 @@ def test_an_installed_package_adds_its_networks(bench: Bench, plugin_site: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 @real("VOCdevkit")
 def test_voc_smoke_trains_and_scores_every_model_apart_from_full_runs(bench: Bench, home: Path) -> None:
     bench("run", "--suite", "voc", "--smoke", "--data-dir", REAL_DATA, "--seeds", "0")
@@ -274,7 +274,7 @@ def test_voc_smoke_trains_and_scores_every_model_apart_from_full_runs(bench: Ben
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 @real("weizmann_horse_db")
 def test_a_small_unet_learns_horses(bench: Bench) -> None:
     bench(
@@ -286,7 +286,7 @@ def test_a_small_unet_learns_horses(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_existing_weights_are_scored_without_training(bench: Bench, home: Path, finished: Path) -> None:
     shutil.copy(finished, home / "results.db")
     with sqlite3.connect(finished) as connection:

@@ -49,7 +49,7 @@ def stored(url: str) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_a_suite_keeps_its_files_in_a_bucket(bucket: str, home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     words = ("run", "--suite", TINY, "--models", "U-Net", "--seeds", "0", "--local")
     cache = tmp_path_factory.mktemp("machine")
@@ -79,7 +79,7 @@ def test_a_suite_keeps_its_files_in_a_bucket(bucket: str, home: Path, tmp_path_f
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_another_machine_continues_from_the_bucket(
     bucket: str, shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +119,7 @@ def test_what_cannot_be_kept_is_a_failure_with_its_reason(
         ("s3://someone:secret@lab/runs", "credentials would be kept in the database"),
         ("nosuch://lab/runs", "cannot be opened"),
         pytest.param(
-            "s3://lab/runs?scheme=http&endpoint_override=127.0.0.1:9", "cannot be written", marks=pytest.mark.trial
+            "s3://lab/runs?scheme=http&endpoint_override=127.0.0.1:9", "cannot be written", marks=pytest.mark.long
         ),
         ("/proc/runs", "cannot be written"),
     ],

@@ -129,7 +129,7 @@ def write_suite(home: Path, names: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_twenty_bad_networks_are_rows_and_every_good_one_finishes(home: Path) -> None:
     plugins = write_suite(home, list(BAD))
     before = set(psutil.pids())

@@ -86,7 +86,7 @@ def wait_for_epochs(run: subprocess.Popen[str], jobs: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_a_lost_node_and_a_killed_worker_cost_no_row_and_no_bit(
     cluster: subprocess.Popen[str], home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -118,7 +118,7 @@ def test_a_lost_node_and_a_killed_worker_cost_no_row_and_no_bit(
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_two_machines_train_one_network_as_two_processes_do_and_outlive_the_loss_of_one(
     cluster: subprocess.Popen[str], home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

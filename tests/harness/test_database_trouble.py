@@ -17,7 +17,7 @@ from tests.conftest import TINY, rows, run_bench
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_commands_share_the_jobs_and_none_is_doubled(home: Path, kind: str, request: pytest.FixtureRequest) -> None:
     db = str(home / "results.db") if kind == "sqlite" else str(request.getfixturevalue("postgres_url"))
@@ -55,7 +55,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 @pytest.mark.parametrize("how", [["--local"], []], ids=["local", "ray"])
 def test_a_full_disk_is_one_clear_error_and_the_database_stays_sound(
     small_disk: Path, home: Path, how: list[str]

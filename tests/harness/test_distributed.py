@@ -92,7 +92,7 @@ def _sizes(result: Result) -> list[dict[str, int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_an_interrupted_training_of_two_continues(shapes_home: Path, tmp_path: Path) -> None:
     task = task_of(shapes_home, tmp_path / "stopped", 2, "epochs=4")
     result = stopped_after_an_epoch(task)

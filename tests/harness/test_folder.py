@@ -135,7 +135,7 @@ def test_a_folder_without_a_definition_shows_what_to_write(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_a_suite_on_a_folder_runs_is_ranked_and_moves_without_training_again(tmp_path: Path) -> None:
     make(tmp_path / "mine", BASIC)
     (tmp_path / "suite.yaml").write_text(

@@ -55,7 +55,7 @@ def figures(store: Store) -> dict[tuple[str, int, str], object]:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_what_two_labs_trained_is_joined_once(finished: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     here = lab(finished, tmp_path / "here", *forget("seed = 1"))
     there = lab(finished, tmp_path / "there", *forget("seed = 0 and model = 'FCN'"))

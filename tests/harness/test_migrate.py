@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -131,15 +132,12 @@ def test_the_command_checks_backs_up_and_migrates(tmp_path: Path) -> None:
     assert "0 problem(s)" in run_bench("db", "check", "--db", "monday.db", cwd=tmp_path).stdout
 
 
-def test_changed_label_maps_are_found(finished: Path) -> None:
-    store = open_store(str(finished), read_only=True)
-    artifacts = finished.with_suffix(".artifacts")
+def test_changed_label_maps_are_found(finished: Path, tmp_path: Path) -> None:
+    path = shutil.copy(finished, tmp_path)
+    shutil.copytree(finished.with_suffix(".artifacts"), tmp_path / "results.artifacts")
+    store = open_store(str(path), read_only=True)
+    artifacts = tmp_path / "results.artifacts"
     assert list(check_database(store, store.artifacts)) == []
     victim = sorted(artifacts.glob("*/predictions/val/*.png"))[0]
-    whole = victim.read_bytes()
-    victim.write_bytes(whole[:-1])
-    try:
-        assert [line for line in check_database(store, store.artifacts) if str(victim) in line]
-    finally:
-        victim.write_bytes(whole)
-        store.engine.dispose()  # nothing of it stays beside the file
+    victim.write_bytes(victim.read_bytes()[:-1])
+    assert [line for line in check_database(store, store.artifacts) if str(victim) in line]

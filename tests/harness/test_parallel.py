@@ -64,7 +64,7 @@ def test_thread_count_never_moves_a_bit() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_ten_thousand_images_need_no_more_memory_than_a_few() -> None:
     import tracemalloc
 

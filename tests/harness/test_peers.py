@@ -96,7 +96,7 @@ def assd(s: ClassSurface) -> float:
 chunks = pytest.mark.parametrize("first", range(0, CASES, CHUNK))
 # A slow peer: one part among the tests, the others among the trials.
 slow_chunks = pytest.mark.parametrize(
-    "first", [0, *(pytest.param(first, marks=pytest.mark.trial) for first in range(CHUNK, CASES, CHUNK))]
+    "first", [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(CHUNK, CASES, CHUNK))]
 )
 
 

@@ -136,7 +136,7 @@ GRID = (
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_a_suite_trains_the_longest_and_scores_the_others_on_the_way(bench: Bench, home: Path) -> None:
     constant = ("--set", "schedule={name: constant}")
     plan = bench("run", "--suite", TINY, *GRID, *constant, "--dry-run").stdout
@@ -155,7 +155,7 @@ def test_a_suite_trains_the_longest_and_scores_the_others_on_the_way(bench: Benc
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_a_failing_training_takes_the_beginnings_it_had_not_reached_with_it(bench: Bench, home: Path) -> None:
     (home / "late.py").write_text(
         NET.replace('"drawing"', '"late"').replace(

@@ -32,7 +32,7 @@ def build(num_classes):
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_out_of_memory_is_tried_again_in_smaller_parts_and_the_row_says_so(home: Path) -> None:
     (home / "hungry.py").write_text(HUNGRY)
     words = ("run", "--suite", TINY, "--plugin", "hungry.py", "--models", "hungry", "--seeds", "0", "--local")
@@ -50,7 +50,7 @@ def test_out_of_memory_is_tried_again_in_smaller_parts_and_the_row_says_so(home:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_a_networks_own_fault_is_not_tried_again(home: Path) -> None:
     (home / "bad.py").write_text('NAME = "bad"\ndef build(num_classes):\n    raise ValueError("no")\n')
     words = ("run", "--suite", TINY, "--plugin", "bad.py", "--models", "bad", "--seeds", "0", "--local")

@@ -25,7 +25,7 @@ search:
 
 
 @pytest.mark.slow
-@pytest.mark.trial
+@pytest.mark.long
 def test_a_search_finds_a_better_rate_and_its_winner_is_ranked_apart(home: Path) -> None:
     (home / "searched.yaml").write_text(SUITE)
     refused = run_bench("run", "--suite", "searched.yaml", "--local", cwd=home, check=False)
