@@ -11,7 +11,8 @@ import typer
 from bench.console import DbOption
 
 if TYPE_CHECKING:
-    from leaderboard.tables import Board, Table
+    from leaderboard.boards import Board
+    from leaderboard.tables import Table
 
 
 class Format(StrEnum):
@@ -69,14 +70,15 @@ def export_text(
     import json
 
     from harness.results import open_store
-    from leaderboard.queries import load_results
-    from leaderboard.tables import boards, records
+    from leaderboard.boards import boards
+    from leaderboard.queries import load_runs
+    from leaderboard.tables import records
     from leaderboard.text import csv_tables, markdown_tables
 
     store = open_store(db, read_only=True)
-    results = load_results(store, suite)
+    results = load_runs(store, suite)
     found = [b for b in boards(results) if (smoke or not b.smoke) and dataset in (None, b.data.name)]
-    _refuse_empty(found, {r.suite for r in load_results(store)}, suite, dataset, smoke)
+    _refuse_empty(found, {r.suite for r in load_runs(store)}, suite, dataset, smoke)
     if format == "json":
         return json.dumps([row for b in found for row in records(b)], indent=2, ensure_ascii=False) + "\n"
     tables = [(board, _table(board, metrics, ablation)) for board in found]
@@ -102,14 +104,14 @@ def _latex(tables: list[tuple[Board, Table]], caption: str | None, label: str | 
 
 def _table(board: Board, metrics: str | None, every_cell: bool) -> Table:
     from harness.errors import UnknownName
-    from harness.metrics.scores import score_names
-    from leaderboard.tables import ablation, all_metrics, overview
+    from harness.metrics.metric import score_names
+    from leaderboard.tables import ablation, metric_names, overview
 
     chosen = [m.strip() for m in metrics.split(",") if m.strip()] if metrics else None
     for metric in chosen or ():
-        if metric not in all_metrics(board.data):
+        if metric not in metric_names(board.data):
             names = score_names(board.data.foreground)
-            near = UnknownName.of("metric", metric, all_metrics(board.data), "bench export")
+            near = UnknownName.of("metric", metric, metric_names(board.data), "bench metrics")
             raise UnknownName(near.message, f"Metrics: {', '.join(names)}; of one class: iou[NAME] and the like.")
     return ablation(board, chosen) if every_cell else overview(board, chosen)
 

@@ -117,3 +117,35 @@ def datasets(data_dir: DataOption = None, json: JsonOption = False) -> None:
         for name, info, root, generated in rows
     ]
     new_console().print(table(("data set", "", "classes", "variants", "copy"), shown))
+
+
+def metrics(json: JsonOption = False) -> None:
+    """List every metric with its definition, its direction and where it comes from.
+
+    A metric of one class is written with the class in brackets: iou[horse].
+
+    Example: bench metrics
+    """
+    from harness.metrics.metric import METRICS, all_metrics
+
+    listed = [
+        {
+            "name": m.name,
+            "title": m.title,
+            "better": "higher" if m.higher_is_better else "lower",
+            "unit": m.unit,
+            "over classes": m.overall,
+            "of a class": m.per_class,
+            "binary sets only": m.foreground_only,
+            "definition": m.definition,
+            "origin": METRICS.origin(m.name),
+        }
+        for m in all_metrics()
+    ]
+    if json:
+        import json as codec
+
+        print(codec.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    marks = [{k: ("yes" if v is True else "" if v is False else v) for k, v in line.items()} for line in listed]
+    new_console().print(table(tuple(listed[0]), [tuple(line.values()) for line in marks]))

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 def print_plan(plan: Plan, console: Any, timed: bool) -> None:
     """What would be done."""
+    from harness.config.grid import grid_text
+
     inside = {shorter.fingerprint for task in plan.train for shorter in task.shorter}
     states = [(task, "rescore") for task in plan.rescore]
     states += [(task, "shared" if task.fingerprint in inside else "train") for task in plan.to_train]
@@ -19,9 +21,10 @@ def print_plan(plan: Plan, console: Any, timed: bool) -> None:
     for task, state in [*states, *((task, "done") for task in plan.done)]:
         job = task.job
         length = f"{job.recipe.epochs} epochs" if job.recipe.epochs else f"{job.recipe.iterations} iterations"
-        grid = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in job.grid.items())
         variant, title = job.dataset.variant, job.model.title
-        rows.append((state, job.dataset.name, variant, title, grid, job.seed, length, task.fingerprint[:10]))
+        rows.append(
+            (state, job.dataset.name, variant, title, grid_text(job.grid), job.seed, length, task.fingerprint[:10])
+        )
     columns = ("", "data set", "variant", "model", "grid", "seed", "length", "fingerprint")
     console.print(table(columns, rows, title=f"Suite {plan.suite.name}: {len(rows)} jobs"))
     for note in plan.notes:

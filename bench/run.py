@@ -121,8 +121,9 @@ def run_and_report(suite: Suite, options: RunOptions) -> int:
 def report(outcome: Outcome, options: RunOptions) -> None:
     """Print the suite's boards and what failed."""
     from harness.results import open_store
-    from leaderboard.queries import load_results
-    from leaderboard.tables import boards, overview
+    from leaderboard.boards import boards
+    from leaderboard.queries import load_runs
+    from leaderboard.tables import overview
 
     console, todo = new_console(), outcome.plan
     if todo.searches:
@@ -135,7 +136,7 @@ def report(outcome: Outcome, options: RunOptions) -> None:
         )
     protocols = {task.job.protocol_hash for task in todo.jobs}
     store = open_store(options.db, read_only=True)
-    results = [r for r in load_results(store, suite=todo.suite.name) if r.protocol_hash in protocols]
+    results = [r for r in load_runs(store, suite=todo.suite.name) if r.protocol_hash in protocols]
     store.close()
     for board in boards(results):
         shown = overview(board)

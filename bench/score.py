@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from bench.console import DataOption, DbOption, new_console, table
 
 if TYPE_CHECKING:
-    from harness.metrics import Protocol, Scores
+    from harness.metrics import Scores
 
 
 def score(
@@ -46,99 +47,49 @@ def score(
 
     Example: bench score --dataset voc --split test --predictions out/ --as my_net
     """
-    from harness.errors import BenchError
+    from bench.progress import CountBar
+    from harness.results.score import Ranked
+    from harness.results.score import score as score_label_maps
 
-    if (dataset is None) == (targets is None):
-        raise BenchError("give either --targets DIR or --dataset NAME", "See: bench score --help")
-    if dataset is not None:
-        scores, labels = _score_dataset(
-            predictions, dataset, variant, split, name, seed, conventions or (), data_dir, db
-        )
-    else:
-        if num_classes is None:
-            raise BenchError("--targets needs --num-classes K", "K counts the background; void does not count.")
-        if name is not None:
-            raise BenchError("--as needs --dataset: what is ranked must be scored against a known split")
-        scores = _score_folder(predictions, targets, num_classes, ignore, valid, foreground, conventions or ())
-        labels = [str(label) for label in range(num_classes)]
-    _show(scores, labels, json)
+    scored = score_label_maps(
+        predictions,
+        targets=targets,
+        num_classes=num_classes,
+        ignore_index=ignore,
+        valid=valid,
+        foreground=foreground,
+        dataset=dataset,
+        variant=variant,
+        split=split,
+        data_dir=data_dir,
+        rank_as=None if name is None else Ranked(name, seed, db),
+        protocol=_protocol_fields(conventions or ()),
+        tick=partial(CountBar(), "Scoring"),
+    )
+    if scored.suites:
+        new_console(stderr=True).print(f"Ranked as {name!r} in: {', '.join(scored.suites)}", markup=False)
+    _show(scored.scores, scored.classes, json)
 
 
-def _protocol(base: dict[str, Any], conventions: list[str] | tuple[str, ...]) -> Protocol:
-    from harness.config.yaml_file import parse_value, validate
+def _protocol_fields(conventions: Sequence[str]) -> dict[str, Any]:
+    """What --set says of the protocol."""
+    from harness.config.yaml_file import parse_value
     from harness.errors import SuiteError
-    from harness.metrics import Protocol
 
-    fields = dict(base)
+    fields: dict[str, Any] = {}
     for convention in conventions:
         key, equals, text = convention.partition("=")
         if not equals:
             raise SuiteError(f"--set {convention}: write it as key=value, e.g. void=mask")
         fields[key.strip().removeprefix("protocol.")] = parse_value(text)
-    return validate(Protocol, fields, None, "protocol")
+    return fields
 
 
-def _score_folder(
-    predictions: Path,
-    targets: Path | None,
-    num_classes: int,
-    ignore: int,
-    valid: Path | None,
-    foreground: int | None,
-    conventions: list[str] | tuple[str, ...],
-) -> Scores:
-    import os
-
-    from bench.progress import CountBar
-    from harness.errors import BenchError
-    from harness.metrics import Evaluator
-    from harness.scoring.label_files import label_files, predictions_of, score_files, truth_in
-
-    if foreground is not None and not 0 <= foreground < num_classes:
-        raise BenchError(f"--foreground {foreground} is none of the labels 0 to {num_classes - 1}")
-    true = label_files(targets or Path())
-    guessed = predictions_of(predictions, true)
-    base = {"background": 0 if num_classes > 1 else None}
-    evaluator = Evaluator(num_classes, ignore, _protocol(base, conventions), foreground)
-    bar = partial(CountBar(), "Scoring")
-    score_files(guessed, truth_in(true, valid), evaluator, os.cpu_count() or 1, bar)
-    return evaluator.compute()
-
-
-def _score_dataset(
-    predictions: Path,
-    dataset: str,
-    variant: str | None,
-    split: str,
-    name: str | None,
-    seed: int,
-    conventions: list[str] | tuple[str, ...],
-    data_dir: Path | None,
-    db: str | None,
-) -> tuple[Scores, list[str]]:
-    from bench.progress import CountBar
-    from harness.datasets import data_dir as folder_of
-    from harness.datasets import open_dataset
-    from harness.errors import BenchError
-    from harness.results.submission import score_submission
-
-    if split not in ("val", "test"):
-        raise BenchError(f"--split {split}: choose val or test")
-    copy = open_dataset(dataset, variant, folder_of(data_dir))
-    protocol = _protocol(copy.info.protocol, conventions)
-    bar = partial(CountBar(), "Scoring")
-    scores, suites = score_submission(copy, split, predictions, protocol, name, seed, db, bar)
-    if suites:
-        new_console(stderr=True).print(f"Ranked as {name!r} in: {', '.join(suites)}", markup=False)
-    return scores, list(copy.info.classes)
-
-
-def _show(scores: Scores, labels: list[str], json: Path | None) -> None:
+def _show(scores: Scores, labels: Sequence[str], json: Path | None) -> None:
     """Print the scores as two tables, or as JSON."""
     import json as codec
 
-    from harness.metrics.scores import PER_CLASS
-    from leaderboard.tables import digits, metric_title
+    from harness.metrics.metric import class_score_names, find_metric, metric_title
 
     text = codec.dumps(scores.to_dict(), indent=2)
     if json is not None and str(json) == "-":
@@ -146,18 +97,18 @@ def _show(scores: Scores, labels: list[str], json: Path | None) -> None:
         return
 
     def shown(metric: str, value: float | None) -> str:
-        return "–" if value is None else f"{value:.{digits(metric)}f}"
+        return "–" if value is None else f"{value:.{find_metric(metric).digits}f}"
 
     console = new_console()
     rows = [(metric_title(metric), shown(metric, value)) for metric, value in scores.values.items()]
     title = f"{scores.n_images} images, protocol {scores.protocol['name']} ({scores.protocol_hash[:6]})"
     console.print(table(("score", "value"), rows, title=title, right=1))
     classes = [
-        (label, *(shown(metric, scores.per_class[metric][index]) for metric in PER_CLASS))
+        (label, *(shown(metric, scores.per_class[metric][index]) for metric in class_score_names()))
         for index, label in enumerate(labels)
     ]
-    heads = ("class", *map(metric_title, PER_CLASS))
-    console.print(table(heads, classes, right=len(PER_CLASS)))
+    heads = ("class", *map(metric_title, class_score_names()))
+    console.print(table(heads, classes, right=len(heads) - 1))
     if scores.skipped:
         console.print(f"{scores.skipped} image(s) have no scored pixel and were skipped.")
     if json is not None:

@@ -24,11 +24,11 @@ def status(
     """
     from harness.results import open_store
     from harness.results.schema import FAILED
-    from leaderboard.queries import load_results
+    from leaderboard.queries import load_runs
 
     console = new_console()
     store = open_store(db, read_only=True)
-    results = list({(r.suite, r.run_id): r for r in load_results(store, suite)}.values())
+    results = list({(r.suite, r.run_id): r for r in load_runs(store, suite)}.values())
     bad = [r for r in {r.run_id: r for r in results}.values() if r.state in FAILED]
     if failed:
         for r in bad:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.metrics import higher_is_better
+from harness.metrics.metric import find_metric, higher_is_better, metric_title
 from leaderboard.stats import Estimate
-from leaderboard.tables import Table, digits, metric_title
+from leaderboard.tables import Table
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -59,7 +59,7 @@ def latex_table(table: Table, caption: str | None = None, label: str | None = No
     for i, (row, figures) in enumerate(zip(table.rows, table.figures, strict=True)):
         cells = [escape(text) for text in row]
         cells += [
-            _figure(f, digits(m), i in table.best[j])
+            _figure(f, find_metric(m).digits, i in table.best[j])
             for j, (f, m) in enumerate(zip(figures, table.metrics, strict=True))
         ]
         lines.append(f"    {' & '.join([*cells, str(table.runs[i])])} \\\\")

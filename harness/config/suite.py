@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from harness.config.grid import grid_text
 from harness.config.recipe import Recipe, Strict
 from harness.config.yaml_file import YamlFile, parse_value, validate
 from harness.datasets.base import DatasetInfo
@@ -226,8 +227,8 @@ class Job(Strict):
     @property
     def title(self) -> str:
         """A short name for messages: model on data set, hyperparameters, seed."""
-        values = "".join(f" {k}={v:g}" if isinstance(v, float) else f" {k}={v}" for k, v in self.grid.items())
-        return f"{self.model.title} on {self.dataset.name}{values} seed={self.seed}"
+        parts = (self.model.title, "on", self.dataset.name, grid_text(self.grid, " "), f"seed={self.seed}")
+        return " ".join(filter(None, parts))
 
 
 def stored_protocol(config: Mapping[str, Any]) -> tuple[Protocol, bool, int | None]:

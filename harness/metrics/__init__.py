@@ -1,19 +1,21 @@
 """The standardized evaluator: label maps in, per-image statistics out, scores folded from those."""
 
 from harness.metrics.evaluator import Evaluator
+from harness.metrics.metric import Metric, find_metric, higher_is_better
 from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
 from harness.metrics.records import ImageStatistics, StatisticsTable
-from harness.metrics.scores import SCORE_NAMES, Scores, fold, higher_is_better
+from harness.metrics.scores import Scores, fold
 from harness.metrics.statistics import has_kernels, image_statistics, reference_statistics
 
 __all__ = [
     "EVALUATOR_VERSION",
-    "SCORE_NAMES",
     "Evaluator",
     "ImageStatistics",
+    "Metric",
     "Protocol",
     "Scores",
     "StatisticsTable",
+    "find_metric",
     "fold",
     "has_kernels",
     "higher_is_better",

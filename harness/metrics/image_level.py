@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.exact import Array, divide, exact_mean, mean, number
+from harness.metrics.families.region import ratios
 from harness.metrics.protocol import Protocol
 from harness.metrics.records import StatisticsTable
-from harness.metrics.region import ratios
 
 # Percent of the images that count as the worst.
 WORST = (1, 5)

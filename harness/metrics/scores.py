@@ -6,48 +6,37 @@ order of the images never moves a bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.exact import Array, divide, exact_mean, mean, number
-from harness.metrics.histogram import area_under_curve
+from harness.metrics.confusion import sum_cells
+from harness.metrics.exact import exact_mean, mean, number
+from harness.metrics.families.binary import binary_scores
+from harness.metrics.families.region import region_scores, region_values
+from harness.metrics.families.surface import boundary_scores
+from harness.metrics.families.trimap import trimap_ious
 from harness.metrics.image_level import image_boundary_iou, image_counts, image_level_scores, image_region_scores
+from harness.metrics.metric import all_metrics, class_score_names, names_of
 from harness.metrics.protocol import Protocol
-from harness.metrics.records import SURFACE_FLOATS, SURFACE_INTEGERS, StatisticsTable
-from harness.metrics.region import REGION, region_scores, region_values
-
-DISTANCES = ("hd", "hd95", "assd", "masd")
-BOUNDARY = ("biou", "bf", "nsd")
-SCORE_NAMES = (*REGION, *DISTANCES, *BOUNDARY, "trimap_iou")
-BINARY = ("auc", "sensitivity", "specificity")
-PER_CLASS = ("iou", "accuracy", "dice", "precision", "recall", *DISTANCES, *BOUNDARY)
-
-
-def score_names(foreground: int | None) -> tuple[str, ...]:
-    """The scores of a data set: binary sets have three more."""
-    return SCORE_NAMES if foreground is None else (*SCORE_NAMES, *BINARY)
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether a larger value of the metric is the better one; False for distances and losses."""
-    return metric.removeprefix("image_").split("[")[0] not in (*DISTANCES, "loss", "test_loss")
+from harness.metrics.records import StatisticsTable
 
 
 @dataclass(frozen=True)
 class Scores:
     """The scores of a set of images.
 
-    Every score is None where it is undefined. `values` holds one figure over classes for each of `SCORE_NAMES`, and
-    where a foreground is named one for each of `BINARY`; `per_class` holds K figures for each of `PER_CLASS`.
+    Every score is None where it is undefined. `values` holds one figure over classes for each of `score_names`,
+    `per_class` K figures for each of `class_score_names` (see `harness.metrics.metric`).
     """
 
     values: dict[str, float | None]
     per_class: dict[str, list[float | None]]
     foreground: dict[str, float | None] | None
-    """The scores of the class that counts in a binary set: `SCORE_NAMES`, over that class alone, and `PER_CLASS`."""
+    """The scores of the class that counts in a binary set, over that class alone."""
     loss: float | None
     """Mean of the images' losses, where there are any."""
     image_level: dict[str, float | None]
@@ -58,7 +47,7 @@ class Scores:
     """For each distance: `both` (images where both maps hold the class), `penalised` (missed and spurious
     cost the diagonal) and `fraction` (of the image diagonal)."""
     undefined: dict[str, int]
-    """For each of `PER_CLASS`, how many of the classes that count are undefined."""
+    """For each score of a class, how many of the classes that count are undefined."""
     missed: list[int]
     """For each class, the images whose target holds it and whose prediction lacks it."""
     spurious: list[int]
@@ -69,11 +58,20 @@ class Scores:
     """Images without one."""
     protocol: dict[str, Any] = field(default_factory=dict)
     protocol_hash: str = ""
+    problems: dict[str, str] = field(default_factory=dict)
+    """Metrics of other packages that failed, and why; their figures are None."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain Python values, the figures over classes at the top level."""
         record = asdict(self)
+        if not self.problems:
+            del record["problems"]
         return {**record.pop("values"), **record}
+
+    def details(self) -> dict[str, Any]:
+        """Everything but `values` and `per_class`."""
+        record = self.to_dict()
+        return {name: value for name, value in record.items() if name != "per_class" and name not in self.values}
 
 
 def fold(table: StatisticsTable, num_classes: int, protocol: Protocol, foreground: int | None = None) -> Scores:
@@ -102,12 +100,13 @@ def fold(table: StatisticsTable, num_classes: int, protocol: Protocol, foregroun
     counting = classes_that_count(num_classes, protocol)
     trimap = trimap_ious(table, num_classes, protocol)
     headline = trimap[protocol.trimap_headline]
+    surface = names_of("distance", "boundary")
     values: dict[str, float | None] = {
         **overall,
-        **{name: mean(per_class[name][counting]) for name in (*DISTANCES, *BOUNDARY)},
+        **{name: mean(per_class[name][counting]) for name in surface},
         "trimap_iou": mean(headline),
     }
-    lists = {name: [number(v) for v in per_class[name]] for name in PER_CLASS}
+    lists = {name: [number(v) for v in per_class[name]] for name in class_score_names() if name in per_class}
     of_foreground = None
     if foreground is not None:
         values |= binary_scores(table, confusion, foreground)
@@ -119,17 +118,18 @@ def fold(table: StatisticsTable, num_classes: int, protocol: Protocol, foregroun
             "f1": number(f1[foreground]),
             "trimap_iou": number(headline[foreground]),
         }
+    extra = extra_scores(table, num_classes, protocol, foreground)
     return Scores(
-        values=values,
-        per_class=lists,
+        values=values | extra.values,
+        per_class=lists | extra.per_class,
         foreground=of_foreground,
         loss=mean(table.loss),
         image_level=image_level_scores(table, images, protocol, counting),
         trimap={radius: mean(ious) for radius, ious in trimap.items()},
         variants={name: {kind: mean(v[counting]) for kind, v in kinds.items()} for name, kinds in variants.items()},
         undefined={
-            name: int(np.isnan(per_class[name][counting] if name in (*DISTANCES, *BOUNDARY) else per_class[name]).sum())
-            for name in PER_CLASS
+            name: int(np.isnan(figures[counting] if name in surface else figures).sum())
+            for name, figures in ((name, per_class[name]) for name in lists)
         },
         missed=missed,
         spurious=spurious,
@@ -137,7 +137,57 @@ def fold(table: StatisticsTable, num_classes: int, protocol: Protocol, foregroun
         skipped=int((~scored).sum()),
         protocol=protocol.model_dump(mode="json"),
         protocol_hash=protocol.hash,
+        problems=extra.problems,
     )
+
+
+@dataclass(frozen=True)
+class ExtraScores:
+    """What the metrics of other packages give."""
+
+    values: dict[str, float | None]
+    per_class: dict[str, list[float | None]]
+    problems: dict[str, str]
+
+
+def extra_scores(
+    table: StatisticsTable, num_classes: int, protocol: Protocol, foreground: int | None, names: Iterable[str] = ()
+) -> ExtraScores:
+    """Fold the metrics of other packages; one that fails is undefined, with its reason, and stops nothing.
+
+    Args:
+        table: the statistics.
+        num_classes: K.
+        protocol: the conventions.
+        foreground: the class that counts in a binary set.
+        names: only these; none: all.
+    """
+    found = ExtraScores({}, {}, {})
+    wanted = set(names)
+    for metric in all_metrics():
+        name = metric.name
+        if (wanted and name not in wanted) or (metric.foreground_only and foreground is None):
+            continue
+        try:
+            if metric.compute is not None:
+                value = metric.compute(table, num_classes, protocol, foreground)
+                found.values[name] = None if value is None else number(float(value))
+            if metric.compute_each is not None:
+                each = metric.compute_each(table, num_classes, protocol, foreground)
+                found.per_class[name] = _one_for_each(each, num_classes)
+        except Exception as error:  # noqa: BLE001 (a stranger's function may raise anything)
+            found.problems[name] = f"{type(error).__name__}: {error}"
+            if metric.overall:
+                found.values[name] = None
+            if metric.per_class:
+                found.per_class[name] = [None] * num_classes
+    return found
+
+
+def _one_for_each(figures: Sequence[float | None], num_classes: int) -> list[float | None]:
+    if len(figures) != num_classes:
+        raise ValueError(f"gave {len(figures)} figures for {num_classes} classes")
+    return [None if value is None else number(float(value)) for value in figures]
 
 
 def classes_that_count(num_classes: int, protocol: Protocol) -> NDArray[np.bool_]:
@@ -150,123 +200,4 @@ def classes_that_count(num_classes: int, protocol: Protocol) -> NDArray[np.bool_
 
 def dataset_confusion(table: StatisticsTable, num_classes: int) -> NDArray[np.int64]:
     """The confusion matrix of all images together, (K, K+1); column K: predictions out of range."""
-    return _sum_cells(table.confusion[:, 1], table.confusion[:, 2], table.confusion[:, 3], num_classes)
-
-
-def binary_scores(table: StatisticsTable, confusion: NDArray[np.int64], foreground: int) -> dict[str, float | None]:
-    """AUC from the score histograms of all images; sensitivity and specificity of the label maps.
-
-    Sensitivity is the share of the foreground's pixels that were found, specificity the share of the other pixels
-    that were left; under a threshold of one half these are the histograms' figures too.
-    """
-    row = confusion.sum(axis=1)
-    others = np.delete(confusion, foreground, axis=0)
-    return {
-        "auc": number(area_under_curve(table.histogram[:, 1:])),
-        "sensitivity": number(float(divide(confusion[foreground, foreground], row[foreground]))),
-        "specificity": number(float(divide(others.sum() - others[:, foreground].sum(), others.sum()))),
-    }
-
-
-def boundary_scores(
-    table: StatisticsTable, num_classes: int, protocol: Protocol
-) -> tuple[dict[str, Array], dict[str, dict[str, Array]], list[int], list[int]]:
-    """Distances and boundary scores of each class, over the images whose target holds it.
-
-    A missed class costs the image's diagonal (a score: 0); a spurious one is counted, not averaged.
-    Boundary IoU sums intersections and unions over all images.
-
-    Returns:
-        The per-class scores; per distance its variants; images missed and spurious, per class.
-    """
-    s = surface_columns(table)
-    side = np.hypot(table.shape[:, 0] * protocol.spacing[0], table.shape[:, 1] * protocol.spacing[1])
-    diagonal = side[s["image"].astype(np.int64)]
-    both = (s["edge_prediction"] > 0) & (s["edge_target"] > 0)
-    missed = (s["edge_prediction"] == 0) & (s["edge_target"] > 0)
-    spurious = (s["edge_prediction"] > 0) & (s["edge_target"] == 0)
-    in_target = both | missed
-
-    def by_class(value: Array, where: NDArray[np.bool_]) -> Array:
-        return np.array([exact_mean(value[where & (s["label"] == c)]) for c in range(num_classes)], dtype=np.float64)
-
-    scores, variants = {}, {}
-    for name, value in image_distances(s).items():
-        charged = np.where(both, value, diagonal)
-        scores[name] = by_class(charged, in_target)
-        variants[name] = {
-            "both": by_class(value, both),
-            "penalised": by_class(charged, in_target | spurious),
-            "fraction": by_class(charged / diagonal, in_target),
-        }
-    scores["biou"] = np.array(
-        [
-            divide(s["band_intersection"][m].sum(), s["band_union"][m].sum())
-            for m in (s["label"] == c for c in range(num_classes))
-        ]
-    )
-    scores["nsd"] = by_class(np.where(both, image_nsd(s), 0.0), in_target)
-    f = image_boundary_f(s)
-    if protocol.bf == "davis":
-        # Every image counts: an object that is nowhere was drawn without a fault.
-        images = int((table.shape[:, 2] > 0).sum())
-        rows = [f[s["label"] == c] for c in range(num_classes)]
-        scores["bf"] = np.array([exact_mean([*row, *[1.0] * (images - len(row))]) for row in rows])
-    else:
-        scores["bf"] = by_class(f, s["bf_edge_target"] > 0)
-    count = [[int((flag & (s["label"] == c)).sum()) for c in range(num_classes)] for flag in (missed, spurious)]
-    return scores, variants, count[0], count[1]
-
-
-def surface_columns(table: StatisticsTable) -> dict[str, Array]:
-    """The surface statistics as named columns; `image` indexes the table's images."""
-    names = ("image", *SURFACE_INTEGERS)
-    columns = {name: table.surface_integers[:, i].astype(np.float64) for i, name in enumerate(names)}
-    return columns | {name: table.surface_floats[:, i] for i, name in enumerate(SURFACE_FLOATS)}
-
-
-def image_distances(s: dict[str, Array]) -> dict[str, Array]:
-    """HD, HD95, ASSD and MASD of each (image, class) row; NaN where one map lacks the class.
-
-    ASSD pools all distances; MASD is the mean of the two directed means.
-    """
-    edges = s["edge_prediction"] + s["edge_target"]
-    return {
-        "hd": s["hd"],
-        "hd95": s["hd95"],
-        "assd": divide(s["sum_to_target"] + s["sum_to_prediction"], edges),
-        "masd": (divide(s["sum_to_target"], s["edge_prediction"]) + divide(s["sum_to_prediction"], s["edge_target"]))
-        / 2,
-    }
-
-
-def image_boundary_f(s: dict[str, Array]) -> Array:
-    """Boundary F-measure of each (image, class) row: 0 where one map has no edge, 1 where neither has (DAVIS)."""
-    precision = divide(s["bf_prediction"], s["bf_edge_prediction"])
-    recall = divide(s["bf_target"], s["bf_edge_target"])
-    none = (s["bf_edge_prediction"] == 0) & (s["bf_edge_target"] == 0)
-    f = np.nan_to_num(2 * divide(precision * recall, precision + recall), nan=0.0)
-    return np.where(none, 1.0, f)
-
-
-def image_nsd(s: dict[str, Array]) -> Array:
-    """Normalised surface distance of each (image, class) row."""
-    return divide(s["nsd_prediction"] + s["nsd_target"], s["edge_prediction"] + s["edge_target"])
-
-
-def trimap_ious(table: StatisticsTable, num_classes: int, protocol: Protocol) -> dict[int, Array]:
-    """IoU of each class inside the band of each radius (Kohli et al. 2009; Chen et al. 2018, section 4.4)."""
-    scores = {}
-    for index, radius in enumerate(protocol.trimap_radii):
-        cells = table.trimap[table.trimap[:, 1] == index]
-        confusion = _sum_cells(cells[:, 2], cells[:, 3], cells[:, 4], num_classes)
-        scores[radius] = region_scores(confusion, protocol)["iou"]
-    return scores
-
-
-def _sum_cells(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], counts: NDArray[np.int64], num_classes: int
-) -> NDArray[np.int64]:
-    matrix = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
-    np.add.at(matrix, (rows, columns), counts)
-    return matrix
+    return sum_cells(table.confusion[:, 1], table.confusion[:, 2], table.confusion[:, 3], num_classes)

@@ -11,9 +11,9 @@ import pandas as pd
 from sqlalchemy import Select, select
 
 from harness.metrics import Protocol, StatisticsTable
+from harness.metrics.families.region import ratios
 from harness.metrics.image_level import image_boundary_iou, image_counts
 from harness.metrics.records import SURFACE_FLOATS
-from harness.metrics.region import ratios
 from harness.results.opening import open_results
 from harness.results.schema import OVERALL, CurvePoint, DatasetRow, Evaluation, Run, Score, SuiteEntry
 from harness.results.store import Store

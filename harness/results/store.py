@@ -37,6 +37,7 @@ from harness.results.schema import (
     SuiteEntry,
 )
 from harness.tasks.artifacts import Artifacts
+from harness.tasks.result import Evaluation as ScoredSplit
 from harness.tasks.result import GalleryImage as Shown
 from harness.tasks.result import Result, now
 from harness.tasks.task import Task
@@ -534,45 +535,47 @@ def _write_gallery(session: Session, run: Run, gallery: Sequence[Shown]) -> None
 def _write_evaluation(
     session: Session,
     run: Run,
-    evaluation: dict[str, Any],
+    scored: ScoredSplit,
     under: dict[str, Any],
     protocol_hash: str,
     score_fingerprint: str,
 ) -> None:
     """Replace the run's scores of one split under one score fingerprint."""
-    from harness.metrics.scores import BINARY, SCORE_NAMES
-
     old = session.scalars(
-        select(Evaluation.id).where(
-            Evaluation.score_fingerprint == score_fingerprint, Evaluation.split == evaluation["split"]
-        )
+        select(Evaluation.id).where(Evaluation.score_fingerprint == score_fingerprint, Evaluation.split == scored.split)
     ).all()
     session.execute(delete(Score).where(Score.evaluation_id.in_(old)))
     session.execute(delete(Evaluation).where(Evaluation.id.in_(old)))
-    scores = dict(evaluation["scores"])
-    overall = {name: scores.pop(name) for name in (*SCORE_NAMES, *BINARY) if name in scores}
-    per_class = scores.pop("per_class")
+    scores = scored.scores
     row = Evaluation(
         run_id=run.id,
         score_fingerprint=score_fingerprint,
-        split=evaluation["split"],
+        split=scored.split,
         protocol_name=under["name"],
         protocol_hash=protocol_hash,
         protocol=under,
         evaluator_version=EVALUATOR_VERSION,
-        loss=scores["loss"],
-        n_images=scores["n_images"],
-        details=scores,
-        statistics=evaluation["statistics"],
+        loss=scores.loss,
+        n_images=scores.n_images,
+        details=json.loads(json.dumps(scores.details())),
+        statistics=scored.statistics,
         created=now(),
     )
     session.add(row)
     session.flush()
-    session.add_all(
-        Score(evaluation_id=row.id, metric=name, class_index=OVERALL, value=value) for name, value in overall.items()
-    )
-    session.add_all(
-        Score(evaluation_id=row.id, metric=name, class_index=index, value=value)
-        for name, values in per_class.items()
-        for index, value in enumerate(values)
-    )
+    session.add_all(score_rows(row.id, scores.values, scores.per_class))
+
+
+def score_rows(
+    evaluation_id: int, values: Mapping[str, float | None], per_class: Mapping[str, Sequence[float | None]]
+) -> list[Score]:
+    """The rows of scores over all classes and of single ones."""
+    overall = [
+        Score(evaluation_id=evaluation_id, metric=name, class_index=OVERALL, value=value)
+        for name, value in values.items()
+    ]
+    return overall + [
+        Score(evaluation_id=evaluation_id, metric=name, class_index=index, value=value)
+        for name, figures in per_class.items()
+        for index, value in enumerate(figures)
+    ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from harness.metrics import StatisticsTable
 from harness.scoring.evaluate import Predicted, evaluate_images, stored_label_maps
 from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps
 from harness.scoring.predict import foreground_probability, label_map, predictions
-from harness.tasks.result import GalleryImage, LabelMaps
+from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
 from harness.tasks.task import Task
 from harness.training.loop import TrainingContext, image_loss
 
@@ -26,7 +25,7 @@ SCORED_SPLITS = ("val", "test")
 class SplitScores:
     """What scoring a split gave."""
 
-    evaluation: dict[str, Any]
+    evaluation: Evaluation
     label_maps: LabelMaps | None = None
     """None where they had been kept before."""
     gallery: list[GalleryImage] = field(default_factory=list)

@@ -15,6 +15,7 @@ from harness.datasets.cache import NoCache, decoded_store
 from harness.errors import ArtifactsError, SuiteError
 from harness.models.registry import ModelEntry, read_plugin
 from harness.results import Store, beside, network_file_system, open_existing, open_store
+from harness.results.extra_metrics import add_missing_metrics
 from harness.runner.devices import gpu_count
 from harness.runner.driver import Driver, Outcome
 from harness.runner.plan import Plan, make_plan
@@ -123,6 +124,7 @@ def run(
             todo = _planned(suite, options, store, place, watcher, obtain=False)
         store.register(todo.jobs, todo.datasets)
         _warn_of_network(store, watcher)
+        _add_metrics(todo, store, watcher)
         if not todo.to_do:
             return Outcome(todo, store.name)
         return _execute(todo, store, options, watcher)
@@ -169,6 +171,13 @@ def _artifacts(store: Store | None, options: RunOptions) -> Artifacts:
             f"Leave --artifacts out; or copy them, then `bench db artifacts {options.artifacts}`.",
         )
     return given
+
+
+def _add_metrics(todo: Plan, store: Store, watcher: Watcher) -> None:
+    """Give finished jobs the scores of metrics that were installed since."""
+    added = add_missing_metrics(store, [task.fingerprint for task in todo.done])
+    if added:
+        watcher.say(f"Added to finished jobs, from their stored statistics: {', '.join(added)}")
 
 
 def _search(todo: Plan, store: Store, options: RunOptions, watcher: Watcher) -> bool:

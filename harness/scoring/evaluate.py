@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets.base import Dataset, DatasetInfo, read_labels
-from harness.errors import DataError, SuiteError, UnknownName
+from harness.errors import DataError, SuiteError
 from harness.metrics import Evaluator, ImageStatistics, Protocol, Scores
-from harness.metrics.scores import PER_CLASS, score_names
+from harness.metrics.metric import check_known, class_score_names, score_names, split_metric
 from harness.utils.parallel import in_order
 
 Tick = Callable[[int, int], None]
@@ -125,22 +124,16 @@ def check_metric(metric: str, info: DatasetInfo) -> None:
     Raises:
         SuiteError: names the nearest metric, or the class that does not exist.
     """
-    name, label = split_metric(metric)
-    names = score_names(info.foreground)
-    if label is None and name not in names:
-        error = UnknownName.of("metric", metric, [*names, info.headline], "bench metrics")
-        raise SuiteError(error.message, f"Scores: {', '.join(names)}; of one class: iou[NAME] and others.")
-    if label is not None and (name not in PER_CLASS or label not in info.classes):
-        raise SuiteError(
-            f"{info.name} has no metric {metric!r}",
-            f"Scores of one class: {', '.join(PER_CLASS)}; classes: {', '.join(info.classes)}.",
-        )
-
-
-def split_metric(metric: str) -> tuple[str, str | None]:
-    """`iou[horse]` -> (`iou`, `horse`); `miou` -> (`miou`, None)."""
-    match = re.fullmatch(r"(\w+)\[(.+)\]", metric)
-    return (match[1], match[2]) if match else (metric, None)
+    problem = check_known(metric, info.foreground, info.classes)
+    if problem is None:
+        return
+    if split_metric(metric)[1] is None:
+        names = ", ".join(score_names(info.foreground))
+        raise SuiteError(problem, f"Scores: {names}; of one class: iou[NAME] and others.")
+    raise SuiteError(
+        f"{info.name} has no metric {metric!r}",
+        f"Scores of one class: {', '.join(class_score_names())}; classes: {', '.join(info.classes)}.",
+    )
 
 
 def pick(scores: Scores, metric: str, info: DatasetInfo) -> float | None:

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -16,7 +15,7 @@ from harness.datasets.base import Dataset, read_labels
 from harness.datasets.palette import palette_image, png_bytes
 from harness.metrics import Evaluator, StatisticsTable
 from harness.scoring.evaluate import write_checksums
-from harness.tasks.result import GalleryImage, LabelMaps
+from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
 
 GALLERY_IMAGES = 12
 GALLERY_SIDE = 224
@@ -26,13 +25,9 @@ PREDICTIONS = "predictions"
 STATISTICS = "statistics.npz"
 
 
-def evaluation(split: str, evaluator: Evaluator, table: StatisticsTable) -> dict[str, Any]:
+def evaluation(split: str, evaluator: Evaluator, table: StatisticsTable) -> Evaluation:
     """The record of one scored split."""
-    return {
-        "split": split,
-        "scores": evaluator.scores_of(table).to_dict(),
-        "statistics": table.to_bytes(),
-    }
+    return Evaluation(split, evaluator.scores_of(table), table.to_bytes())
 
 
 @dataclass

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from harness.metrics import Scores
+
 State = Literal["ok", "failed", "oom", "timeout", "interrupted"]
 
 
@@ -25,6 +27,16 @@ class LabelMaps:
     sha256: str
     """Of the list of the files' checksums."""
     kind: str = "predictions"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One scored split."""
+
+    split: str
+    scores: Scores
+    statistics: bytes
+    """`StatisticsTable.to_bytes`."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +72,7 @@ class Result:
     """Epochs, iterations, the selected epoch and its score."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """One record for each epoch."""
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    """For each scored split: `split`, `scores`, `statistics` (bytes)."""
+    evaluations: list[Evaluation] = field(default_factory=list)
     gallery: list[GalleryImage] = field(default_factory=list)
     label_maps: list[LabelMaps] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -26,12 +26,13 @@ from harness.datasets.loader import CPU, DecodedSamples, derived_seed, training_
 from harness.datasets.transforms import normalise
 from harness.errors import Diverged
 from harness.losses.losses import total_loss
-from harness.metrics import higher_is_better
+from harness.metrics import find_metric, higher_is_better
 from harness.metrics.counter import ConfusionCounter
 from harness.metrics.exact import exact_mean, number
-from harness.metrics.region import REGION, region_scores, region_values
+from harness.metrics.families.region import region_scores, region_values
+from harness.metrics.metric import split_metric
 from harness.optim.schedules import build_optimizer, set_learning_rate
-from harness.scoring.evaluate import new_evaluator, pick, split_metric
+from harness.scoring.evaluate import new_evaluator, pick
 from harness.scoring.predict import (
     autocast,
     foreground_probability,
@@ -321,7 +322,7 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
         return {}
     k = len(info.classes)
     metric, label = split_metric(job.selection.metric)
-    wants_all = metric not in (*REGION, "iou", "accuracy")
+    wants_all = find_metric(metric).family != "region"
     evaluator = new_evaluator(info, job.protocol)
     counter = ConfusionCounter(k, info.ignore_index)
     losses = []

@@ -6,10 +6,13 @@ import os
 
 import streamlit as st
 
+from harness.config.grid import grid_text
 from harness.errors import BenchError
+from harness.metrics.metric import metric_title
 from harness.results import Store, open_store
-from leaderboard.queries import Result, load_results
-from leaderboard.tables import Board, all_metrics, boards, metric_title
+from leaderboard.boards import Board, board_of, boards
+from leaderboard.queries import ScoredRun, load_runs
+from leaderboard.tables import metric_names
 
 
 @st.cache_resource
@@ -38,11 +41,11 @@ def version(opened: Store) -> str:
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
-def _results(_opened: Store, key: str) -> list[Result]:
-    return load_results(_opened)
+def _results(_opened: Store, key: str) -> list[ScoredRun]:
+    return load_runs(_opened)
 
 
-def results() -> list[Result]:
+def results() -> list[ScoredRun]:
     """Every result of the database."""
     opened = store()
     return _results(opened, version(opened))
@@ -60,7 +63,7 @@ def choose_board(own_metric: bool = True) -> Board:
         titles = {b.key: b.title for b in every}
         key = st.selectbox("Board", keys, format_func=lambda k: titles[k], key="board")
         board = next(b for b in every if b.key == key)
-        own = [r for r in found if _belongs(r, board)]
+        own = [r for r in found if board_of(r) == board.key_fields]
         models = sorted({r.model for r in own})
         chosen = st.multiselect("Models", models, key=f"models-{key}", placeholder="all")
         variants = sorted({r.data.variant for r in own})
@@ -69,7 +72,7 @@ def choose_board(own_metric: bool = True) -> Board:
         state = st.multiselect("States", states, key=f"states-{key}", placeholder="all")
         metric = board.metric
         if own_metric:
-            options = all_metrics(board.data)
+            options = metric_names(board.data)
             metric = st.selectbox(
                 "Rank by",
                 options,
@@ -90,16 +93,6 @@ def choose_board(own_metric: bool = True) -> Board:
     return boards(own, metric)[0]
 
 
-def _belongs(result: Result, board: Board) -> bool:
-    return (result.suite, result.data.test_manifest, result.protocol_hash, result.selected_on_test) == (
-        board.suite,
-        board.data.test_manifest,
-        board.protocol_hash,
-        board.selected_on_test,
-    )
-
-
-def run_label(result: Result) -> str:
+def run_label(result: ScoredRun) -> str:
     """A run in a legend: model, hyperparameters, seed."""
-    grid = "".join(f" {k}={v:g}" if isinstance(v, float) else f" {k}={v}" for k, v in result.grid.items())
-    return f"{result.model}{grid} seed={result.seed}"
+    return " ".join(filter(None, (result.model, grid_text(result.grid, " "), f"seed={result.seed}")))

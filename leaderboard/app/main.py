@@ -2,16 +2,15 @@
 
 import streamlit as st
 
-from leaderboard.app import curves, gallery, ranking, runs
+from leaderboard.app.pages import all_pages
 
 st.set_page_config(page_title="segbench leaderboard", page_icon=":material/leaderboard:", layout="wide")
 
+first, *others = all_pages()
 page = st.navigation(
     [
-        st.Page(ranking.show, title="Leaderboard", url_path="leaderboard", default=True),
-        st.Page(gallery.show, title="Gallery", url_path="gallery"),
-        st.Page(curves.show, title="Learning curves", url_path="curves"),
-        st.Page(runs.show, title="Runs", url_path="runs"),
+        st.Page(first.show, title=first.TITLE, url_path=first.URL, default=True),
+        *(st.Page(other.show, title=other.TITLE, url_path=other.URL) for other in others),
     ],
     position="top",
 )

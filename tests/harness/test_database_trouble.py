@@ -29,10 +29,10 @@ def test_two_commands_share_the_jobs_and_none_is_doubled(home: Path, kind: str, 
     said = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     from harness.results import open_store
-    from leaderboard.queries import load_results
+    from leaderboard.queries import load_runs
 
     store = open_store(db, read_only=True)
-    results = load_results(store)
+    results = load_runs(store)
     assert len(results) == 10
     assert {r.state for r in results} == {"ok"}
     with store.session() as session:

@@ -88,7 +88,7 @@ def test_two_processes_train_what_one_trains(shapes_home: Path, tmp_path: Path, 
 
 
 def _sizes(result: Result) -> list[dict[str, int]]:
-    return [{"n": e["scores"]["n_images"]} for e in result.evaluations]
+    return [{"n": e.scores.n_images} for e in result.evaluations]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from leaderboard.queries import load_results as load_runs
+from leaderboard.queries import load_runs
 from tests.conftest import ROOT, TINY
 
 PAGE = ROOT / "docs" / "python.md"

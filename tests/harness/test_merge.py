@@ -12,7 +12,7 @@ from harness.results import Store, open_store
 from harness.results.check import check_database
 from harness.results.merge import Merged, merge
 from harness.tasks.artifacts import Artifacts
-from leaderboard.queries import load_curves, load_gallery, load_results
+from leaderboard.queries import load_curves, load_gallery, load_runs
 from tests.conftest import run_bench
 
 
@@ -51,7 +51,7 @@ def joined(ours: Path, theirs: Path) -> tuple[Merged, Store]:
 
 
 def figures(store: Store) -> dict[tuple[str, int, str], object]:
-    return {(r.model, r.seed, str(r.grid)): (r.test, r.state) for r in load_results(store)}
+    return {(r.model, r.seed, str(r.grid)): (r.test, r.state) for r in load_runs(store)}
 
 
 @pytest.mark.slow
@@ -71,9 +71,9 @@ def test_what_two_labs_trained_is_joined_once(finished: Path, tmp_path: Path, re
     request.addfinalizer(whole.engine.dispose)
     assert figures(store) == figures(whole)
     assert list(check_database(store, store.artifacts)) == []
-    ids = [r.run_id for r in load_results(store)]
-    assert len(load_curves(store, ids)) == len(load_curves(whole, [r.run_id for r in load_results(whole)]))
-    manifest = load_results(store)[0].data.test_manifest
+    ids = [r.run_id for r in load_runs(store)]
+    assert len(load_curves(store, ids)) == len(load_curves(whole, [r.run_id for r in load_runs(whole)]))
+    manifest = load_runs(store)[0].data.test_manifest
     assert len(load_gallery(store, manifest, ids)[0].predictions) == 8
     again, _ = joined(here, there)
     assert (again.added, again.same) == (0, 6)

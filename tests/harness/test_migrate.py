@@ -14,7 +14,7 @@ from harness.results import open_store
 from harness.results.check import check_database
 from harness.results.migrate import backup_sqlite, migrate
 from harness.results.schema import SCHEMA_VERSION
-from leaderboard.queries import load_results
+from leaderboard.queries import load_runs
 from tests.conftest import ROOT, run_bench
 
 SCHEMAS = sorted((ROOT / "tests" / "schemas").glob("schema_*.sql"))
@@ -61,7 +61,7 @@ def test_an_earlier_schema_is_refused_then_migrated_and_its_figures_stay(dump: P
     assert backup is not None
     assert backup.exists()
     store = open_store(str(path))
-    results = load_results(store)
+    results = load_runs(store)
     assert len(results) == 2
     assert list(check_database(store, None)) == []
     store.close()

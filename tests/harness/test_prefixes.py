@@ -69,8 +69,8 @@ def figures(record: Result) -> dict[str, object]:
     drop = ("seconds",)
     return {
         "state": (record.state, record.reason),
-        "scores": [e["scores"] for e in record.evaluations],
-        "statistics": [e["statistics"] for e in record.evaluations],
+        "scores": [e.scores for e in record.evaluations],
+        "statistics": [e.statistics for e in record.evaluations],
         "labels": [a.sha256 for a in record.label_maps],
         "curve": [{k: v for k, v in point.items() if k not in drop} for point in record.curve],
         "progress": record.progress,

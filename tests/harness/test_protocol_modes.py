@@ -9,7 +9,7 @@ import pytest
 
 from harness.metrics import Evaluator, Protocol, Scores, StatisticsTable, fold
 from harness.metrics.image_level import worst
-from harness.metrics.scores import BINARY, PER_CLASS, SCORE_NAMES
+from harness.metrics.metric import class_score_names, names_of, score_names
 
 # Two images: the first holds classes 0 and 1, the second class 0 alone, and 1 is predicted there on one pixel.
 TARGETS = np.array([[[0, 0, 1, 1]], [[0, 0, 0, 0]]])
@@ -114,7 +114,7 @@ def binary(**more: object) -> Evaluator:
 
 def test_a_binary_set_has_auc_sensitivity_and_specificity() -> None:
     result = binary(score=[[0.1, 0.2, 0.7, 0.6]]).compute()
-    assert [result.values[name] for name in BINARY] == [2 / 3, 1, 2 / 3]
+    assert [result.values[name] for name in names_of("binary")] == [2 / 3, 1, 2 / 3]
     assert binary().compute().values["auc"] is None
     assert "auc" not in score().values
 
@@ -122,7 +122,7 @@ def test_a_binary_set_has_auc_sensitivity_and_specificity() -> None:
 def test_the_foreground_has_every_name_the_scores_over_classes_have() -> None:
     result = binary().compute()
     assert result.foreground is not None
-    assert set(result.foreground) == {*SCORE_NAMES, *PER_CLASS}
+    assert set(result.foreground) == {*score_names(None), *class_score_names()}
     assert result.foreground["miou"] == result.foreground["iou"] == 1 / 2
     assert result.foreground["f1"] == result.foreground["dice"] == 2 / 3
     assert result.foreground["hd"] == result.per_class["hd"][1]
@@ -132,7 +132,7 @@ def test_the_dictionary_has_the_promised_keys() -> None:
     record = binary(loss=0.25).compute().to_dict()
     assert record["loss"] == 0.25
     promised = {
-        *SCORE_NAMES, "auc", "sensitivity", "specificity", "foreground", "trimap", "per_class", "image_level",
+        *score_names(None), "auc", "sensitivity", "specificity", "foreground", "trimap", "per_class", "image_level",
         "undefined", "missed", "spurious", "n_images", "protocol", "protocol_hash",
     }  # fmt: skip
     assert promised <= set(record)

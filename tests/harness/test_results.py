@@ -19,9 +19,10 @@ from harness.results import ClaimLost, Store, open_store
 from harness.results.schema import OVERALL, Evaluation, Run, Score
 from harness.runner.plan import make_plan
 from harness.tasks.artifacts import Artifacts
+from harness.tasks.result import Evaluation as ScoredSplit
 from harness.tasks.result import GalleryImage, LabelMaps, Result, now
 from harness.tasks.task import Task
-from leaderboard.queries import load_curves, load_gallery, load_results
+from leaderboard.queries import load_curves, load_gallery, load_runs
 from tests.conftest import TINY
 
 
@@ -50,7 +51,7 @@ def finished(planned: Task, shapes: Shapes, attempt: int) -> Result:
     sample = shapes.read(shapes.ids("test")[0])
     evaluator = Evaluator(6, protocol=planned.job.protocol)
     evaluator.update(sample.mask % 6, sample.mask, shapes.ids("test")[0], loss=0.125)
-    scores = evaluator.compute().to_dict()
+    scores = evaluator.compute()
     blob = evaluator.statistics().to_bytes()
     return Result(
         planned.fingerprint,
@@ -61,7 +62,7 @@ def finished(planned: Task, shapes: Shapes, attempt: int) -> Result:
         times={"total": 1.5},
         progress={"epochs": 2},
         curve=[{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}],
-        evaluations=[{"split": s, "scores": scores, "statistics": blob} for s in ("val", "test")],
+        evaluations=[ScoredSplit(s, scores, blob) for s in ("val", "test")],
         gallery=[GalleryImage("a", b"jpeg", b"png", b"png2")],
         label_maps=[LabelMaps("test", "p", 1, "0")],
         provenance={"code": {"commit": "c"}},
@@ -75,7 +76,7 @@ def test_every_job_has_a_row_once_however_often_it_is_registered(
     manifest = manifest_of(shapes)
     store.register(planned, {manifest.hash: (shapes.info, shapes.variant, manifest)})
     assert len(store.known([p.fingerprint for p in planned])) == len(planned) == 4
-    assert len(load_results(store)) == 4
+    assert len(load_runs(store)) == 4
 
 
 def test_a_record_is_read_back_at_full_precision(store: Store, planned: list[Task], shapes: Shapes) -> None:
@@ -83,8 +84,8 @@ def test_a_record_is_read_back_at_full_precision(store: Store, planned: list[Tas
     assert attempt == 1
     record = finished(planned[0], shapes, attempt)
     store.save(record, planned[0])
-    (result,) = [r for r in load_results(store) if r.state == "ok"]
-    scores = record.evaluations[0]["scores"]
+    (result,) = [r for r in load_runs(store) if r.state == "ok"]
+    scores = record.evaluations[0].scores.to_dict()
     assert result.test["miou"] == scores["miou"]
     assert result.test["iou[ring]"] == scores["per_class"]["iou"][5]
     assert result.test["loss"] == 0.125

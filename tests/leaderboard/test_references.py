@@ -11,9 +11,10 @@ from harness.config.suite import load_suite, suite_files
 from harness.datasets import dataset_class
 from harness.errors import SuiteError
 from harness.results import open_store
-from leaderboard.queries import load_results
+from leaderboard.boards import boards
+from leaderboard.queries import load_runs
 from leaderboard.references import load_references, reported_rows
-from leaderboard.tables import all_metrics, boards, overview
+from leaderboard.tables import metric_names, overview
 from leaderboard.text import markdown_tables
 
 
@@ -35,7 +36,7 @@ def _metrics(info: object) -> list[str]:
     from leaderboard.queries import Data
 
     data = Data("", "", "", info.classes, info.palette, info.foreground, "", {})  # type: ignore[attr-defined]
-    return all_metrics(data)
+    return metric_names(data)
 
 
 def test_study_a_has_its_twelve_cells_as_printed() -> None:
@@ -46,7 +47,7 @@ def test_study_a_has_its_twelve_cells_as_printed() -> None:
 
 
 def test_a_board_shows_what_others_reported_apart_from_its_ranking(finished: Path) -> None:
-    (board,) = boards(load_results(open_store(str(finished), read_only=True)))
+    (board,) = boards(load_runs(open_store(str(finished), read_only=True)))
     assert reported_rows(board, load_references())[1] == []
     other = replace(board, suite="horse-report")
     heads, rows, notes = reported_rows(other, load_references())

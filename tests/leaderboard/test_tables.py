@@ -15,17 +15,18 @@ import pytest
 
 from bench.export import export_text
 from harness.errors import BenchError, UnknownName
+from leaderboard.boards import boards
 from leaderboard.latex import escape, latex_table
 from leaderboard.overlay import RIGHT, VOID, WRONG, error_map
-from leaderboard.queries import Data, Result
+from leaderboard.queries import Data, ScoredRun
 from leaderboard.stats import estimate
-from leaderboard.tables import ablation, boards, overview, records
+from leaderboard.tables import ablation, overview, records
 
 DATA = Data("d", "D & E_1", "v", ("background", "horse"), ((0, 0, 0), (1, 2, 3)), None, "t" * 64, {"test": 2})
 
 
-def result(model: str, cell: str, seed: int, val: float | None, test: float, **changes: object) -> Result:
-    made = Result(
+def result(model: str, cell: str, seed: int, val: float | None, test: float, **changes: object) -> ScoredRun:
+    made = ScoredRun(
         run_id=hash((model, cell, seed)) % 10**6, suite="s", data=DATA, model=model, model_name=model, params={},
         origin="built in", recipe="r", grid={"lr": float(len(cell))}, seed=seed, cell=cell, state="ok", reason="",
         error="", traceback="", selection={"rule": "best", "split": "val", "metric": "miou"},

@@ -6,20 +6,20 @@ import pandas as pd
 import plotly.express as px
 import streamlit as st
 
-from harness.metrics import higher_is_better
-from harness.metrics.scores import PER_CLASS, score_names
+from harness.metrics.metric import class_score_names, higher_is_better, metric_title, score_names
 from leaderboard.app.data import choose_board
+from leaderboard.boards import Board
 from leaderboard.latex import latex_table
 from leaderboard.references import load_references, reported_rows
 from leaderboard.tables import (
-    Board,
     Table,
     ablation,
     board_metrics,
-    metric_title,
     overview,
     per_class,
 )
+
+TITLE, URL, ORDER = "Leaderboard", "leaderboard", 1
 
 
 def show() -> None:
@@ -60,7 +60,7 @@ def show() -> None:
     with cells:
         show_table(ablation(board, metrics))
     with classes:
-        metric = st.selectbox("Score", PER_CLASS, format_func=metric_title, key=f"class-{board.key}")
+        metric = st.selectbox("Score", class_score_names(), format_func=metric_title, key=f"class-{board.key}")
         show_table(per_class(board, metric))
 
 

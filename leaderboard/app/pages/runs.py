@@ -5,8 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from harness.config.grid import grid_text
 from leaderboard.app.data import choose_board, run_label
-from leaderboard.queries import Result
+from leaderboard.queries import ScoredRun
+
+TITLE, URL, ORDER = "Runs", "runs", 4
 
 
 def show() -> None:
@@ -41,11 +44,11 @@ def show() -> None:
     )
 
 
-def _line(run: Result, metric: str) -> dict[str, object]:
+def _line(run: ScoredRun, metric: str) -> dict[str, object]:
     return {
         "run": run.run_id,
         "model": run.model,
-        "hyperparameters": ", ".join(f"{k}={v}" for k, v in run.grid.items()),
+        "hyperparameters": grid_text(run.grid),
         "seed": run.seed,
         "state": run.state,
         "reason": run.reason,

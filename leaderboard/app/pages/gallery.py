@@ -8,10 +8,13 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
+from harness.config.grid import grid_text
 from leaderboard.app.data import choose_board, store
+from leaderboard.boards import Board
 from leaderboard.overlay import error_map, legend
 from leaderboard.queries import load_gallery
-from leaderboard.tables import Board, hyperparameters
+
+TITLE, URL, ORDER = "Gallery", "gallery", 2
 
 
 def show() -> None:
@@ -43,7 +46,7 @@ def show() -> None:
             if data is None:
                 continue
             prediction = Image.open(io.BytesIO(data))
-            name = f"{row.model} {hyperparameters(row.cell)}".strip()
+            name = f"{row.model} {grid_text(row.cell.first.grid)}".strip()
             above[i].image(prediction.convert("RGB"), caption=f"prediction: {name}", width="stretch")
             wrong = error_map(np.asarray(target), np.asarray(prediction))
             below[i].image(wrong, caption=f"error: {name}", width="stretch")

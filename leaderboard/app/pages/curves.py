@@ -9,6 +9,8 @@ import streamlit as st
 from leaderboard.app.data import choose_board, run_label, store
 from leaderboard.queries import load_curves
 
+TITLE, URL, ORDER = "Learning curves", "curves", 3
+
 
 def show() -> None:
     """The page."""

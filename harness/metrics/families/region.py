@@ -9,9 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.exact import Array, divide, mean, number
+from harness.metrics.metric import Metric, describe
 from harness.metrics.protocol import Protocol
 
-REGION = ("miou", "pa", "mpa", "fwiou", "dice", "precision", "recall", "f1")
+describe(
+    Metric("miou", "mIoU", "Mean over classes of the intersection over union.", family="region"),
+    Metric("pa", "PA", "Pixel accuracy: the share of the scored pixels that are right.", family="region"),
+    Metric("mpa", "mPA", "Mean over classes of the share of the class's pixels that are right.", family="region"),
+    Metric("fwiou", "FWIoU", "IoU averaged over classes, weighted by their share of the target.", family="region"),
+    Metric("iou", "IoU", "TP / (TP + FP + FN).", overall=False, per_class=True, family="region"),
+    Metric("accuracy", "Acc", "TP / (TP + FN), the recall of a class.", overall=False, per_class=True, family="region"),
+    Metric("dice", "Dice", "2TP / (2TP + FP + FN).", per_class=True, family="region"),
+    Metric("precision", "Precision", "TP / (TP + FP).", per_class=True, family="region"),
+    Metric("recall", "Recall", "TP / (TP + FN).", per_class=True, family="region"),
+    Metric("f1", "F1", "Dice, or by the protocol the harmonic mean of precision and recall.", family="region"),
+)
 
 
 def region_scores(confusion: NDArray[np.int64], protocol: Protocol) -> dict[str, Array]:
