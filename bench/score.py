@@ -65,7 +65,7 @@ def score(
 
 
 def _protocol(base: dict[str, Any], conventions: list[str] | tuple[str, ...]) -> Protocol:
-    from harness.config.yaml_file import parse_value, validate
+    from harness.utils.yaml_file import parse_value, validate
     from harness.errors import SuiteError
     from harness.metrics import Protocol
 

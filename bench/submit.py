@@ -36,7 +36,7 @@ def submit(
     """
     from harness.config.narrow import parse_seeds
     from harness.config.suite import ModelChoice, load_suite
-    from harness.config.yaml_file import parse_value
+    from harness.utils.yaml_file import parse_value
     from harness.datasets import data_dir as folder_of
     from harness.models.registry import read_plugin
     from harness.runner.check_model import check_model

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.config.suite import config_dir
-from harness.config.yaml_file import YamlFile, validate
+from harness.utils.yaml_file import YamlFile, validate
 from leaderboard.tables import Board, digits, metric_title
 
 

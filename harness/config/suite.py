@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from harness.config.recipe import Recipe, Strict
-from harness.config.yaml_file import YamlFile, parse_value, validate
+from harness.utils.yaml_file import YamlFile, parse_value, validate
 from harness.datasets.base import DatasetInfo
 from harness.errors import SuiteError, UnknownName
 from harness.metrics.protocol import Protocol

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.config.yaml_file import YamlFile, validate
+from harness.utils.yaml_file import YamlFile, validate
 from harness.datasets.base import (
     SPLITS,
     Dataset,
