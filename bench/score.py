@@ -65,9 +65,9 @@ def score(
 
 
 def _protocol(base: dict[str, Any], conventions: list[str] | tuple[str, ...]) -> Protocol:
-    from harness.utils.yaml_file import parse_value, validate
     from harness.errors import SuiteError
     from harness.metrics import Protocol
+    from harness.utils.yaml_file import parse_value, validate
 
     fields = dict(base)
     for convention in conventions:
