@@ -92,18 +92,19 @@ class ByName(Generic[Kind]):
         if isinstance(given, self.base):
             return given
         if not isinstance(given, Mapping):
-            raise PydanticCustomError("mapping", "a mapping of fields is needed, such as {name: …}")
+            raise PydanticCustomError("mapping", f"a mapping of fields is needed, such as {{{self.key}: …}}")
         name = self.name_in(given)
         if name is None:
             self._refuse(self.key, "this field is required")
         try:
             kind = self.kind(name)
         except BenchError as error:
-            self._refuse(self.key, f"{error.message} There are: {', '.join(self.registry.names())}.")
-        for field in given:
-            others = [other for other, one in self._kinds().items() if field in one.model_fields]
-            if others and field not in kind.model_fields:
-                self._refuse(str(field), f"{self.registry.kind} {name} has no such field; {', '.join(others)} has")
+            self._refuse(self.key, f"{error.message} There are: {', '.join(sorted(self.registry.names()))}.")
+        for field in given.keys() - kind.model_fields.keys():
+            others = sorted(other for other, one in self._kinds().items() if field in one.model_fields)
+            if others:
+                what = f"the {self.registry.kind} {name} has no such field"
+                self._refuse(str(field), f"{what}; these have it: {', '.join(others)}")
         return kind.model_validate({**given, self.key: name})
 
     def _refuse(self, field: str, message: str) -> NoReturn:
