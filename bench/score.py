@@ -73,8 +73,8 @@ def score(
 
 def _protocol_fields(conventions: Sequence[str]) -> dict[str, Any]:
     """What --set says of the protocol."""
-    from harness.config.yaml_file import parse_value
     from harness.errors import SuiteError
+    from harness.utils.yaml_file import parse_value
 
     fields: dict[str, Any] = {}
     for convention in conventions:

@@ -36,10 +36,10 @@ def submit(
     """
     from harness.config.narrow import parse_seeds
     from harness.config.suite import ModelChoice, load_suite
-    from harness.config.yaml_file import parse_value
     from harness.datasets import data_dir as folder_of
     from harness.models.registry import read_plugin
     from harness.runner.check_model import check_model
+    from harness.utils.yaml_file import parse_value
 
     entry = read_plugin(file)
     given = {key: parse_value(value) for key, _, value in (p.partition("=") for p in params or ())}

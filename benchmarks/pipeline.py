@@ -1,7 +1,7 @@
 """The input pipeline against torchvision's reference recipe: images a second, in one run, side by side.
 
 Both prepare PASCAL VOC's training images in batches of 16 at 480×480: the shorter side resized to 260 to 1,040 pixels,
-cut, mirrored with a chance of one half, normalised. The reference decodes and transforms in a DataLoader, as
+cut, mirrored with a chance of one half, normalized. The reference decodes and transforms in a DataLoader, as
 torchvision's references/segmentation do it by default (backend PIL); ours reads the machine's cache.
 
 BENCH_DATA names the folder with VOCdevkit; ../shared/data is looked at too. Without VOC, generated images are taken.
@@ -30,8 +30,9 @@ from harness.config.recipe import Recipe
 from harness.datasets import Dataset, dataset_class, manifest_of, open_dataset
 from harness.datasets.base import open_image
 from harness.datasets.cache import decoded_store
-from harness.datasets.loader import DecodedSamples, training_loader
-from harness.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD, normalise
+from harness.datasets.samples import DecodedSamples
+from harness.training.loader import training_loader
+from harness.utils.images import IMAGENET_MEAN, IMAGENET_STD, normalize
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
@@ -91,13 +92,13 @@ def reference_batches(dataset: Dataset, workers: int) -> Iterator[tuple[torch.Te
 
 
 def our_batches(samples: DecodedSamples, workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Epoch after epoch, normalised as the training loop does it."""
+    """Epoch after epoch, normalized as the training loop does it."""
     loader, batches = training_loader(samples, samples.dataset.ids("train"), RECIPE, 0, workers)
     epoch = 0
     while True:
         batches.at(epoch)
         for images, masks in loader:
-            yield normalise(images, RECIPE.normalize), masks
+            yield normalize(images, RECIPE.normalize), masks
         epoch += 1
         yield None  # type: ignore[misc]
 
@@ -134,7 +135,7 @@ def trial(root: str, name: str, variant: str, content: str, start: object, repor
     """A concurrent trial: read two epochs from the cache, then say how much of its memory is its own since it began."""
     torch.set_num_threads(1)
     dataset = dataset_class(name)(Path(root), variant)
-    normalise(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), RECIPE.normalize)
+    normalize(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), RECIPE.normalize)
     start.wait()  # type: ignore[attr-defined]
     before = own_memory()
     batches = our_batches(DecodedSamples(dataset, decoded_store(dataset, content, 1)), 0)

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.config.grid import grid_text
 from harness.config.suite import config_dir
-from harness.config.yaml_file import YamlFile, validate
 from harness.metrics.metric import find_metric, metric_title
+from harness.utils.yaml_file import YamlFile, validate
 from leaderboard.boards import Board
 
 

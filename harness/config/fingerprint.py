@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.suite import Job
+from harness.datasets.folder import Definition
 from harness.errors import SuiteError
 from harness.metrics.protocol import EVALUATOR_VERSION
+from harness.utils.canonical import canonical, without_left_out
 
-# Raised whenever the same job would train to other weights or predict other labels.
+# Raised whenever the same job would train to other weights or predict other labels. A new option needs no new version:
+# `LeftOutAt` beside it says at which value everything is as it was before.
 TRAINING_VERSION = 2
 
 
@@ -84,14 +87,19 @@ def _shared_parts(job: Job) -> dict[str, Any]:
                 "name": job.dataset.name,
                 "variant": job.dataset.variant,
                 # Where a user's own folder stands does not matter; what its definition says does.
-                "params": {key: value for key, value in job.dataset.params.items() if key != "path"},
+                "params": {key: _params(key, value) for key, value in job.dataset.params.items() if key != "path"},
             },
             "model": {"name": job.model.name, "params": job.model.params},
-            "recipe": job.recipe.model_dump(mode="json", exclude={"name", "description"}),
-            "selection": job.selection.model_dump(mode="json"),
+            "recipe": {k: v for k, v in canonical(job.recipe).items() if k not in ("name", "description")},
+            "selection": canonical(job.selection),
         }
         _last = (made_from, parts)
     return _last[1]
+
+
+def _params(name: str, value: Any) -> Any:
+    """A data set's parameter: of the definition of a user's own folder, what counts."""
+    return without_left_out(Definition, value) if name == "definition" else value
 
 
 def train_fingerprint(parts: dict[str, Any]) -> str:

@@ -6,17 +6,23 @@ import copy
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from harness.config.grid import grid_text
-from harness.config.recipe import Recipe, Strict
-from harness.config.yaml_file import YamlFile, parse_value, validate
+from harness.config.recipe import Recipe, carried_over, recipe_paths
 from harness.datasets.base import DatasetInfo
 from harness.errors import SuiteError, UnknownName
+from harness.losses import LOSSES
 from harness.metrics.protocol import Protocol
+from harness.optim.optimizers import OPTIMIZERS
+from harness.optim.schedules import SCHEDULES
+from harness.utils.options import Component, Strict
+from harness.utils.registry import Registry
+from harness.utils.yaml_file import YamlFile, parse_value, validate, validate_at
 
 
 def config_dir() -> Path:
@@ -243,9 +249,35 @@ def stored_protocol(config: Mapping[str, Any]) -> tuple[Protocol, bool, int | No
 
 
 def job_from_stored(config: Mapping[str, Any]) -> Job:
-    """The job of a database's row, also of one that an earlier version wrote."""
+    """The job of a database's row, also of one that an earlier version wrote.
+
+    Raises:
+        SuiteError: it names a loss, say, of a package that is no longer installed.
+    """
     protocol, smoke, images = stored_protocol(config)
-    return Job.model_validate({**config, "protocol": protocol, "smoke": smoke, "images": images})
+    recipe = _recipe_from_stored(config["recipe"])
+    own = {"recipe": recipe, "protocol": protocol, "smoke": smoke, "images": images}
+    return validate(Job, {**config, **own}, None, "the stored job")
+
+
+def _recipe_from_stored(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored recipe: version 2 kept the fields of every kind of optimizer, schedule and loss with each of them."""
+    loss = recipe["loss"]
+    return {
+        **recipe,
+        "optimizer": _own_fields(recipe["optimizer"], OPTIMIZERS),
+        "schedule": _own_fields(recipe["schedule"], SCHEDULES),
+        "loss": {**loss, "terms": [_own_fields(term, LOSSES) for term in loss["terms"]]},
+    }
+
+
+def _own_fields(stored: Mapping[str, Any], registry: Registry[Any]) -> dict[str, Any]:
+    """Without the fields that version 2 stored although they are those of other kinds."""
+    if stored["name"] not in registry:
+        return dict(stored)
+    kind: type[Component] = registry.get(stored["name"])
+    others = kind.former_fields.keys() - kind.model_fields.keys()
+    return {name: value for name, value in stored.items() if name not in others}
 
 
 SHORT_PATHS = {
@@ -261,14 +293,9 @@ def check_recipe_path(key: str) -> None:
     Raises:
         ValueError: naming the nearest field.
     """
-    kind: Any = Recipe
-    for step in SHORT_PATHS.get(key, key).split("."):
-        known = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
-        if step not in known:
-            raise ValueError(
-                UnknownName.of("recipe field", key, [*Recipe.model_fields, *SHORT_PATHS], "bench suites").message
-            )
-        kind = known[step].annotation
+    known = list(recipe_paths())
+    if SHORT_PATHS.get(key, key) not in known:
+        raise ValueError(UnknownName.of("recipe field", key, [*known, *SHORT_PATHS], "docs/suites.md").message)
 
 
 def suite_files() -> dict[str, Path]:
@@ -335,14 +362,20 @@ def _resolved_recipe(given: Any, file: YamlFile) -> Any:
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Lay one nested mapping over another; a new length replaces the old kind of length."""
+    """Lay one nested mapping over another.
+
+    A new length replaces the old kind of length, and a new kind of optimizer or schedule what only the old kind has.
+    """
     result = dict(under)
     if "epochs" in over or "iterations" in over:
         result.pop("epochs", None)
         result.pop("iterations", None)
     for key, value in over.items():
         old = result.get(key)
-        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            result[key] = merge(carried_over(key, old, value), value)
+        else:
+            result[key] = value
     return result
 
 
@@ -395,12 +428,7 @@ def _check_parts(suite: Suite, file: YamlFile) -> None:
     """Validate what pydantic saw only as mappings: every cell's recipe, and the protocol."""
     for (number, model), cell in itertools.product(enumerate(suite.models), grid_cells(suite.grid)):
         recipe = _cell_recipe(merge(suite.recipe, model.recipe), cell)
-        try:
-            validate(Recipe, recipe, None, "recipe")
-        except SuiteError as error:
-            place: list[int | str] = ["models", number, "recipe"] if model.recipe else ["recipe"]
-            line = file.line(["grid"] if cell else place)
-            raise SuiteError(f"{file.path}:{line}: {error.message}") from error
+        validate_at(Recipe, recipe, partial(_place_in_recipe, file, number, model, cell))
     for number, model in enumerate(suite.models):
         try:
             validate(Resources, merge(suite.resources.model_dump(), model.resources), None, "resources")
@@ -411,6 +439,22 @@ def _check_parts(suite: Suite, file: YamlFile) -> None:
         validate(Protocol, suite.protocol, None, "protocol")
     except SuiteError as error:
         raise SuiteError(f"{file.path}:{file.line(['protocol'])}: {error.message}") from error
+
+
+def _place_in_recipe(
+    file: YamlFile, number: int, model: ModelChoice, cell: Mapping[str, Any], field: Sequence[int | str]
+) -> str:
+    """Where a cell's recipe has a field from: an axis of the grid, a model's own recipe, or the suite's."""
+    dotted = ".".join(map(str, field))
+    axes = [key for key in cell if f"{dotted}.".startswith(f"{SHORT_PATHS.get(key, key)}.") or not field]
+    place: list[int | str]
+    if axes:
+        place = ["grid", *axes[:1]]
+    elif model.recipe and (not field or field[0] in model.recipe):
+        place = ["models", number, "recipe", *field]
+    else:
+        place = ["recipe", *field]
+    return f"{file.path}:{file.line(place)}: recipe"
 
 
 def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.config.yaml_file import YamlFile, validate
 from harness.datasets.base import (
     SPLITS,
     Dataset,
@@ -23,6 +22,7 @@ from harness.datasets.base import (
 )
 from harness.datasets.palette import voc_palette
 from harness.errors import DataError, SuiteError
+from harness.utils.yaml_file import YamlFile, validate
 
 FILE = "dataset.yaml"
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp")

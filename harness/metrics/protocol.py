@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from harness.utils.canonical import canonical
+
 # Raised whenever the same label maps would give other figures under the same protocol.
 EVALUATOR_VERSION = 2
 
@@ -135,11 +137,17 @@ class Protocol(BaseModel):
             smoke: whether the figures only say that the parts work; part of the name, too.
             images: how many images of each split were scored; None: all.
         """
-        name = f"{self.name}-smoke" if smoke else self.name
-        return self.model_dump(mode="json") | {"name": name, "smoke": smoke, "images": images}
+        return self.model_dump(mode="json") | self._about(smoke, images)
+
+    def canonical(self, smoke: bool = False, images: int | None = None) -> str:
+        """What of `stored` the hash is taken over, as canonical JSON: sorted keys, no spaces."""
+        return json.dumps(canonical(self) | self._about(smoke, images), sort_keys=True, separators=(",", ":"))
+
+    def _about(self, smoke: bool, images: int | None) -> dict[str, Any]:
+        return {"name": f"{self.name}-smoke" if smoke else self.name, "smoke": smoke, "images": images}
 
     def hash_of(self, smoke: bool = False, images: int | None = None) -> str:
-        """SHA-256 over what `stored` gives and the evaluator's version; two hashes are never ranked together."""
+        """SHA-256 over `canonical` and the evaluator's version; two hashes are never ranked together."""
         return _hash(self, smoke, images)
 
     @property
@@ -151,5 +159,5 @@ class Protocol(BaseModel):
 @lru_cache(maxsize=256)
 def _hash(protocol: Protocol, smoke: bool, images: int | None) -> str:
     # Asked for each of ten thousand jobs, of which all have the same.
-    text = json.dumps(protocol.stored(smoke, images), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{EVALUATOR_VERSION}:{text}".encode()).hexdigest()
+    text = f"{EVALUATOR_VERSION}:{protocol.canonical(smoke, images)}"
+    return hashlib.sha256(text.encode()).hexdigest()

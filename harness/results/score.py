@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config.yaml_file import validate
 from harness.datasets import data_dir as data_folder
 from harness.datasets import open_dataset
 from harness.errors import BenchError
 from harness.metrics import Evaluator, Protocol, Scores
 from harness.results.submission import score_submission
 from harness.scoring.label_files import label_files, predictions_of, score_files, truth_in
+from harness.utils.yaml_file import validate
 
 Tick = Callable[[int, int], None]
 

@@ -26,6 +26,7 @@ from harness.runner.shared_training import share_trainings
 from harness.scoring.evaluate import check_metric
 from harness.tasks.artifacts import Artifacts
 from harness.tasks.task import Task
+from harness.utils.canonical import canonical
 
 # Told in a line of anything that takes time; told of (what, done, of how many).
 Say = Callable[[str], None]
@@ -157,7 +158,10 @@ def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | Non
         dataset = copies[job.dataset.name, job.dataset.variant].dataset
         check_metric(job.selection.metric, dataset.info)
         if job.recipe.loss.binary and len(dataset.info.classes) != 2:
-            raise SuiteError(f"suite {job.suite}: the loss bce needs a binary data set, {dataset.info.name} is not")
+            raise SuiteError(
+                f"suite {job.suite}: the loss {job.recipe.loss.binary_term} needs a binary data set, "
+                f"{dataset.info.name} is not"
+            )
         if job.model.label_map is not None and any(not 0 <= v < len(dataset.info.classes) for v in job.model.label_map):
             raise SuiteError(
                 f"suite {job.suite}: the label map {list(job.model.label_map)} names a class that {dataset.info.name} "
@@ -236,7 +240,7 @@ def _searched(
         job = job.model_copy(update={"recipe": Recipe.model_validate(merge(suite.recipe, base.model.recipe))})
         copy = planner.copy(job)
         _refuse_unfair_search(job, copy.dataset)
-        keys = [digest({"search": search.model_dump(mode="json"), "job": p})[:40] for p in planner.parts(job)]
+        keys = [digest({"search": canonical(search), "job": p})[:40] for p in planner.parts(job)]
         found = next(filter(None, map(store.search_result, keys)), None) if store else None
         if found is not None:
             winners += [tuned(job, found, seed) for seed in suite.seeds]

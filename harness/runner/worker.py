@@ -22,7 +22,7 @@ import torch
 from harness.config.suite import Job
 from harness.datasets import Dataset
 from harness.datasets.cache import DecodedStore, NoCache, decoded_store
-from harness.datasets.loader import DecodedSamples, derived_seed
+from harness.datasets.samples import DecodedSamples, derived_seed
 from harness.errors import ArtifactsError, BenchError, RunFailure
 from harness.runner.score_split import SCORED_SPLITS, SplitScores, predict_and_score, rescore_split
 from harness.scoring.keep import PREDICTIONS

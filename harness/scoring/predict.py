@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from harness.config.recipe import Predict, Recipe
-from harness.datasets.loader import DecodedSamples
-from harness.datasets.transforms import letterbox_margins, normalise, resize_image
+from harness.datasets.samples import DecodedSamples
 from harness.errors import BadModel
 from harness.metrics import has_kernels
+from harness.utils.images import letterbox_margins, normalize, resize_image
 
 # uint8 images (N, 3, H, W) -> logits (N, K, H, W).
 Network = Callable[[Tensor], Tensor]
@@ -184,9 +184,9 @@ def enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def forward(model: nn.Module, images: Tensor, recipe: Recipe, channels: int, stride: int) -> Tensor:
-    """Logits (N, K, H, W) in float32 of uint8 images (N, 3, H, W): normalised, padded, cut back."""
+    """Logits (N, K, H, W) in float32 of uint8 images (N, 3, H, W): normalized, padded, cut back."""
     height, width = images.shape[-2:]
-    x = padded_to_stride(normalise(images, recipe.normalize), stride)
+    x = padded_to_stride(normalize(images, recipe.normalize), stride)
     with autocast(images.device, recipe.precision):
         main, _ = split_outputs(model(x), channels, x.shape[-2:])
     return main[..., :height, :width].float()

@@ -22,16 +22,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from harness.config.recipe import Recipe
 from harness.config.suite import Job
 from harness.datasets.base import Dataset
-from harness.datasets.loader import CPU, DecodedSamples, derived_seed, training_loader, worker_count
-from harness.datasets.transforms import normalise
+from harness.datasets.samples import CPU, DecodedSamples, derived_seed
 from harness.errors import Diverged
-from harness.losses.losses import total_loss
+from harness.losses import total_loss
 from harness.metrics import find_metric, higher_is_better
 from harness.metrics.counter import ConfusionCounter
 from harness.metrics.exact import exact_mean, number
 from harness.metrics.families.region import region_scores, region_values
 from harness.metrics.metric import split_metric
-from harness.optim.schedules import build_optimizer, set_learning_rate
+from harness.optim import build_optimizer, set_learning_rate
 from harness.scoring.evaluate import new_evaluator, pick
 from harness.scoring.predict import (
     autocast,
@@ -43,6 +42,8 @@ from harness.scoring.predict import (
 )
 from harness.tasks.messages import Emit, EpochDone
 from harness.training.distributed import ProcessGroup
+from harness.training.loader import training_loader, worker_count
+from harness.utils.images import normalize
 
 # Seconds between two checkpoints of a running job.
 CHECKPOINT_EVERY_S = 60.0
@@ -173,7 +174,7 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
     forward = context.group.wrap(model)
     forward = torch.compile(forward) if recipe.compile else forward
     context.ema = EmaModel(model, recipe.ema) if recipe.ema is not None else None
-    optimizer = build_optimizer(model, recipe)
+    optimizer = build_optimizer(model, recipe.optimizer)
     scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.precision == "fp16")
     progress = load_checkpoint(context, optimizer, scaler) or Progress()
     clock = _Clock(progress)
@@ -269,7 +270,7 @@ def training_step(
     # A part counts by its pixels that are not void: so that the parts' losses add up to the whole batch's.
     counted = group.all_reduce((targets != ignore).sum().to(device)).clamp(min=1)
     for part, truth in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
-        x = padded_to_stride(normalise(part.to(device), recipe.normalize), context.stride)
+        x = padded_to_stride(normalize(part.to(device), recipe.normalize), context.stride)
         if recipe.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         with autocast(device, recipe.precision):

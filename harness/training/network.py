@@ -25,7 +25,8 @@ def logit_channels(job: Job, info: DatasetInfo) -> int:
     if not job.recipe.loss.binary:
         return len(info.classes)
     if len(info.classes) != 2:
-        raise BenchError(f"the loss bce needs a binary data set; {info.name} has more classes")
+        loss = job.recipe.loss.binary_term
+        raise BenchError(f"the loss {loss} needs a binary data set; {info.name} has more classes")
     return 1
 
 

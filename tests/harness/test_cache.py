@@ -15,7 +15,7 @@ import torch
 
 from harness.datasets import manifest_of
 from harness.datasets.cache import INDEX, LIMIT_GB, SAMPLES, NoCache, caches_folder, decoded_store, limit_bytes
-from harness.datasets.loader import DecodedSamples
+from harness.datasets.samples import DecodedSamples
 from harness.datasets.shapes import Shapes
 from harness.errors import BenchError
 from tests.conftest import ROOT

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from harness.config.recipe import Loss
-from harness.losses.losses import total_loss
+from harness.losses import Loss, total_loss
 
 NAMES = ["ce", "bce", "dice", "focal", "lovasz", "ohem"]
 

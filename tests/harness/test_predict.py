@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.augmentations.transforms.compose import augmented, training_transform
 from harness.config.recipe import Predict, Recipe
-from harness.datasets.transforms import letterbox_margins, training_transform
 from harness.scoring.predict import predict_image, starts, window_weight
+from harness.utils.images import letterbox_margins
 
 
 def brightness(images: Tensor) -> Tensor:
@@ -105,10 +106,9 @@ def test_letterbox_margins_are_even_and_give_the_proportions(shape: tuple[int, i
 
 def test_letterboxed_training_images_have_black_and_void_margins() -> None:
     recipe = Recipe.model_validate({"epochs": 1, "size": [32, 32], "augment": [{"op": "letterbox"}]})
-    from harness.datasets.transforms import augmented
 
     image, mask = torch.full((3, 20, 40), 200, dtype=torch.uint8), torch.ones((20, 40), dtype=torch.uint8)
-    image, mask = augmented(training_transform(recipe), image, mask)
+    image, mask = augmented(training_transform(recipe.augment, recipe.size), image, mask)
     assert image.shape == (3, 32, 32)
     assert not image[:, :7].any()
     assert (mask[:7] == 255).all()

@@ -51,7 +51,7 @@ def test_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:
     ("change", "line", "field", "message"),
     [
         (GOOD.replace("models:", "modles:"), 2, "modles", "there is no such field"),
-        (GOOD.replace("epochs: 1", "epochs: 0"), 3, "recipe", "greater than 0"),
+        (GOOD.replace("epochs: 1", "epochs: 0"), 4, "recipe", "greater than 0"),
         (GOOD + "seeds: [0, zero]\n", 5, "seeds.1", "valid integer"),
         (GOOD + "seeds: [1, 1]\n", 5, "seeds", "stands twice"),
         (GOOD + "seeds: [1]\nseeds: [2]\n", 6, "seeds", "stands twice"),

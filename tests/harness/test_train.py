@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from harness.config.recipe import Recipe, Schedule
+from harness.config.recipe import Recipe
 from harness.config.suite import Job, Selection, expand, load_suite
-from harness.datasets.loader import DecodedSamples, EpochBatches, training_loader
+from harness.datasets.samples import DecodedSamples
 from harness.datasets.shapes import Shapes
 from harness.errors import BadModel, Diverged
 from harness.models import build
-from harness.optim.schedules import build_optimizer, factor
+from harness.optim import build_optimizer, learning_rate_factor
 from harness.scoring.predict import label_map, predictions, split_outputs
+from harness.training.loader import EpochBatches, training_loader
 from harness.training.loop import Interrupted, TrainingContext, train
 from tests.conftest import TINY
 
@@ -168,8 +169,8 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(shapes: Shapes, tmp_path:
     ids=["constant", "poly", "poly per epoch", "cosine", "step", "warm-up"],
 )
 def test_schedules_follow_their_formula(schedule: dict[str, object], expected: list[float]) -> None:
-    options = Schedule.model_validate(schedule)
-    found = [factor(options, iteration, per_epoch=5, total=10) for iteration in (0, 5, 9)]
+    options = Recipe.model_validate({"epochs": 1, "schedule": schedule}).schedule
+    found = [learning_rate_factor(options, iteration, per_epoch=5, total=10) for iteration in (0, 5, 9)]
     assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -183,7 +184,7 @@ def test_heads_and_norms_get_groups_of_their_own() -> None:
         }
     )  # fmt: skip
     model = build("deeplabv3plus", 2, backbone="resnet18", width=4, channels=8)
-    groups = build_optimizer(model, recipe).param_groups
+    groups = build_optimizer(model, recipe.optimizer).param_groups
     assert {(g["lr"], g["weight_decay"]) for g in groups} == {(0.1, 0.5), (0.1, 0.0), (1.0, 0.5), (1.0, 0.0)}
     assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
 
@@ -269,7 +270,7 @@ def test_patience_ends_a_training_that_no_longer_improves(shapes: Shapes, tmp_pa
 
 
 def test_class_balanced_sampling_draws_images_of_rare_classes_more_often(shapes: Shapes) -> None:
-    from harness.datasets.loader import class_balanced_weights
+    from harness.training.loader import class_balanced_weights
 
     ids = shapes.ids("train")
     samples = DecodedSamples(shapes)

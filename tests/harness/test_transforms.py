@@ -8,25 +8,30 @@ import torch
 from pydantic import ValidationError
 from torch.nn.functional import interpolate
 
-from harness.config.recipe import Recipe
-from harness.config.suite import Resources
-from harness.datasets.loader import DecodedSamples, TrainingSamples, seeded, worker_count
-from harness.datasets.shapes import Shapes
-from harness.datasets.transforms import (
+from harness.augmentations.transforms.compose import augmented
+from harness.augmentations.transforms.compose import training_transform as transform_of
+from harness.augmentations.transforms.scaled_cut import (
     ScaledCut,
-    augmented,
     by_factor,
     by_fit,
     by_short_side,
     nearest,
-    training_transform,
     tv_tensors,
     v2,
 )
+from harness.config.recipe import Recipe
+from harness.config.suite import Resources
+from harness.datasets.samples import DecodedSamples, seeded
+from harness.datasets.shapes import Shapes
+from harness.training.loader import TrainingSamples, worker_count
 
 SMOOTH = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 106, 136, generator=torch.Generator().manual_seed(0)), 7, 1)
 IMAGE = (SMOOTH[0] * 255).to(torch.uint8)  # 100×130
 MASK = (IMAGE[0] // 32).to(torch.uint8)
+
+
+def training_transform(recipe: Recipe) -> v2.Transform:
+    return transform_of(recipe.augment, recipe.size)
 
 
 def recipe(*steps: dict[str, object], size: tuple[int, int] = (64, 80)) -> Recipe:

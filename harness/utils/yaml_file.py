@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,14 +93,27 @@ def validate(model: type[M], data: Any, file: YamlFile | None, what: str) -> M:
     Raises:
         SuiteError: with one line for each mistake.
     """
+    return validate_at(model, data, lambda field: what if file is None else f"{file.path}:{file.line(field)}")
+
+
+def validate_at(model: type[M], data: Any, place: Callable[[Sequence[int | str]], str]) -> M:
+    """Validate data that come from several places, naming place and field of every mistake.
+
+    Args:
+        model: the record.
+        data: its fields.
+        place: says where a field, given by the steps that lead to it, stands.
+
+    Raises:
+        SuiteError: with one line for each mistake.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:
         lines = []
         for item in error.errors(include_url=False):
             field = ".".join(str(step) for step in item["loc"]) or "(top level)"
-            place = what if file is None else f"{file.path}:{file.line(item['loc'])}"
-            lines.append(f"{place}: {field}: {_plain(item)}")
+            lines.append(f"{place(item['loc'])}: {field}: {_plain(item)}")
         raise SuiteError("\n".join(lines)) from error
 
 

@@ -1,0 +1,52 @@
+"""Changes of color."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from harness.augmentations.base import AUGMENTATIONS, Augmentation, with_chance
+from harness.utils.options import Fraction, Positive
+from harness.utils.vision import import_torchvision
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
+
+
+@AUGMENTATIONS.register("color_jitter")
+class ColorJitter(Augmentation):
+    """Change brightness, contrast, saturation and hue."""
+
+    op: Literal["color_jitter"] = "color_jitter"
+    brightness: float = Field(0.2, ge=0)
+    contrast: float = Field(0.2, ge=0)
+    saturation: float = Field(0.2, ge=0)
+    hue: float = Field(0.1, ge=0, le=0.5)
+    p: Fraction = 1.0
+
+    def transform(self, size: tuple[int, int]) -> v2.Transform:
+        """See `Augmentation`."""
+        import_torchvision()
+        from torchvision.transforms import v2
+
+        return with_chance(v2.ColorJitter(self.brightness, self.contrast, self.saturation, self.hue), self.p)
+
+
+@AUGMENTATIONS.register("photometric")
+class Photometric(Augmentation):
+    """Change brightness, contrast, saturation and hue, each with a chance of `p` (the distortion of SSD)."""
+
+    op: Literal["photometric"] = "photometric"
+    brightness: tuple[Positive, Positive] = (0.875, 1.125)
+    contrast: tuple[Positive, Positive] = (0.5, 1.5)
+    saturation: tuple[Positive, Positive] = (0.5, 1.5)
+    hue: tuple[float, float] = (-0.05, 0.05)
+    p: Fraction = 0.5
+
+    def transform(self, size: tuple[int, int]) -> v2.Transform:
+        """See `Augmentation`."""
+        import_torchvision()
+        from torchvision.transforms import v2
+
+        return v2.RandomPhotometricDistort(self.brightness, self.contrast, self.saturation, self.hue, self.p)

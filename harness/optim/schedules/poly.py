@@ -1,0 +1,23 @@
+"""Polynomial decay."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.optim.schedules.base import FORMER_FIELDS, SCHEDULES, Schedule
+from harness.utils.options import Positive
+
+
+@SCHEDULES.register("poly")
+class Poly(Schedule):
+    """Down to 0 by a power (Liu et al., ParseNet, 2015)."""
+
+    depends_on_length = True
+    former_fields = FORMER_FIELDS
+
+    name: Literal["poly"] = "poly"
+    power: Positive = 0.9
+
+    def factor(self, t: int, length: int) -> float:
+        """(1 - t/T)^power."""
+        return float((1 - t / length) ** self.power)
