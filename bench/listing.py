@@ -61,7 +61,7 @@ def models(json: JsonOption = False) -> None:
                 "stride": e.stride,
                 "parameters": size[0] if size else None,
                 "flops": size[1] if size else None,
-                "licence": e.licence,
+                "license": e.license,
                 "paper": e.paper,
             }
             for e, size in ((e, sizes[e.name]) for e in entries)
@@ -72,8 +72,8 @@ def models(json: JsonOption = False) -> None:
     for e in entries:
         size = sizes[e.name]
         shown = (f"{size[0] / 1e6:.2f} M", f"{size[1] / 1e9:.1f} G") if size else ("–", "–")
-        rows.append((e.name, e.origin, e.summary, e.licence or "–", e.paper, *shown))
-    heads = ("model", "origin", "", "licence", "paper", "parameters", "FLOPs")
+        rows.append((e.name, e.origin, e.summary, e.license or "–", e.paper, *shown))
+    heads = ("model", "origin", "", "license", "paper", "parameters", "FLOPs")
     new_console().print(table(heads, rows, right=2))
 
 
