@@ -36,7 +36,7 @@ class BenchError(Exception):
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n{self.hint}"
 
-    def __reduce__(self) -> tuple[type[BenchError], tuple[str, str | None]]:
+    def __reduce__(self) -> tuple[type[BenchError], tuple[str | None, ...]]:
         return type(self), (self.message, self.hint)
 
 
@@ -58,7 +58,20 @@ class UnknownName(BenchError):
 
 
 class DataError(BenchError):
-    """Images or masks that are missing, corrupt or do not match."""
+    """Images or masks that are missing, corrupt or do not match.
+
+    Args:
+        message: what was wrong, and where.
+        hint: what to do about it.
+        kind: the short name `bench check-data` lists it under, such as `missing` or `unknown label`.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, kind: str = "unreadable") -> None:
+        super().__init__(message, hint)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[BenchError], tuple[str | None, ...]]:
+        return type(self), (self.message, self.hint, self.kind)
 
 
 class WeightsError(BenchError):

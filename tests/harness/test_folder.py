@@ -73,9 +73,9 @@ def test_lists_may_carry_endings_and_leave_images_out(tmp_path: Path) -> None:
         opened(root)
 
 
-def test_colour_coded_masks_go_through_a_table(tmp_path: Path) -> None:
+def test_color_coded_masks_go_through_a_table(tmp_path: Path) -> None:
     text = (
-        "classes: [sea, land, ice]\npalette: [[0, 0, 255], [0, 255, 0], [255, 255, 255]]\nencoding: colours\n"
+        "classes: [sea, land, ice]\npalette: [[0, 0, 255], [0, 255, 0], [255, 255, 255]]\nencoding: colors\n"
         "splits: {train: 1.0, test: 0.0}\n"
     )
     root = make(tmp_path / "arctic", text, count=2, suffix="")
@@ -106,8 +106,8 @@ def test_a_threshold_cuts_grey_edges(tmp_path: Path) -> None:
         ("classes: [a, b]\nlabels: {0: 0, 255: 7}\n", "there is no class 7"),
         ("classes: [a, b]\nsplits: {train: 0.9, test: 0.3}\n", "add up to at most 1"),
         ("classes: [a, b]\nsplits: {train: x.txt, test: 0.3}\n", "all of them files or all of them shares"),
-        ("classes: [a, b]\npalette: [[0, 0, 0]]\n", "1 colours for 2 classes"),
-        ("classes: [a, b]\nencoding: colours\ncolours: {'0,0': 1}\n", "is not R,G,B"),
+        ("classes: [a, b]\npalette: [[0, 0, 0]]\n", "1 colors for 2 classes"),
+        ("classes: [a, b]\nencoding: colors\ncolors: {'0,0': 1}\n", "is not R,G,B"),
         ("name: voc\nclasses: [a, b]\nmask_suffix: _mask\n", "the name voc is taken"),
         ("classes: [a, b]\n", "p0.jpg: this image has no mask"),
         ("classes: [a, b]\nmask_suffix: _mask\nmasks: labels\n", "there is no such folder"),

@@ -42,7 +42,7 @@ def cityscapes(tmp_path: Path) -> Path:
             name = f"{split}/{city}/{city}_000000_000019"
             photo(root / "leftImg8bit" / f"{name}_leftImg8bit.png")
             labels = np.arange(96).reshape(8, 12) % 34
-            labels[0, 0] = 255  # a licence plate: -1 in a byte
+            labels[0, 0] = 255  # a license plate: -1 in a byte
             grey(root / "gtFine" / f"{name}_gtFine_labelIds.png", labels)
     return root
 
@@ -53,7 +53,7 @@ def test_cityscapes_labels_come_from_label_ids_through_one_table(cityscapes: Pat
     assert [dataset.group(i) for i in dataset.ids("val")] == sorted(HELD_OUT_CITIES)
     assert dataset.ids("test") == ["val/lindau/lindau_000000_000019"]
     mask = dataset.read(dataset.ids("test")[0]).mask
-    assert mask[0, 0] == 255, "a licence plate is void"
+    assert mask[0, 0] == 255, "a license plate is void"
     assert mask[0, 7] == 0, "7 is road"
     assert mask[2, 2] == 13, "26 is car"
     assert mask[2, 5] == 255, "29, a caravan, is void"
