@@ -78,45 +78,48 @@ def models(json: JsonOption = False) -> None:
 
 
 def datasets(data_dir: DataOption = None, json: JsonOption = False) -> None:
-    """List every data set, its variants, and where a copy was found.
+    """List every data set, where it comes from, its variants, and where a copy was found.
 
     Example: bench datasets --data-dir DIR
     """
     from harness.datasets import data_dir as folder_of
-    from harness.datasets import dataset_class, dataset_names, find_copy
+    from harness.datasets import dataset_class, dataset_names, dataset_origin, find_copy
 
     folder = folder_of(data_dir)
     rows = []
     for name in dataset_names():
         cls = dataset_class(name)
         root = find_copy(name, folder)
-        rows.append((name, cls.info, str(root) if root else None, cls.generated))
+        rows.append((name, dataset_origin(name), cls.info, str(root) if root else None, cls.generated))
     if json:
         import json as codec
 
         listed = [
             {
                 "name": name,
+                "origin": origin,
                 "title": info.title,
+                "license": info.license,
                 "classes": list(info.classes),
                 "variants": dict(info.variants),
                 "found": root,
             }
-            for name, info, root, _ in rows
+            for name, origin, info, root, _ in rows
         ]
         print(codec.dumps(listed, indent=2, ensure_ascii=False))
         return
     shown = [
         (
             name,
+            origin,
             info.title,
             len(info.classes),
             "; ".join(f"{v}: {text}" for v, text in info.variants.items()),
             root or ("made on first use" if generated else "not found"),
         )
-        for name, info, root, generated in rows
+        for name, origin, info, root, generated in rows
     ]
-    new_console().print(table(("data set", "", "classes", "variants", "copy"), shown))
+    new_console().print(table(("data set", "origin", "", "classes", "variants", "copy"), shown))
 
 
 def metrics(json: JsonOption = False) -> None:

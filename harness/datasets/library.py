@@ -18,7 +18,7 @@ FOLDER = "folder"
 
 def dataset_names() -> list[str]:
     """The data sets there are, those of other packages last."""
-    return DATASETS.names()
+    return sorted(DATASETS.names(), key=lambda name: (DATASETS.origin(name) != "built in", name))
 
 
 def dataset_class(name: str, params: Mapping[str, Any] | None = None) -> type[Dataset]:
