@@ -481,8 +481,9 @@ def test_deep_stems_have_no_imagenet_weights() -> None:
         build("pspnet", 3, pretrained="imagenet")
 
 
-# Steps on one batch of four images; most networks need far fewer.
-OVERFIT_STEPS = 150
+# Steps on one batch of four images; most networks need far fewer. FCN-16s learns with dropout, in leaps: where its curve
+# first passes the floor, after 130 steps or 160, differs with the last bits of a processor's sums.
+OVERFIT_STEPS = 300
 
 
 def four_images(side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
@@ -521,6 +522,8 @@ def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None
     x, target = four_images()
     model = build(name, 3, **own)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3 if name == "refinenet" else 1e-2)
+    # FCN-32s has nine scores for 96×96 pixels and nothing finer.
+    floor = 0.80 if name == "fcn32s" else 0.95
     found = 0.0
     for step in range(OVERFIT_STEPS):
         model.train()
@@ -534,10 +537,8 @@ def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None
             evaluator = Evaluator(3, protocol=Protocol(trimap_radii=(1,), trimap_headline=1))
             evaluator.update(torch.stack([label_map(one.detach()) for one in outputs[0]]), target)
             found = evaluator.compute().values["miou"] or 0.0
-            if found >= 0.95:
+            if found >= floor:
                 break
-    # FCN-32s has nine scores for 96×96 pixels and nothing finer.
-    floor = 0.80 if name == "fcn32s" else 0.95
     assert found >= floor, f"{name}: {found:.3f} after {step + 1} steps"
 
 
