@@ -5,7 +5,7 @@ BenchError                 anything the command line reports as one message, exi
 ├── UnknownName            a model, data set, suite or metric that does not exist
 ├── DataError              images or masks missing, corrupt or mismatched
 ├── WeightsError           pretrained weights that cannot be had
-├── PluginError            a stranger's model file
+├── PluginError            a part from outside the project: a model file, an installed package
 ├── DatabaseError          a results database that cannot be opened or written
 ├── ArtifactsError         a place of checkpoints and label maps that cannot be read or written
 └── ClusterError           a Ray cluster that cannot be reached
@@ -79,7 +79,7 @@ class WeightsError(BenchError):
 
 
 class PluginError(BenchError):
-    """A stranger's model file that does not keep the contract."""
+    """A part from outside the project (a model file, an installed package) that cannot be used."""
 
 
 class DatabaseError(BenchError):

@@ -108,7 +108,7 @@ class Registry(Generic[Item]):
             item: Item = point.load()
             if self._check is not None:
                 self._check(point.name, item)
-        except Exception as error:  # noqa: BLE001 (a stranger's module may raise anything; the others are still there)
+        except Exception as error:  # noqa: BLE001 (another author's module may raise anything; the others are still there)
             self._broken[point.name] = f"{origin}: {type(error).__name__}: {error}"
             warnings.warn(f"{self._broken[point.name]}; its {self.kind} {point.name!r} is left out", stacklevel=2)
             return

@@ -481,8 +481,8 @@ def test_deep_stems_have_no_imagenet_weights() -> None:
         build("pspnet", 3, pretrained="imagenet")
 
 
-# Steps on one batch of four images; most networks need far fewer. FCN-16s learns with dropout, in leaps: where its curve
-# first passes the floor, after 130 steps or 160, differs with the last bits of a processor's sums.
+# Steps on one batch of four images; most networks need far fewer. FCN-16s learns in leaps: whether it first passes the
+# floor after 130 steps or after 160 differs with the last bits of a processor's sums; by 250 it is far beyond.
 OVERFIT_STEPS = 300
 
 
