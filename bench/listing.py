@@ -61,7 +61,7 @@ def models(json: JsonOption = False) -> None:
                 "stride": e.stride,
                 "parameters": size[0] if size else None,
                 "flops": size[1] if size else None,
-                "licence": e.licence,
+                "license": e.license,
                 "paper": e.paper,
             }
             for e, size in ((e, sizes[e.name]) for e in entries)
@@ -72,51 +72,54 @@ def models(json: JsonOption = False) -> None:
     for e in entries:
         size = sizes[e.name]
         shown = (f"{size[0] / 1e6:.2f} M", f"{size[1] / 1e9:.1f} G") if size else ("–", "–")
-        rows.append((e.name, e.origin, e.summary, e.licence or "–", e.paper, *shown))
-    heads = ("model", "origin", "", "licence", "paper", "parameters", "FLOPs")
+        rows.append((e.name, e.origin, e.summary, e.license or "–", e.paper, *shown))
+    heads = ("model", "origin", "", "license", "paper", "parameters", "FLOPs")
     new_console().print(table(heads, rows, right=2))
 
 
 def datasets(data_dir: DataOption = None, json: JsonOption = False) -> None:
-    """List every data set, its variants, and where a copy was found.
+    """List every data set, where it comes from, its variants, and where a copy was found.
 
     Example: bench datasets --data-dir DIR
     """
     from harness.datasets import data_dir as folder_of
-    from harness.datasets import dataset_class, dataset_names, find_copy
+    from harness.datasets import dataset_class, dataset_names, dataset_origin, find_copy
 
     folder = folder_of(data_dir)
     rows = []
     for name in dataset_names():
         cls = dataset_class(name)
         root = find_copy(name, folder)
-        rows.append((name, cls.info, str(root) if root else None, cls.generated))
+        rows.append((name, dataset_origin(name), cls.info, str(root) if root else None, cls.generated))
     if json:
         import json as codec
 
         listed = [
             {
                 "name": name,
+                "origin": origin,
                 "title": info.title,
+                "license": info.license,
                 "classes": list(info.classes),
                 "variants": dict(info.variants),
                 "found": root,
             }
-            for name, info, root, _ in rows
+            for name, origin, info, root, _ in rows
         ]
         print(codec.dumps(listed, indent=2, ensure_ascii=False))
         return
     shown = [
         (
             name,
+            origin,
             info.title,
             len(info.classes),
             "; ".join(f"{v}: {text}" for v, text in info.variants.items()),
             root or ("made on first use" if generated else "not found"),
         )
-        for name, info, root, generated in rows
+        for name, origin, info, root, generated in rows
     ]
-    new_console().print(table(("data set", "", "classes", "variants", "copy"), shown))
+    new_console().print(table(("data set", "origin", "", "classes", "variants", "copy"), shown))
 
 
 def metrics(json: JsonOption = False) -> None:

@@ -5,7 +5,7 @@ BenchError                 anything the command line reports as one message, exi
 ├── UnknownName            a model, data set, suite or metric that does not exist
 ├── DataError              images or masks missing, corrupt or mismatched
 ├── WeightsError           pretrained weights that cannot be had
-├── PluginError            a stranger's model file
+├── PluginError            a part from outside the project: a model file, an installed package
 ├── DatabaseError          a results database that cannot be opened or written
 ├── ArtifactsError         a place of checkpoints and label maps that cannot be read or written
 └── ClusterError           a Ray cluster that cannot be reached
@@ -36,7 +36,7 @@ class BenchError(Exception):
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n{self.hint}"
 
-    def __reduce__(self) -> tuple[type[BenchError], tuple[str, str | None]]:
+    def __reduce__(self) -> tuple[type[BenchError], tuple[str | None, ...]]:
         return type(self), (self.message, self.hint)
 
 
@@ -58,7 +58,20 @@ class UnknownName(BenchError):
 
 
 class DataError(BenchError):
-    """Images or masks that are missing, corrupt or do not match."""
+    """Images or masks that are missing, corrupt or do not match.
+
+    Args:
+        message: what was wrong, and where.
+        hint: what to do about it.
+        kind: the short name `bench check-data` lists it under, such as `missing` or `unknown label`.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, kind: str = "unreadable") -> None:
+        super().__init__(message, hint)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[BenchError], tuple[str | None, ...]]:
+        return type(self), (self.message, self.hint, self.kind)
 
 
 class WeightsError(BenchError):
@@ -66,7 +79,7 @@ class WeightsError(BenchError):
 
 
 class PluginError(BenchError):
-    """A stranger's model file that does not keep the contract."""
+    """A part from outside the project (a model file, an installed package) that cannot be used."""
 
 
 class DatabaseError(BenchError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.palette import VOID_COLOUR
+from harness.datasets.palette import VOID_COLOR
 from leaderboard.queries import Data
 
 RIGHT, WRONG, VOID = (200, 200, 200), (214, 39, 40), (255, 255, 255)
@@ -33,4 +33,4 @@ def error_map(
 
 def legend(data: Data) -> list[tuple[str, tuple[int, int, int]]]:
     """The classes and void with their colours."""
-    return [*zip(data.classes, data.palette, strict=True), ("void", VOID_COLOUR)]
+    return [*zip(data.classes, data.palette, strict=True), ("void", VOID_COLOR)]

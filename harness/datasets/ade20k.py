@@ -8,6 +8,7 @@ from PIL import Image
 
 from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, read_labels
 from harness.datasets.palette import voc_palette
+from harness.datasets.registry import register
 from harness.errors import DataError
 
 # The benchmark's classes in its order (label 1 is the wall); 0 in a file is everything else.
@@ -28,6 +29,7 @@ ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator,
 HELD_OUT_EVERY = 20
 
 
+@register
 class Ade20k(Dataset):
     """ADE20K: images/{training,validation}/*.jpg and annotations/{training,validation}/*.png.
 
@@ -46,7 +48,7 @@ class Ade20k(Dataset):
         },
         background=None,
         homepage="the ADE20K scene parsing benchmark's home page (ADEChallengeData2016.zip)",
-        licence="BSD-3-Clause annotations; images for research",
+        license="BSD-3-Clause annotations; images for research",
         citation="Zhou et al., Scene Parsing through ADE20K Dataset, CVPR 2017",
     )
     folders = ("ADEChallengeData2016", "ade20k")

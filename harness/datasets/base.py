@@ -15,13 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from harness.datasets.download import Tick
 from harness.datasets.palette import palette_image
 from harness.errors import DataError
 
 SPLITS = ("train", "val", "test")
 
+# Told, in a line, of anything that takes time.
 Say = Callable[[str], None]
+# Told how far that is: (what, done, of how many).
+Tick = Callable[[str, int, int], None]
+# The same where it is known what is counted: (done, of how many).
+CountTick = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class DatasetInfo:
     trimap: str = "labels"
     """`void` where void marks the borders of objects, else `labels`."""
     homepage: str = ""
-    licence: str = ""
+    license: str = ""
     citation: str = ""
 
     @property
@@ -251,9 +255,9 @@ def open_image(path: Path) -> Image.Image:
         image = Image.open(path)
         image.load()
     except FileNotFoundError as error:
-        raise DataError(f"{path}: this file is missing") from error
+        raise DataError(f"{path}: this file is missing", kind="missing") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be decoded: {error}") from error
+        raise DataError(f"{path}: cannot be decoded: {error}", kind="broken") from error
     return image
 
 
@@ -263,14 +267,16 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
-    """Decode a label map to (H, W): palette indices or grey values, never colours.
+    """Decode a label map to (H, W): palette indices or grey values, never colors.
 
     Raises:
-        DataError: it is in colour, or deeper than 8 bits.
+        DataError: it is in color, or deeper than 8 bits.
     """
     image = open_image(path)
     if image.mode not in ("P", "L", "1"):
-        raise DataError(f"{path}: a mask must be a palette or grey image, this one has mode {image.mode}")
+        raise DataError(
+            f"{path}: a mask must be a palette or grey image, this one has mode {image.mode}", kind="mask in color"
+        )
     return np.asarray(image, dtype=np.uint8)
 
 
@@ -282,13 +288,16 @@ def check_sample(sample: Sample, files: SampleFiles, info: DatasetInfo) -> None:
     """
     if sample.image.shape[:2] != sample.mask.shape:
         (h, w), (mh, mw) = sample.image.shape[:2], sample.mask.shape
-        raise DataError(f"{files.mask}: the mask is {mw}×{mh}, its image {files.image.name} is {w}×{h}")
+        raise DataError(
+            f"{files.mask}: the mask is {mw}×{mh}, its image {files.image.name} is {w}×{h}", kind="sizes differ"
+        )
     if sample.valid is not None and sample.valid.shape != sample.mask.shape:
-        raise DataError(f"{files.valid}: the valid region does not have the size of the mask")
+        raise DataError(f"{files.valid}: the valid region does not have the size of the mask", kind="sizes differ")
     present = np.flatnonzero(np.bincount(sample.mask.ravel(), minlength=256))
     unknown = [int(v) for v in present if v >= len(info.classes) and v != info.ignore_index]
     if unknown:
         raise DataError(
             f"{files.mask}: label(s) {', '.join(map(str, unknown[:5]))} do not exist; {info.name} has "
-            f"0..{len(info.classes) - 1} and {info.ignore_index} for void"
+            f"0..{len(info.classes) - 1} and {info.ignore_index} for void",
+            kind="unknown label",
         )

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.base import Dataset, Sample
+from harness.datasets.base import CountTick, Dataset, Sample
 from harness.errors import BenchError
 from harness.utils.caches import caches_home
 from harness.utils.parallel import in_order
@@ -33,9 +33,6 @@ SAMPLES, INDEX, USED = "samples.bin", "index.json", "used"
 LIMIT_GB = 100.0
 # What a build leaves free on the disk, as a share of it.
 KEEP_FREE = 0.05
-
-# (done, of how many)
-Tick = Callable[[int, int], None]
 
 
 class NoCache(Exception):
@@ -112,7 +109,7 @@ def decoded_store(
     dataset: Dataset,
     content: str,
     threads: int,
-    tick: Tick = lambda done, total: None,
+    tick: CountTick = lambda done, total: None,
     waiting: Callable[[], None] = lambda: None,
 ) -> DecodedStore:
     """Open the cache of a data set, after building it where nobody has.
@@ -140,7 +137,7 @@ def decoded_store(
     return DecodedStore(folder)
 
 
-def _build_once(dataset: Dataset, folder: Path, threads: int, tick: Tick, waiting: Callable[[], None]) -> None:
+def _build_once(dataset: Dataset, folder: Path, threads: int, tick: CountTick, waiting: Callable[[], None]) -> None:
     """Build under a lock; whoever comes second finds it built."""
     lock = FileLock(f"{folder}.lock")
     while True:
@@ -166,7 +163,7 @@ def _build_once(dataset: Dataset, folder: Path, threads: int, tick: Tick, waitin
         lock.release()
 
 
-def _write(dataset: Dataset, ids: Sequence[str], folder: Path, threads: int, tick: Tick) -> None:
+def _write(dataset: Dataset, ids: Sequence[str], folder: Path, threads: int, tick: CountTick) -> None:
     index: dict[str, list[int | bool]] = {}
     offset = 0
     with (folder / SAMPLES).open("wb") as file:

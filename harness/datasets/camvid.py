@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, read_labels
+from harness.datasets.registry import register
 from harness.errors import DataError
 
 # The files' own void label; papers with "12 classes" count it.
 FILE_VOID = 11
 
 
+@register
 class CamVid(Dataset):
     """CamVid: train/, val/, test/ with frames, and trainannot/, valannot/, testannot/ with grey label maps.
 

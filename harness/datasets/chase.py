@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 
 from harness.datasets.base import Dataset, DatasetInfo, SampleFiles
 from harness.datasets.drive import read_drawing
+from harness.datasets.registry import register
 
 CHILDREN = 14
 TRAINING_CHILDREN = 10
 
 
+@register
 class ChaseDb1(Dataset):
     """CHASE_DB1 in its original layout: Image_01L.jpg, Image_01L_1stHO.png and Image_01L_2ndHO.png in one folder.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, read_labels
+from harness.datasets.registry import register
 from harness.errors import DataError
 
 
@@ -17,7 +18,7 @@ class _Class(NamedTuple):
     label_id: int
     """The number in a labelIds file, and what the test server wants."""
     name: str
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
 
 
 # The one table between label ids and train ids; a class's train id is its place here. Every other label is void.
@@ -43,8 +44,8 @@ CLASSES = (
     _Class(33, "bicycle", (119, 11, 32)),
 )
 LAST_LABEL_ID = 33
-# A licence plate has the label id -1, which a byte holds as 255.
-LICENCE_PLATE = 255
+# A license plate has the label id -1, which a byte holds as 255.
+LICENSE_PLATE = 255
 HELD_OUT_CITIES = ("bochum", "erfurt", "krefeld")
 
 LABEL_IDS = np.array([c.label_id for c in CLASSES], dtype=np.uint8)
@@ -54,6 +55,7 @@ TRAIN_IDS = np.full(256, 255, dtype=np.uint8)
 TRAIN_IDS[LABEL_IDS] = np.arange(len(CLASSES), dtype=np.uint8)
 
 
+@register
 class Cityscapes(Dataset):
     """Cityscapes: leftImg8bit/ and gtFine/, each with train/, val/, test/ and a folder for each city.
 
@@ -65,14 +67,14 @@ class Cityscapes(Dataset):
         name="cityscapes",
         title="Cityscapes",
         classes=tuple(c.name for c in CLASSES),
-        palette=tuple(c.colour for c in CLASSES),
+        palette=tuple(c.color for c in CLASSES),
         variants={
             "cities": f"val: the training cities {', '.join(HELD_OUT_CITIES)} (304 images); official val is the test",
             "official": "official train (2,975); val and test are both the official val (500), and rows say so",
         },
         background=None,
         homepage="the Cityscapes home page (registration): leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip",
-        licence="non-commercial",
+        license="non-commercial",
         citation="Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016",
     )
     folders = ("cityscapes", "Cityscapes")
@@ -128,8 +130,11 @@ def train_ids(label_ids: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
         DataError: a label id does not exist: the file is of another kind (trainIds, instances).
     """
     present = np.flatnonzero(np.bincount(label_ids.ravel(), minlength=256))
-    unknown = [int(v) for v in present if v > LAST_LABEL_ID and v != LICENCE_PLATE]
+    unknown = [int(v) for v in present if v > LAST_LABEL_ID and v != LICENSE_PLATE]
     if unknown:
-        raise DataError(f"{path}: label id(s) {', '.join(map(str, unknown[:5]))} do not exist; Cityscapes has 0 to 33")
+        raise DataError(
+            f"{path}: label id(s) {', '.join(map(str, unknown[:5]))} do not exist; Cityscapes has 0 to 33",
+            kind="unknown label",
+        )
     labels: NDArray[np.uint8] = TRAIN_IDS[label_ids]
     return labels

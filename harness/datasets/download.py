@@ -11,19 +11,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness.datasets.base import Dataset, Say, Tick
 from harness.errors import DataError
-
-if TYPE_CHECKING:
-    from harness.datasets.base import Dataset, Say
-
-# (what, done, of how many)
-Tick = Callable[[str, int, int], None]
 
 CHUNK = 1024 * 1024
 TIMEOUT_S = 30

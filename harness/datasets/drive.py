@@ -13,11 +13,13 @@ from harness.datasets.base import (
     SampleFiles,
     open_image,
 )
+from harness.datasets.registry import register
 
 # Drawings and fields of view are 0 and 255 in most copies, 3 and 253 in the second observer's palette.
 THRESHOLD = 128
 
 
+@register
 class Drive(Dataset):
     """DRIVE in its original layout: training/ and test/ with images/, 1st_manual/, mask/; test/2nd_manual/.
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.datasets.base import (
     SPLITS,
@@ -35,7 +36,17 @@ A minimal dataset.yaml:
   labels: {0: 0, 255: 1}         # value in the mask -> class; leave it out where masks hold 0, 1, 2, …
   splits: {train: 0.7, val: 0.15, test: 0.15}"""
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
+
+
+# The spelling of earlier versions, in which users' files are read still, and in which a definition is stored: it is
+# part of the fingerprint of every run on the folder.
+STORED_FIELDS = {"colors": "colours", "license": "licence"}
+STORED_ENCODINGS = {"colors": "colours"}
+
+
+def _spelled_today(encoding: object) -> object:
+    return next((new for new, old in STORED_ENCODINGS.items() if old == encoding), encoding)
 
 
 class Definition(BaseModel):
@@ -46,20 +57,20 @@ class Definition(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     title: str = ""
     classes: tuple[str, ...] = Field(min_length=1, max_length=255)
-    palette: tuple[Colour, ...] | None = None
-    """RGB of each class; None: PASCAL VOC's colours."""
+    palette: tuple[Color, ...] | None = None
+    """RGB of each class; None: PASCAL VOC's colors."""
     images: str = "images"
     masks: str = "masks"
     image_suffix: str = ""
     """What follows an id in an image's name, before the ending: `_rgb`."""
     mask_suffix: str = ""
     """What follows an id in a mask's name, before the ending: `_mask`."""
-    encoding: Literal["labels", "colours"] = "labels"
+    encoding: Annotated[Literal["labels", "colors"], BeforeValidator(_spelled_today)] = "labels"
     """`labels`: palette indices or grey values; with a table in `labels`, the greys of a palette that has nothing else
-    (a GIF's). `colours`: RGB, looked up in `colours`, or in the palette."""
+    (a GIF's). `colors`: RGB, looked up in `colors`, or in the palette."""
     labels: dict[int, int | Literal["void"]] | None = None
     """Value in a mask -> class or void; None: values are classes, and 255 is void."""
-    colours: dict[str, int | Literal["void"]] | None = None
+    colors: dict[str, int | Literal["void"]] | None = Field(None, validation_alias=AliasChoices("colors", "colours"))
     """`R,G,B` -> class or void; None: the palette. Black is void if it is none of them."""
     threshold: int | None = Field(None, ge=1, le=255)
     """Binary sets with grey edges: values from here on are class 1, the others class 0."""
@@ -71,7 +82,7 @@ class Definition(BaseModel):
     """A regular expression whose first group names the patient or sequence of an id; shares keep those together."""
     background: int | None = 0
     foreground: int | None = None
-    licence: str = ""
+    license: str = Field("", validation_alias=AliasChoices("license", "licence"))
     citation: str = ""
     homepage: str = ""
 
@@ -83,10 +94,10 @@ class Definition(BaseModel):
             if label is not None and not 0 <= label < count:
                 raise ValueError(f"{field}: there is no class {label}")
         if self.palette is not None and len(self.palette) != count:
-            raise ValueError(f"palette: {len(self.palette)} colours for {count} classes")
-        for label in [*(self.labels or {}).values(), *(self.colours or {}).values()]:
+            raise ValueError(f"palette: {len(self.palette)} colors for {count} classes")
+        for label in [*(self.labels or {}).values(), *(self.colors or {}).values()]:
             if label != "void" and not 0 <= label < count:
-                raise ValueError(f"labels and colours: there is no class {label}")
+                raise ValueError(f"labels and colors: there is no class {label}")
         if self.foreground is not None and count != 2:
             raise ValueError("foreground: only for two classes")
         if self.threshold is not None and count != 2:
@@ -97,17 +108,26 @@ class Definition(BaseModel):
         shares = [value for value in self.splits.values() if isinstance(value, float)]
         if shares and (min(shares) < 0 or sum(shares) > 1 + 1e-9):
             raise ValueError("splits: shares are positive and add up to at most 1")
-        for colour in self.colours or ():
-            _parse_colour(colour)
+        for color in self.colors or ():
+            _parse_color(color)
         if self.group is not None and re.compile(self.group).groups < 1:
             raise ValueError("group: the expression needs a group in parentheses")
         return self
 
+    def canonical(self) -> dict[str, Any]:
+        """The definition as it is stored and enters the fingerprint, which no other spelling of a field may change.
 
-def _parse_colour(text: str) -> Colour:
+        Fields keep the names they had in training version 2. `Definition.model_validate` reads it.
+        """
+        told = self.model_dump(mode="json")
+        told["encoding"] = STORED_ENCODINGS.get(told["encoding"], told["encoding"])
+        return {STORED_FIELDS.get(field, field): value for field, value in told.items()}
+
+
+def _parse_color(text: str) -> Color:
     parts = [int(part) for part in text.split(",")]
     if len(parts) != 3 or not all(0 <= part <= 255 for part in parts):
-        raise ValueError(f"colours: {text!r} is not R,G,B")
+        raise ValueError(f"colors: {text!r} is not R,G,B")
     return parts[0], parts[1], parts[2]
 
 
@@ -214,19 +234,20 @@ class FolderDataset(Dataset):
         """The mask alone, through the definition's table.
 
         Raises:
-            DataError: it holds a value or colour that the table lacks.
+            DataError: it holds a value or color that the table lacks.
         """
         path = self.files(image_id).mask
         d = self.definition
         image = open_image(path)
-        if d.encoding == "colours":
-            return self._from_colours(np.asarray(image.convert("RGB")), path), None
+        if d.encoding == "colors":
+            return self._from_colors(np.asarray(image.convert("RGB")), path), None
         if d.threshold is not None:
             return (np.asarray(image.convert("L")) >= d.threshold).astype(np.uint8), None
         if image.mode not in ("P", "L", "1"):
             raise DataError(
                 f"{path}: a mask must be a palette or grey image, this one has mode {image.mode}",
-                "For masks in colour, set encoding: colours in dataset.yaml.",
+                "For masks in color, set encoding: colors in dataset.yaml.",
+                "mask in color",
             )
         if d.labels is None:
             return np.asarray(image, dtype=np.uint8), None
@@ -236,31 +257,33 @@ class FolderDataset(Dataset):
             table[value] = VOID if label == "void" else label
         return self._known(table[values], values, path), None
 
-    def _from_colours(self, pixels: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    def _from_colors(self, pixels: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
         d = self.definition
-        named = {_parse_colour(text): label for text, label in (d.colours or {}).items()}
-        chosen: Mapping[Colour, int | str] = named or {c: n for n, c in enumerate(self.info.palette)}
+        named = {_parse_color(text): label for text, label in (d.colors or {}).items()}
+        chosen: Mapping[Color, int | str] = named or {c: n for n, c in enumerate(self.info.palette)}
         packed = pixels.astype(np.int32) @ np.array([65536, 256, 1], dtype=np.int32)
         known = {
             r * 65536 + g * 256 + b: VOID if label == "void" else int(label) for (r, g, b), label in chosen.items()
         }
         known.setdefault(0, VOID)
-        colours, places = np.unique(packed, return_inverse=True)
-        table = np.array([known.get(int(c), -1) for c in colours], dtype=np.int16)
+        colors, places = np.unique(packed, return_inverse=True)
+        table = np.array([known.get(int(c), -1) for c in colors], dtype=np.int16)
         return self._known(table[places.reshape(packed.shape)], packed, path)
 
     def _known(self, labels: NDArray[np.int16], values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
         unknown = np.unique(values[labels < 0])
         if len(unknown):
-            if self.definition.encoding == "colours":
+            if self.definition.encoding == "colors":
                 shown = "; ".join(f"{c >> 16},{c >> 8 & 255},{c & 255}" for c in map(int, unknown[:5]))
-                raise DataError(f"{path}: colour(s) {shown} are not in the table of {FILE}")
-            raise DataError(f"{path}: value(s) {', '.join(map(str, unknown[:5]))} are not in the table of {FILE}")
+            else:
+                shown = ", ".join(map(str, unknown[:5]))
+            what = "color" if self.definition.encoding == "colors" else "value"
+            raise DataError(f"{path}: {what}(s) {shown} are not in the table of {FILE}", kind="unknown label")
         return labels.astype(np.uint8)
 
     def reading(self) -> str:
         """The definition."""
-        return self.definition.model_dump_json()
+        return json.dumps(self.definition.canonical(), ensure_ascii=False, separators=(",", ":"))
 
     def group(self, image_id: str) -> str:
         """What the definition's expression finds in the id; the id itself where there is none."""
@@ -273,8 +296,8 @@ def has_grey_palette(image: Image.Image) -> bool:
     palette = image.getpalette("RGB") if image.mode == "P" else None
     if not palette:
         return False
-    colours = np.asarray(palette, dtype=np.uint8).reshape(-1, 3)
-    used = colours[np.unique(np.asarray(image))]
+    colors = np.asarray(palette, dtype=np.uint8).reshape(-1, 3)
+    used = colors[np.unique(np.asarray(image))]
     return bool((used == used[:, :1]).all())
 
 
@@ -293,7 +316,7 @@ def folder_class(definition: Definition) -> type[FolderDataset]:
         background=d.background,
         foreground=d.foreground,
         homepage=d.homepage,
-        licence=d.licence,
+        license=d.license,
         citation=d.citation,
     )
     return type("FolderDataset", (FolderDataset,), {"info": info, "definition": d})

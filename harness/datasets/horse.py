@@ -15,6 +15,7 @@ from harness.datasets.base import (
     open_image,
     read_rgb,
 )
+from harness.datasets.registry import register
 from harness.datasets.voc import committed_ids
 from harness.errors import DataError
 
@@ -22,11 +23,12 @@ from harness.errors import DataError
 MASK_THRESHOLD = 128
 
 
+@register
 class WeizmannHorse(Dataset):
     """Weizmann Horse in its original layout: rgb/, gray/, figure_ground/, one horseNNN.jpg in each.
 
-    horse318 is left out, as in the usual copies: its colour image is black. A mask has the size of the grey
-    image, which differs from the colour image in almost every sample: the colour image is resized to the
+    horse318 is left out, as in the usual copies: its color image is black. A mask has the size of the grey
+    image, which differs from the color image in almost every sample: the color image is resized to the
     mask. There is no official split.
     """
 
@@ -57,7 +59,7 @@ class WeizmannHorse(Dataset):
         return splits
 
     def files(self, image_id: str) -> SampleFiles:
-        """Colour image and silhouette."""
+        """Color image and silhouette."""
         return SampleFiles(self.root / "rgb" / f"{image_id}.jpg", self.root / "figure_ground" / f"{image_id}.jpg")
 
     def truth(self, image_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
@@ -74,7 +76,9 @@ class WeizmannHorse(Dataset):
             (h, w), (mh, mw) = image.shape[:2], mask.shape
             # The two come from one photograph: a few pixels and rounding apart, never another shape.
             if abs(w / h - mw / mh) > 0.05 * mw / mh:
-                raise DataError(f"{files.mask}: the mask is {mw}×{mh}, its image {files.image.name} is {w}×{h}")
+                raise DataError(
+                    f"{files.mask}: the mask is {mw}×{mh}, its image {files.image.name} is {w}×{h}", kind="sizes differ"
+                )
             image = np.asarray(Image.fromarray(image).resize((mw, mh), Image.Resampling.BILINEAR))
         sample = Sample(image, mask)
         check_sample(sample, files, self.info)

@@ -7,30 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.datasets.ade20k import Ade20k
-from harness.datasets.base import Dataset, Say
-from harness.datasets.camvid import CamVid
-from harness.datasets.chase import ChaseDb1
-from harness.datasets.cityscapes import Cityscapes
-from harness.datasets.download import Tick
-from harness.datasets.drive import Drive
+from harness.datasets.base import Dataset, Say, Tick
 from harness.datasets.folder import Definition, FolderDataset, folder_class, read_definition
-from harness.datasets.horse import WeizmannHorse
-from harness.datasets.pets import OxfordPets
-from harness.datasets.shapes import Shapes
-from harness.datasets.voc import Voc
-from harness.errors import DataError, UnknownName
+from harness.datasets.registry import DATASETS
+from harness.errors import DataError
 
-_CLASSES: dict[str, type[Dataset]] = {
-    cls.info.name: cls for cls in (Shapes, Voc, CamVid, Cityscapes, Ade20k, OxfordPets, WeizmannHorse, Drive, ChaseDb1)
-}
 # The name under which a suite says: this folder.
 FOLDER = "folder"
 
 
 def dataset_names() -> list[str]:
-    """The data sets there are."""
-    return list(_CLASSES)
+    """The data sets there are, those of other packages last."""
+    return sorted(DATASETS.names(), key=lambda name: (DATASETS.origin(name) != "built in", name))
 
 
 def dataset_class(name: str, params: Mapping[str, Any] | None = None) -> type[Dataset]:
@@ -42,17 +30,21 @@ def dataset_class(name: str, params: Mapping[str, Any] | None = None) -> type[Da
 
     Raises:
         UnknownName: there is none of that name.
+        PluginError: another package announces it, and it cannot be loaded.
     """
     if params and "definition" in params:
         return folder_class(Definition.model_validate(params["definition"]))
-    if name not in _CLASSES:
-        raise UnknownName.of("data set", name, [*_CLASSES, FOLDER], "bench datasets")
-    return _CLASSES[name]
+    return DATASETS.get(name)
+
+
+def dataset_origin(name: str) -> str:
+    """Where a data set comes from: `built in`, or the package that brings it, with its version."""
+    return DATASETS.origin(name)
 
 
 def is_folder(name: str) -> bool:
     """Whether a data set's name is a user's own folder: `folder`, or a path."""
-    return name == FOLDER or (name not in _CLASSES and ("/" in name or os.sep in name or name.startswith(".")))
+    return name == FOLDER or (name not in DATASETS and ("/" in name or os.sep in name or name.startswith(".")))
 
 
 def resolved(name: str, params: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]]:
@@ -80,9 +72,9 @@ def resolved(name: str, params: Mapping[str, Any], folder: Path) -> tuple[str, d
     if root is None:
         raise DataError(f"the data set {given}: there is no such folder, neither here nor in {folder}")
     definition = read_definition(root)
-    if definition.name in _CLASSES:
+    if definition.name in DATASETS:
         raise DataError(f"{root}: the name {definition.name} is taken; give another in dataset.yaml")
-    return definition.name, {"definition": definition.model_dump(mode="json"), "path": str(root.resolve())}
+    return definition.name, {"definition": definition.canonical(), "path": str(root.resolve())}
 
 
 def data_dir(given: str | Path | None = None) -> Path:

@@ -7,21 +7,17 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from harness.datasets.base import SPLITS, Dataset, Manifest
+from harness.datasets.base import SPLITS, CountTick, Dataset, Manifest
 from harness.datasets.checkup import check_lists, look
 from harness.errors import DataError
 
-# (done, of how many)
-Tick = Callable[[int, int], None]
 
-
-def manifest_of(dataset: Dataset, tick: Tick | None = None) -> Manifest:
+def manifest_of(dataset: Dataset, tick: CountTick | None = None) -> Manifest:
     """The manifest of a copy, every sample of which has been decoded and checked once, as `bench check-data` does.
 
     Hashes are remembered by path, size and time of change in the user's cache, so that an unchanged copy costs

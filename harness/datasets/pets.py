@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, Say, read_labels
-from harness.datasets.download import Archive, Tick, fetch_archives
+from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, Say, Tick, read_labels
+from harness.datasets.download import Archive, fetch_archives
+from harness.datasets.registry import register
 from harness.errors import DataError
 
 # A trimap's own values.
@@ -20,6 +21,7 @@ _LABELS = np.arange(256, dtype=np.uint8)
 _LABELS[[0, PET, BACKGROUND, BORDER]] = 254, 1, 0, 255
 
 
+@register
 class OxfordPets(Dataset):
     """Oxford-IIIT Pet as a binary set: images/*.jpg, annotations/trimaps/*.png, annotations/{trainval,test}.txt.
 
@@ -36,7 +38,7 @@ class OxfordPets(Dataset):
         foreground=1,
         trimap="void",
         homepage="the Oxford-IIIT Pet data set's home page (images.tar.gz, annotations.tar.gz)",
-        licence="CC BY-SA 4.0",
+        license="CC BY-SA 4.0",
         citation="Parkhi et al., Cats and Dogs, CVPR 2012",
     )
     folders = ("oxford-iiit-pet", "pets")

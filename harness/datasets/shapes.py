@@ -1,13 +1,11 @@
 """Shapes: procedural scenes that the project makes itself, in PASCAL VOC's layout.
 
 Each scene holds one to four textured objects on a textured ground, with noise and uneven light. An object's
-class is its shape; its colour only hints at it, so that a network gains by seeing form.
+class is its shape; its color only hints at it, so that a network gains by seeing form.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from harness.datasets.base import DatasetInfo, Say
-from harness.datasets.download import Tick
+from harness.datasets.base import DatasetInfo
+from harness.datasets.generated import GeneratedDataset
 from harness.datasets.palette import save_labels, voc_palette
+from harness.datasets.registry import register
 from harness.datasets.voc import VocLayout
 
 # Raised whenever the same seed would draw other pictures; part of the folder's name.
@@ -25,7 +24,7 @@ GENERATOR_VERSION = 1
 SIDE = 64
 SPLIT_SIZES = {"train": 160, "val": 40, "test": 40}
 VOID = 255
-# The mean colour of each class's objects; the ground has any colour.
+# The mean color of each class's objects; the ground has any color.
 HINTS = {
     1: (0.8, 0.3, 0.3),
     2: (0.3, 0.75, 0.3),
@@ -33,14 +32,15 @@ HINTS = {
     4: (0.8, 0.75, 0.25),
     5: (0.7, 0.3, 0.75),
 }
-# How far an object's colour strays from its class's, in each channel.
+# How far an object's color strays from its class's, in each channel.
 STRAY = 0.16
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 
-class Shapes(VocLayout):
+@register
+class Shapes(GeneratedDataset, VocLayout):
     """Generated scenes of 64×64 pixels: disks, squares, triangles, crosses and rings on a textured ground.
 
     160 training, 40 validation and 40 test images. Void (255) marks the borders of objects. Made on first
@@ -55,35 +55,14 @@ class Shapes(VocLayout):
         variants={"standard": "160 train, 40 val, 40 test"},
         trimap="void",
         homepage="this project",
-        licence="Apache-2.0",
+        license="Apache-2.0",
     )
-    generated = True
     folders = (f"shapes-v{GENERATOR_VERSION}",)
 
     @classmethod
-    def how_to_get(cls, data_dir: Path) -> str:
-        """It is made here."""
-        return "It is made by the first run that needs it: bench run --suite demo"
-
-    @classmethod
-    def obtain(cls, data_dir: Path, say: Say, tick: Tick | None = None) -> Path:
-        """Draw every scene into a folder beside the final one, then move it there in one step."""
-        say(f"Making {sum(SPLIT_SIZES.values())} generated images in {data_dir / cls.folders[0]}")
-        data_dir.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".shapes-", dir=data_dir))
-        target = data_dir / cls.folders[0]
-        try:
-            write_shapes(partial)
-            partial.chmod(0o755)
-            try:
-                partial.replace(target)
-            except OSError:
-                # Another process was first; its copy is the same.
-                if cls.find(data_dir) is None:
-                    raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return target.resolve()
+    def write(cls, root: Path) -> None:
+        """Every split in VOC's layout."""
+        write_shapes(root)
 
 
 def write_shapes(root: Path) -> None:
@@ -106,8 +85,8 @@ def scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     for _ in range(rng.integers(1, 5)):
         label = int(rng.integers(1, len(Shapes.info.classes)))
         shape = draw(label, rng)
-        colour = np.asarray(HINTS[label]) + rng.normal(0, STRAY, 3)
-        image[shape] = texture(rng, colour, contrast=0.35)[shape]
+        color = np.asarray(HINTS[label]) + rng.normal(0, STRAY, 3)
+        image[shape] = texture(rng, color, contrast=0.35)[shape]
         border = ndimage.binary_dilation(shape) & ~ndimage.binary_erosion(shape)
         mask[shape] = label
         mask[border] = VOID
@@ -136,8 +115,8 @@ def draw(label: int, rng: np.random.Generator) -> Bool:
     return np.asarray((distance < 1.0) & (distance > 0.55))
 
 
-def texture(rng: np.random.Generator, colour: Float, contrast: float) -> Float:
-    """A surface of a colour (SIDE, SIDE, 3): stripes, checks, blotches or plain."""
+def texture(rng: np.random.Generator, color: Float, contrast: float) -> Float:
+    """A surface of a color (SIDE, SIDE, 3): stripes, checks, blotches or plain."""
     yy, xx = np.mgrid[:SIDE, :SIDE]
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 14)
     along = xx * np.cos(angle) + yy * np.sin(angle)
@@ -151,5 +130,5 @@ def texture(rng: np.random.Generator, colour: Float, contrast: float) -> Float:
         pattern = 4 * ndimage.gaussian_filter(rng.normal(size=(SIDE, SIDE)), period / 4)
     else:
         pattern = np.zeros((SIDE, SIDE))
-    surface: Float = colour + contrast * rng.uniform(-1, 1, 3) * pattern[..., None] / 2
+    surface: Float = color + contrast * rng.uniform(-1, 1, 3) * pattern[..., None] / 2
     return surface

@@ -15,10 +15,12 @@ from harness.datasets.base import (
     DatasetInfo,
     SampleFiles,
     Say,
+    Tick,
     read_labels,
 )
-from harness.datasets.download import Archive, Tick, fetch_archives
+from harness.datasets.download import Archive, fetch_archives
 from harness.datasets.palette import palette_image, voc_palette
+from harness.datasets.registry import register
 from harness.errors import DataError
 
 VOC_CLASSES = (
@@ -66,6 +68,7 @@ class VocLayout(Dataset):
 TRAINAUG = 10582
 
 
+@register
 class Voc(VocLayout):
     """PASCAL VOC 2012: 1,464 training and 1,449 validation images, 20 classes and background.
 
@@ -86,7 +89,7 @@ class Voc(VocLayout):
         },
         trimap="void",
         homepage="the PASCAL VOC 2012 home page (VOCtrainval_11-May-2012.tar, 1.9 GB)",
-        licence="Flickr terms of use",
+        license="Flickr terms of use",
         citation="Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, IJCV 2015",
     )
     folders = ("VOCdevkit/VOC2012", "VOC2012", "voc/VOCdevkit/VOC2012")
@@ -212,9 +215,9 @@ def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
         truth = loadmat(path, squeeze_me=True, struct_as_record=False)["GTcls"]
         return np.asarray(truth.Segmentation, dtype=np.uint8)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: this file is missing") from error
+        raise DataError(f"{path}: this file is missing", kind="missing") from error
     except Exception as error:  # scipy's reader raises whatever a damaged file leads it to
-        raise DataError(f"{path}: cannot be read as a mask of SBD: {error}") from error
+        raise DataError(f"{path}: cannot be read as a mask of SBD: {error}", kind="broken") from error
 
 
 def committed_ids(name: str) -> list[str]:

@@ -6,10 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from harness.models.resnet import conv_bn_relu, resnet
+from .blocks.resnet import conv_bn_relu, resnet
+
+NAME = "bisenet"
+SUMMARY = "a spatial and a context path, fused; two auxiliary heads"
+STRIDE = 32
+PAPER = "Yu et al., BiSeNet, ECCV 2018"
+LICENSE = "Apache-2.0"
 
 
-def bisenet(
+def build(
     num_classes: int, backbone: str = "resnet18", aux: bool = True, width: int = 64, pretrained: str = "none"
 ) -> BiSeNet:
     """Build BiSeNet.
@@ -101,7 +107,7 @@ def double(x: Tensor) -> Tensor:
 
 
 def strided(inside: int, outside: int, kernel: int) -> nn.Sequential:
-    """A convolution that halves the size, with batch normalisation and ReLU."""
+    """A convolution that halves the size, with batch normalization and ReLU."""
     return nn.Sequential(
         nn.Conv2d(inside, outside, kernel, stride=2, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outside),

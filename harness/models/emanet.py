@@ -9,13 +9,19 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
-from harness.models.resnet import conv_bn_relu, resnet
+from .blocks.resnet import conv_bn_relu, resnet
 
-# The paper keeps the normalisations' running statistics nearly still.
+NAME = "emanet"
+SUMMARY = "dilated ResNet and expectation-maximization attention"
+STRIDE = 32
+PAPER = "Li et al., Expectation-Maximization Attention Networks, ICCV 2019"
+LICENSE = "Apache-2.0"
+
+# The paper keeps the normalizations' running statistics nearly still.
 BN_MOMENTUM = 3e-4
 
 
-def emanet(
+def build(
     num_classes: int,
     backbone: str = "resnet50",
     output_stride: int = 8,
@@ -40,7 +46,7 @@ def emanet(
         momentum: share of the old bases in the moving ones.
         deep_stem: three 3×3 convolutions as stem; ImageNet weights need the plain one.
         width: channels of the backbone's stem; 64 is ResNet's.
-        bn_momentum: of every batch normalisation's running statistics.
+        bn_momentum: of every batch normalization's running statistics.
         pretrained: `imagenet` or `none`.
     """
     encoder = resnet(backbone, output_stride, width, pretrained, deep_stem, multigrid=(1, 2, 4))

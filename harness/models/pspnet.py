@@ -8,10 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from harness.models.resnet import conv_bn_relu, resnet
+from .blocks.resnet import conv_bn_relu, resnet
+
+NAME = "pspnet"
+SUMMARY = "dilated ResNet with pooled contexts at four grids, and an auxiliary head"
+STRIDE = 32
+PAPER = "Zhao et al., Pyramid Scene Parsing Network, CVPR 2017"
+LICENSE = "Apache-2.0"
 
 
-def pspnet(
+def build(
     num_classes: int,
     backbone: str = "resnet50",
     output_stride: int = 8,

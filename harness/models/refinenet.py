@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 
-from harness.models.resnet import resnet
+from .blocks.resnet import resnet
+
+NAME = "refinenet"
+SUMMARY = "ResNet and four cascaded refinement blocks"
+STRIDE = 32
+PAPER = "Lin et al., RefineNet, CVPR 2017"
+LICENSE = "Apache-2.0"
 
 
-def refinenet(
+def build(
     num_classes: int, backbone: str = "resnet101", channels: int = 256, width: int = 64, pretrained: str = "none"
 ) -> RefineNet:
     """Build the 4-cascaded RefineNet.
@@ -83,7 +89,7 @@ class RefineBlock(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """A residual unit without batch normalisation: ReLU, 3×3, ReLU, 3×3, and the identity."""
+    """A residual unit without batch normalization: ReLU, 3×3, ReLU, 3×3, and the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,35 +1,34 @@
-"""Names -> networks: the project's own, torchvision's, installed plugins and single files.
+"""Names -> networks: the project's own, torchvision's, those of installed packages and of single files.
 
-Nothing here imports torch or runs a stranger's code: names, sources and their hashes are read as text, so
-that planning is quick and safe. `ModelEntry.load` imports; only a training unit calls it.
+Nothing here imports torch or runs another author's code: names, sources and their hashes are read as text, so that
+planning is quick and safe. `ModelEntry.load` imports; only the process of a job calls it.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import importlib.util
-import io
 import sys
-import tokenize
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.errors import PluginError, UnknownName
-from harness.models.former_sources import FORMER_SOURCES
+
+from .declaration import DEFAULT_STRIDE, Declaration, read_declaration
+from .former_sources import FORMER_SOURCES
+from .sources import OWN, former_module_hash, module_hash, module_text
+from .zoo import TORCHVISION, smp_builder, smp_parts, torchvision_builder
 
 if TYPE_CHECKING:
     from torch import nn
 
 ENTRY_POINTS = "segbench.models"
-DEFAULT_STRIDE = 32
-# Constants of a network's file that say something about it and do not move its results.
-DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENCE", "LICENSE")
 
 Build = Callable[..., "nn.Module"]
 
@@ -45,7 +44,7 @@ class ModelEntry:
     stride: int = DEFAULT_STRIDE
     """Height and width of the input are padded to multiples of it."""
     paper: str = ""
-    licence: str = ""
+    license: str = ""
     """Of the network's code."""
     origin: str = "built in"
     """built in, torchvision, smp, plugin PACKAGE, or file NAME."""
@@ -54,7 +53,11 @@ class ModelEntry:
 
     @property
     def source_hash(self) -> str:
-        """SHA-256 of the code that builds the network: of its own package, wherever that stands."""
+        """SHA-256 of the code that builds the network: of its own package, wherever that stands.
+
+        Raises:
+            PluginError: there is no source to be read.
+        """
         if self.source:
             return hashlib.sha256(self.source.encode()).hexdigest()
         return module_hash(self.target.split(":")[0])
@@ -79,9 +82,9 @@ class ModelEntry:
             return _builder_from_source(self)
         module_name, _, function = self.target.partition(":")
         if self.origin == "torchvision":
-            return _torchvision_builder(function)
+            return torchvision_builder(function)
         if self.origin == "smp":
-            return _smp_builder(function)
+            return smp_builder(function)
         try:
             builder = getattr(importlib.import_module(module_name), function)
         except (ImportError, AttributeError) as error:
@@ -89,137 +92,9 @@ class ModelEntry:
         return builder  # type: ignore[no-any-return]
 
 
-BUILT_IN: dict[str, ModelEntry] = {
-    entry.name: replace(entry, licence="Apache-2.0")
-    for entry in (
-        ModelEntry(
-            "fcn32s",
-            "harness.models.fcn:fcn32s",
-            "VGG16 made convolutional, upsampled ×32 in one step",
-            paper="Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015",
-        ),
-        ModelEntry(
-            "fcn16s",
-            "harness.models.fcn:fcn16s",
-            "FCN-32s with a skip from pool4",
-            paper="Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015",
-        ),
-        ModelEntry(
-            "fcn8s",
-            "harness.models.fcn:fcn8s",
-            "FCN-16s with a skip from pool3",
-            paper="Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015",
-        ),
-        ModelEntry(
-            "unet",
-            "harness.models.unet:unet",
-            "contracting and expanding path joined by concatenation",
-            stride=16,
-            paper="Ronneberger et al., U-Net, MICCAI 2015",
-        ),
-        ModelEntry(
-            "unet_strided",
-            "harness.models.unet_strided:unet_strided",
-            "the U-Net of study C: strided convolutions, nearest upsampling, dropout",
-            stride=16,
-            paper="after Ronneberger et al., U-Net, MICCAI 2015",
-        ),
-        ModelEntry(
-            "unetpp",
-            "harness.models.unetpp:unetpp",
-            "U-Net with nested dense skips and deep supervision; can be pruned",
-            stride=16,
-            paper="Zhou et al., UNet++, DLMIA 2018",
-        ),
-        ModelEntry(
-            "segnet",
-            "harness.models.segnet:segnet",
-            "VGG16 and its mirror image, joined by the places of the maxima",
-            paper="Badrinarayanan et al., SegNet, TPAMI 2017",
-        ),
-        ModelEntry(
-            "refinenet",
-            "harness.models.refinenet:refinenet",
-            "ResNet and four cascaded refinement blocks",
-            paper="Lin et al., RefineNet, CVPR 2017",
-        ),
-        ModelEntry(
-            "pspnet",
-            "harness.models.pspnet:pspnet",
-            "dilated ResNet with pooled contexts at four grids, and an auxiliary head",
-            paper="Zhao et al., Pyramid Scene Parsing Network, CVPR 2017",
-        ),
-        ModelEntry(
-            "deeplabv3",
-            "harness.models.deeplab:deeplabv3",
-            "ResNet and atrous spatial pyramid pooling; the heads of v1 and v2 as options",
-            paper="Chen et al., Rethinking Atrous Convolution, 2017",
-        ),
-        ModelEntry(
-            "deeplabv3plus",
-            "harness.models.deeplab:deeplabv3plus",
-            "ResNet, atrous spatial pyramid pooling and a decoder with low-level features",
-            paper="Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018",
-        ),
-        ModelEntry(
-            "bisenet",
-            "harness.models.bisenet:bisenet",
-            "a spatial and a context path, fused; two auxiliary heads",
-            paper="Yu et al., BiSeNet, ECCV 2018",
-        ),
-        ModelEntry(
-            "emanet",
-            "harness.models.emanet:emanet",
-            "dilated ResNet and expectation-maximization attention",
-            paper="Li et al., Expectation-Maximization Attention Networks, ICCV 2019",
-        ),
-        ModelEntry(
-            "segformer",
-            "harness.models.segformer:segformer",
-            "hierarchical transformer and a decoder of linear layers; b0 to b5",
-            paper="Xie et al., SegFormer, NeurIPS 2021",
-        ),
-    )
-}
-
-TORCHVISION: dict[str, str] = {
-    "fcn_resnet50": "FCN head on a dilated ResNet-50, with an auxiliary head",
-    "fcn_resnet101": "FCN head on a dilated ResNet-101, with an auxiliary head",
-    "deeplabv3_resnet50": "DeepLabV3 on ResNet-50, with an auxiliary head",
-    "deeplabv3_resnet101": "DeepLabV3 on ResNet-101, with an auxiliary head",
-    "deeplabv3_mobilenet_v3_large": "DeepLabV3 on MobileNetV3, with an auxiliary head",
-    "lraspp_mobilenet_v3_large": "LR-ASPP on MobileNetV3",
-}
-
-
-@cache
 def known_models() -> dict[str, ModelEntry]:
-    """Every network that can be named: built in, torchvision's, and those of installed plugins."""
-    known = dict(BUILT_IN)
-    for name, summary in TORCHVISION.items():
-        full = f"torchvision/{name}"
-        known[full] = ModelEntry(
-            full, f"torchvision.models.segmentation:{name}", summary, licence="BSD-3-Clause", origin="torchvision"
-        )
-    for point in entry_points(group=ENTRY_POINTS):
-        known[point.name] = _entry_of(point)
-    return known
-
-
-def _entry_of(point: EntryPoint) -> ModelEntry:
-    package = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
-    module = point.value.split(":")[0]
-    text = _module_text(module)
-    facts = _constants(ast.parse(text)) if text else {}
-    return ModelEntry(
-        name=point.name,
-        target=point.value,
-        summary=str(facts.get("SUMMARY", "")),
-        stride=int(facts.get("STRIDE", DEFAULT_STRIDE)),
-        paper=str(facts.get("PAPER", "")),
-        licence=str(facts.get("LICENCE", "")),
-        origin=f"plugin {package}",
-    )
+    """Every network that can be named: built in, torchvision's, and those of installed packages."""
+    return dict(_known()[0])
 
 
 def find_model(name: str, extra: dict[str, ModelEntry] | None = None) -> ModelEntry:
@@ -231,90 +106,100 @@ def find_model(name: str, extra: dict[str, ModelEntry] | None = None) -> ModelEn
 
     Raises:
         UnknownName: there is none; suggests the nearest.
+        PluginError: an installed package announces one that cannot be used.
     """
-    known = known_models() | (extra or {})
+    entries, broken = _known()
+    known = entries | (extra or {})
     if name.startswith("smp/"):
         return _smp_entry(name)
-    if name not in known:
-        raise UnknownName.of("model", name, known, "bench models")
-    return known[name]
-
-
-def _smp_entry(name: str) -> ModelEntry:
-    """`smp/ARCHITECTURE/ENCODER`: a network of segmentation_models_pytorch, of which there are hundreds.
-
-    Raises:
-        PluginError: the name has another form, or the package is not installed.
-    """
-    parts = name.split("/")
-    if len(parts) != 3 or not all(parts):
-        raise PluginError(f"{name}: write it as smp/ARCHITECTURE/ENCODER", "For example smp/Unet/resnet34.")
-    if importlib.util.find_spec("segmentation_models_pytorch") is None:
-        raise PluginError(
-            f"{name}: the package segmentation-models-pytorch is not installed", 'pip install "segbench[zoo]"'
-        )
-    return ModelEntry(
-        name,
-        f"segmentation_models_pytorch:{parts[1]}/{parts[2]}",
-        f"{parts[1]} on {parts[2]}, as segmentation_models_pytorch builds it",
-        licence="MIT; encoders have terms of their own",
-        origin="smp",
-    )
+    if name in known:
+        return known[name]
+    if name in broken:
+        raise PluginError(f"the model {name!r} cannot be used: {broken[name]}")
+    raise UnknownName.of("model", name, known, "bench models")
 
 
 def read_plugin(path: Path) -> ModelEntry:
-    """Read a stranger's single file, as text; nothing of it runs.
-
-    The file needs a constant `NAME = "..."` and a function `build(num_classes, **params)`. `STRIDE`,
-    `SUMMARY` and `PAPER` are optional.
+    """Read a user's single file, as text; nothing of it runs.
 
     Raises:
-        PluginError: it cannot be read, is not Python, or lacks one of the two; names file and line.
+        PluginError: it cannot be read, is not Python, or lacks `NAME` or `build`; names file and line.
     """
     try:
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PluginError(f"{path}: cannot be read: {error}") from error
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        raise PluginError(f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}") from error
-    facts = _constants(tree)
+    said = read_declaration(source, str(path))
     hint = 'A model file needs NAME = "my_net" and def build(num_classes, **params), which returns an nn.Module.'
-    name = facts.get("NAME")
-    if not isinstance(name, str) or not name.strip():
+    if said.name is None:
         raise PluginError(f"{path}: has no constant NAME", hint)
-    builders = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == "build"]
-    if not builders and "build" not in facts:
+    if not said.builds:
         raise PluginError(f"{path}: has no function build", hint)
-    if name in known_models():
-        raise PluginError(f"{path}: NAME = {name!r} is taken by a known model", "Choose another name.")
-    stride = facts.get("STRIDE", DEFAULT_STRIDE)
-    if not isinstance(stride, int) or stride < 1:
-        raise PluginError(f"{path}: STRIDE = {stride!r} must be a whole number, 1 or more")
-    return ModelEntry(
-        name=name,
-        target="build",
-        summary=str(facts.get("SUMMARY", "")),
-        stride=stride,
-        paper=str(facts.get("PAPER", "")),
-        licence=str(facts.get("LICENCE", "")),
-        origin=f"file {path.name}",
-        source=source,
-    )
+    if said.name in known_models():
+        raise PluginError(f"{path}: NAME = {said.name!r} is taken by a known model", "Choose another name.")
+    return _entry(said.name, "build", said, f"file {path.name}", source)
 
 
-def _constants(tree: ast.Module) -> dict[str, Any]:
-    """The module's top-level assignments of literals; other values are present as None."""
-    found: dict[str, Any] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                found[node.targets[0].id] = None
+@cache
+def _known() -> tuple[dict[str, ModelEntry], dict[str, str]]:
+    """The networks by name, and what is wrong with those of installed packages that cannot be used."""
+    known = _built_in()
+    for name, summary in TORCHVISION.items():
+        full = f"torchvision/{name}"
+        known[full] = ModelEntry(
+            full, f"torchvision.models.segmentation:{name}", summary, license="BSD-3-Clause", origin="torchvision"
+        )
+    broken: dict[str, str] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        origin = f"plugin {point.dist.name} {point.dist.version}" if point.dist else "plugin"
+        if point.name in known:
+            warnings.warn(f"{origin}: its model {point.name!r} is left out: the name is taken", stacklevel=3)
+            continue
+        try:
+            known[point.name] = _of_package(point, origin)
+        except PluginError as error:
+            broken[point.name] = f"{origin}: {error.message}"
+            warnings.warn(f"{broken[point.name]}; its model {point.name!r} is left out", stacklevel=3)
+    return known, broken
+
+
+def _built_in() -> dict[str, ModelEntry]:
+    """The files of this package that declare a network; the others, without a NAME, are what networks share."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        said = read_declaration(path.read_text(encoding="utf-8"), str(path))
+        if said.name is not None:
+            found[said.name] = _entry(said.name, f"{OWN}.{path.stem}:build", said, "built in")
     return found
+
+
+def _of_package(point: EntryPoint, origin: str) -> ModelEntry:
+    """The network that an installed package announces under a name."""
+    module = point.value.split(":")[0]
+    found = module_text(module)
+    # Without a source it may still be imported; its hash says then that it cannot be traced.
+    said = read_declaration(found[0] if found else "", module)
+    return _entry(point.name, point.value, said, origin)
+
+
+def _entry(name: str, target: str, said: Declaration, origin: str, source: str = "") -> ModelEntry:
+    return ModelEntry(name, target, said.summary, said.stride, said.paper, said.license, origin, source)
+
+
+def _smp_entry(name: str) -> ModelEntry:
+    """A network of segmentation_models_pytorch.
+
+    Raises:
+        PluginError: the name has another form, or the package is not installed.
+    """
+    architecture, encoder = smp_parts(name)
+    return ModelEntry(
+        name,
+        f"segmentation_models_pytorch:{architecture}/{encoder}",
+        f"{architecture} on {encoder}, as segmentation_models_pytorch builds it",
+        license="MIT; encoders have terms of their own",
+        origin="smp",
+    )
 
 
 def _builder_from_source(entry: ModelEntry) -> Build:
@@ -328,182 +213,3 @@ def _builder_from_source(entry: ModelEntry) -> Build:
     sys.modules[name] = module
     exec(compile(entry.source, module.__file__, "exec"), module.__dict__)
     return getattr(module, entry.target)  # type: ignore[no-any-return]
-
-
-def _torchvision_builder(function: str) -> Build:
-    def build(num_classes: int, pretrained: str = "none", **params: Any) -> nn.Module:
-        from harness.models.weights import imagenet_or_none
-        from harness.utils.vision import import_torchvision
-
-        import_torchvision()
-        segmentation = importlib.import_module("torchvision.models.segmentation")
-        backbone = imagenet_or_none(pretrained, function.split("_", 1)[1])
-        if "lraspp" not in function:
-            params.setdefault("aux_loss", True)
-        model = getattr(segmentation, function)(
-            weights=None, weights_backbone=backbone, num_classes=num_classes, **params
-        )
-        return model  # type: ignore[no-any-return]
-
-    return build
-
-
-def _smp_builder(target: str) -> Build:
-    def build(num_classes: int, pretrained: str = "none", **params: Any) -> nn.Module:
-        from harness.errors import BenchError, WeightsError
-        from harness.utils.vision import import_torchvision
-
-        import_torchvision()
-        smp = importlib.import_module("segmentation_models_pytorch")
-        architecture, encoder = target.split("/")
-        weights = None if pretrained == "none" else pretrained
-        try:
-            model = smp.create_model(architecture, encoder, weights, classes=num_classes, **params)
-        except KeyError as error:
-            raise BenchError(f"smp/{target}: there is no such architecture or encoder: {error}") from error
-        except OSError as error:
-            raise WeightsError(f"smp/{target}: its weights could not be fetched: {error}") from error
-        return model  # type: ignore[no-any-return]
-
-    return build
-
-
-def _module_text(module: str) -> str | None:
-    """A module's source, found without importing it (its parent package may be imported)."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin).read_text(encoding="utf-8")
-
-
-@cache
-def module_hash(module: str) -> str:
-    """SHA-256 over a module and everything it imports from its own package, found by reading them.
-
-    Modules are named relative to their package, and of their text only `bare_source` counts: a network that is moved,
-    whose package is renamed or whose documentation is improved keeps its hash.
-    """
-    packaged = _package_version(module)
-    if packaged is not None:
-        return packaged
-    inside = _own_package(module)
-    whole = hashlib.sha256()
-    for name, text in sorted(_sources(module, inside).items()):
-        whole.update(f"{name.removeprefix(inside)}\n{bare_source(name, text, inside)}\n".encode())
-    return whole.hexdigest()
-
-
-@cache
-def former_module_hash(module: str) -> str:
-    """As `module_hash` was taken up to training version 2: over full names and whole texts."""
-    whole = hashlib.sha256()
-    for name, text in sorted(_sources(module, _own_package(module)).items()):
-        whole.update(f"{name}\n{text}\n".encode())
-    return whole.hexdigest()
-
-
-def _package_version(module: str) -> str | None:
-    """Networks of torchvision and segmentation_models_pytorch go by their package's version."""
-    top = module.split(".")[0]
-    if top not in ("torchvision", "segmentation_models_pytorch"):
-        return None
-    from importlib.metadata import version
-
-    return hashlib.sha256(f"{top} {version(top.replace('_', '-'))}".encode()).hexdigest()
-
-
-def _own_package(module: str) -> str:
-    """The package whose source counts: of the project's own only the networks'."""
-    return "harness.models" if module.startswith("harness.") else module.split(".")[0]
-
-
-def _sources(module: str, inside: str) -> dict[str, str]:
-    """A module's text, and that of every module of its package that it needs.
-
-    Raises:
-        PluginError: the module has no source.
-    """
-    seen: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        text = _module_text(name)
-        if text is None:
-            if name == module:
-                raise PluginError(f"the source of {module} cannot be found, so its results could not be traced")
-            continue
-        seen[name] = text
-        waiting += [m for m in _imports(name, text) if m == inside or m.startswith(inside + ".")]
-    return seen
-
-
-def bare_source(module: str, text: str, inside: str) -> str:
-    """What of a source can move a result.
-
-    Comments, docstrings, blank lines and the constants that describe the network are left out; so is what says where
-    the source stands: imports of its own package are made relative, imports from the rest of this project left out.
-    """
-    lines = [line.rstrip() for line in _without_comments(text)]
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        kept = ""
-        if isinstance(node, ast.ImportFrom):
-            base = _absolute(module, node)
-            own = base == inside or base.startswith(f"{inside}.")
-            if not own and base.split(".")[0] != "harness":
-                continue
-            names = ", ".join(f"{a.name} as {a.asname}" if a.asname else a.name for a in node.names)
-            kept = f"from {base.removeprefix(inside)} import {names}" if own else ""
-        elif not _is_docstring(node) and node not in _descriptions(tree):
-            continue
-        first, last = node.lineno - 1, node.end_lineno or node.lineno  # type: ignore[attr-defined]
-        lines[first:last] = [kept, *[""] * (last - first - 1)]
-    return "\n".join(line for line in lines if line)
-
-
-def _without_comments(text: str) -> list[str]:
-    lines = text.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    return lines
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _descriptions(tree: ast.Module) -> list[ast.AST]:
-    """The assignments that describe a network and build nothing."""
-    return [
-        node
-        for node in tree.body
-        if isinstance(node, ast.Assign) and any(getattr(name, "id", "") in DESCRIBING for name in node.targets)
-    ]
-
-
-def _absolute(module: str, node: ast.ImportFrom) -> str:
-    """The module that a `from … import` names."""
-    base = node.module or ""
-    if not node.level:
-        return base
-    package = module.split(".")[:-1]
-    return ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
-
-
-def _imports(module: str, text: str) -> list[str]:
-    """The modules a source imports, absolute and relative, by name."""
-    found = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(module, node)
-            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return found

@@ -6,6 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
+NAME = "segformer"
+SUMMARY = "hierarchical transformer and a decoder of linear layers; b0 to b5"
+STRIDE = 32
+PAPER = "Xie et al., SegFormer, NeurIPS 2021"
+LICENSE = "Apache-2.0"
+
 # Variant -> channels of the four stages, blocks of each, channels of the decoder (paper, table 6).
 VARIANTS = {
     "b0": ((32, 64, 160, 256), (2, 2, 2, 2), 256),
@@ -20,7 +26,7 @@ HEADS = (1, 2, 5, 8)
 REDUCTIONS = (8, 4, 2, 1)
 
 
-def segformer(
+def build(
     num_classes: int, variant: str = "b0", width: int | None = None, decoder: int | None = None, drop_path: float = 0.1
 ) -> SegFormer:
     """Build SegFormer.

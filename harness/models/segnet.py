@@ -7,21 +7,26 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, max_unpool2d
 
-# Convolutions of VGG16's five stages, and their channels as multiples of the first stage's.
-STAGES = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
+from .blocks.vgg import STAGES, copy_imagenet
+
+NAME = "segnet"
+SUMMARY = "VGG16 and its mirror image, joined by the places of the maxima"
+STRIDE = 32
+PAPER = "Badrinarayanan et al., SegNet, TPAMI 2017"
+LICENSE = "Apache-2.0"
 
 
-def segnet(num_classes: int, width: int = 64, pretrained: str = "none") -> SegNet:
+def build(num_classes: int, width: int = 64, pretrained: str = "none") -> SegNet:
     """Build SegNet.
 
     Args:
         num_classes: K.
         width: channels of the first stage; VGG16's is 64.
-        pretrained: `imagenet` starts the encoder from torchvision's VGG16 with batch normalisation.
+        pretrained: `imagenet` starts the encoder from torchvision's VGG16 with batch normalization.
     """
     network = SegNet(num_classes, width)
     if pretrained != "none":
-        network.load_imagenet(pretrained, width)
+        copy_imagenet(network.encoder, "segnet", pretrained, width, norm=True)
     return network
 
 
@@ -56,25 +61,9 @@ class SegNet(nn.Module):
             x = stage(max_unpool2d(x, where, kernel_size=(2, 2)))
         return x
 
-    def load_imagenet(self, pretrained: str, width: int) -> None:
-        """Copy torchvision's VGG16-BN into the encoder.
-
-        Raises:
-            WeightsError: the weights cannot be had, or the width is not VGG16's.
-        """
-        from harness.errors import WeightsError
-        from harness.models.weights import imagenet_or_none, imagenet_state
-
-        imagenet_or_none(pretrained, "vgg16_bn")
-        if width != 64:
-            raise WeightsError(f"segnet: ImageNet weights exist for width 64, not {width}")
-        features = [v for k, v in imagenet_state("vgg16_bn").items() if k.startswith("features.")]
-        for own, weights in zip(self.encoder.state_dict().values(), features, strict=True):
-            own.copy_(weights)
-
 
 def convolutions(channels: list[int], plain_end: bool = False) -> nn.Sequential:
-    """3×3 convolutions, each with batch normalisation and ReLU; `plain_end` leaves those off the last, the scores."""
+    """3×3 convolutions, each with batch normalization and ReLU; `plain_end` leaves those off the last, the scores."""
     layers: list[nn.Module] = []
     for number, (a, b) in enumerate(pairwise(channels), start=2):
         layers.append(nn.Conv2d(a, b, kernel_size=3, padding=1))

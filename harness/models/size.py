@@ -57,7 +57,7 @@ def measure_all(entries: Iterable[ModelEntry]) -> dict[str, tuple[int, int] | No
             fresh = True
             try:
                 known[key] = list(measure(entry))
-            except Exception:  # noqa: BLE001 (a stranger's builder may raise anything; the list goes on)
+            except Exception:  # noqa: BLE001 (another author's builder may raise anything; the list goes on)
                 known[key] = None
         value = known[key]
         found[entry.name] = None if value is None else (value[0], value[1])

@@ -8,16 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+NAME = "unet"
+SUMMARY = "contracting and expanding path joined by concatenation"
+STRIDE = 16
+PAPER = "Ronneberger et al., U-Net, MICCAI 2015"
+LICENSE = "Apache-2.0"
+
 Padding = Literal["same", "valid"]
 
 
-def unet(num_classes: int, width: int = 64, norm: bool = True, depth: int = 4, padding: Padding = "same") -> UNet:
+def build(num_classes: int, width: int = 64, norm: bool = True, depth: int = 4, padding: Padding = "same") -> UNet:
     """Build a U-Net.
 
     Args:
         num_classes: K.
         width: channels of the first level; each level down doubles them. The paper's is 64.
-        norm: batch normalisation after every 3×3 convolution (which then has no bias); the paper has none.
+        norm: batch normalization after every 3×3 convolution (which then has no bias); the paper has none.
         depth: how often the path contracts. The paper's is 4.
         padding: `same`, the usual departure from the paper: every convolution keeps its size. `valid`: the paper's
             unpadded convolutions, by which an output is 184 pixels smaller than its input (572 to 388); the image is
@@ -71,7 +77,7 @@ class UNet(nn.Module):
 
 
 class DoubleConv(nn.Sequential):
-    """Twice: 3×3 convolution, batch normalisation where wanted, ReLU."""
+    """Twice: 3×3 convolution, batch normalization where wanted, ReLU."""
 
     def __init__(self, inside: int, outside: int, norm: bool, padding: Padding) -> None:
         layers: list[nn.Module] = []
@@ -88,7 +94,7 @@ def lost(depth: int) -> int:
 
 
 def cut(skip: Tensor, like: Tensor) -> Tensor:
-    """The centre of `skip`, of the size of `like`."""
+    """The center of `skip`, of the size of `like`."""
     top, left = ((a - b) // 2 for a, b in zip(skip.shape[-2:], like.shape[-2:], strict=True))
     return skip[..., top : top + like.shape[-2], left : left + like.shape[-1]]
 

@@ -6,8 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+NAME = "unet_strided"
+SUMMARY = "the U-Net of study C: strided convolutions, nearest upsampling, dropout"
+STRIDE = 16
+PAPER = "after Ronneberger et al., U-Net, MICCAI 2015"
+LICENSE = "Apache-2.0"
 
-def unet_strided(num_classes: int, width: int = 64, dropout: tuple[float, float] = (0.3, 0.4)) -> StridedUNet:
+
+def build(num_classes: int, width: int = 64, dropout: tuple[float, float] = (0.3, 0.4)) -> StridedUNet:
     """Build it.
 
     The report's head has three sigmoid channels trained against the mask as an RGB image; here it has `num_classes`.
@@ -54,7 +60,7 @@ class StridedUNet(nn.Module):
 
 
 def block(inside: int, outside: int, dropout: tuple[float, float]) -> nn.Sequential:
-    """Twice: 3×3 convolution, batch normalisation, dropout, LeakyReLU."""
+    """Twice: 3×3 convolution, batch normalization, dropout, LeakyReLU."""
     layers: list[nn.Module] = []
     for a, b, chance in ((inside, outside, dropout[0]), (outside, outside, dropout[1])):
         layers += [nn.Conv2d(a, b, kernel_size=3, padding=1), nn.BatchNorm2d(b), nn.Dropout2d(chance), nn.LeakyReLU()]

@@ -8,10 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+NAME = "unetpp"
+SUMMARY = "U-Net with nested dense skips and deep supervision; can be pruned"
+STRIDE = 16
+PAPER = "Zhou et al., UNet++, DLMIA 2018"
+LICENSE = "Apache-2.0"
+
 Up = Literal["bilinear", "learned"]
 
 
-def unetpp(
+def build(
     num_classes: int,
     width: int = 32,
     norm: bool = True,
@@ -25,7 +31,7 @@ def unetpp(
     Args:
         num_classes: K.
         width: channels of the first level; each of the four levels down doubles them. The paper's is 32.
-        norm: batch normalisation after every 3×3 convolution; the paper's first code has none.
+        norm: batch normalization after every 3×3 convolution; the paper's first code has none.
         up: bilinear, or a learned 2×2 transposed convolution that halves the channels.
         deep_supervision: a head on each of X^{0,1} to X^{0,4}, and a loss on each; else on the last alone.
         level: 1 to 4: build no more than L1 to L4 needs. A network trained with deep supervision can be pruned to it
@@ -92,7 +98,7 @@ class UNetPlusPlus(nn.Module):
 
 
 class Node(nn.Sequential):
-    """Twice: 3×3 convolution, batch normalisation where wanted, ReLU."""
+    """Twice: 3×3 convolution, batch normalization where wanted, ReLU."""
 
     def __init__(self, inside: int, outside: int, norm: bool) -> None:
         layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""The contract every network keeps, as tests to inherit: for the project's own networks and for a stranger's.
+"""The contract every network keeps, as tests to inherit: for the project's own networks and for those of others.
 
 Example, in a plugin's own tests, run by pytest:
 

@@ -25,10 +25,14 @@ class Registry(Generic[Item]):
         package: the package whose modules register things when they are imported.
         group: the entry points' group, such as `segbench.losses`.
         listing: the command or page that lists what there is.
+        check: given the name and the thing that another package announces; raises where it is not of this kind.
     """
 
-    def __init__(self, kind: str, package: str, group: str, listing: str) -> None:
+    def __init__(
+        self, kind: str, package: str, group: str, listing: str, check: Callable[[str, Item], None] | None = None
+    ) -> None:
         self.kind, self.package, self.group, self.listing = kind, package, group, listing
+        self._check = check
         self._items: dict[str, Item] = {}
         self._origins: dict[str, str] = {}
         self._broken: dict[str, str] = {}
@@ -102,7 +106,9 @@ class Registry(Generic[Item]):
             return
         try:
             item: Item = point.load()
-        except Exception as error:  # noqa: BLE001 (a stranger's module may raise anything; the others are still there)
+            if self._check is not None:
+                self._check(point.name, item)
+        except Exception as error:  # noqa: BLE001 (another author's module may raise anything; the others are still there)
             self._broken[point.name] = f"{origin}: {type(error).__name__}: {error}"
             warnings.warn(f"{self._broken[point.name]}; its {self.kind} {point.name!r} is left out", stacklevel=2)
             return

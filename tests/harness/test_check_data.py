@@ -112,7 +112,7 @@ class Planter:
         save_labels(self.mask("train_0031"), np.full((64, 64), 77), PALETTE)
         self.expect("unknown label", str(self.mask("train_0031")))
         Image.new("RGB", (64, 64)).save(self.mask("train_0032"))
-        self.expect("mask in colour", str(self.mask("train_0032")))
+        self.expect("mask in color", str(self.mask("train_0032")))
         save_labels(self.mask("train_0033"), np.full((64, 64), 255), PALETTE)
         self.expect("all void", str(self.mask("train_0033")))
         save_labels(self.mask("train_0034"), np.zeros((64, 64), int), PALETTE)

@@ -92,7 +92,7 @@ def damage_unknown_label(copy: Path) -> Path:
     return path
 
 
-def damage_colour_mask(copy: Path) -> Path:
+def damage_color_mask(copy: Path) -> Path:
     path = copy / "SegmentationClass" / "val_0001.png"
     Image.new("RGB", (64, 64)).save(path)
     return path
@@ -106,7 +106,7 @@ def damage_colour_mask(copy: Path) -> Path:
         (damage_no_image, "cannot be decoded"),
         (damage_other_size, "the mask is 60×64, its image val_0001.jpg is 64×64"),
         (damage_unknown_label, r"label\(s\) 9 do not exist"),
-        (damage_colour_mask, "must be a palette or grey image"),
+        (damage_color_mask, "must be a palette or grey image"),
     ],
 )
 def test_a_damaged_copy_names_the_file(copy: Path, damage: object, message: str) -> None:

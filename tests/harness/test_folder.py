@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.datasets import manifest_of, open_dataset
-from harness.datasets.folder import FolderDataset
+from harness.datasets import manifest_of, open_dataset, resolved
+from harness.datasets.folder import Definition, FolderDataset
 from harness.errors import DataError
 from tests.conftest import run_bench
 
@@ -73,9 +73,9 @@ def test_lists_may_carry_endings_and_leave_images_out(tmp_path: Path) -> None:
         opened(root)
 
 
-def test_colour_coded_masks_go_through_a_table(tmp_path: Path) -> None:
+def test_color_coded_masks_go_through_a_table(tmp_path: Path) -> None:
     text = (
-        "classes: [sea, land, ice]\npalette: [[0, 0, 255], [0, 255, 0], [255, 255, 255]]\nencoding: colours\n"
+        "classes: [sea, land, ice]\npalette: [[0, 0, 255], [0, 255, 0], [255, 255, 255]]\nencoding: colors\n"
         "splits: {train: 1.0, test: 0.0}\n"
     )
     root = make(tmp_path / "arctic", text, count=2, suffix="")
@@ -92,6 +92,40 @@ def test_colour_coded_masks_go_through_a_table(tmp_path: Path) -> None:
         dataset.read("p1")
 
 
+def test_the_spellings_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    text = "classes: [sea, land]\nencoding: {colors}\n{colors}: {{'0,0,255': 0, '0,255,0': 1}}\n{license}: MIT\n"
+    text += "splits: {{train: 1.0, test: 0.0}}\n"
+    pixels = np.zeros((16, 20, 3), np.uint8)
+    pixels[:, :5], pixels[:, 5:] = (0, 0, 255), (0, 255, 0)
+    read = []
+    for name, spelled in (("new", ("colors", "license")), ("old", ("colours", "licence"))):
+        root = make(
+            tmp_path / name, "name: arctic\n" + text.format(colors=spelled[0], license=spelled[1]), 1, suffix=""
+        )
+        Image.fromarray(pixels).save(root / "masks" / "p0.png")
+        read.append(opened(root))
+    new, old = read
+    assert new.definition == old.definition
+    assert new.info == old.info
+    assert new.info.license == "MIT"
+    assert np.array_equal(new.read("p0").mask, old.read("p0").mask)
+    assert new.read("p0").mask[0, ::5].tolist() == [0, 1, 1, 1]
+
+
+def test_a_definition_is_stored_as_it_always_was(tmp_path: Path) -> None:
+    # Part of the fingerprint of every run on a folder: if this fails, all of them would be trained again.
+    text = "name: k\nclasses: [a, b]\nencoding: colors\ncolors: {'0,0,0': 0, '1,1,1': void}\nlicense: MIT\n"
+    _, params = resolved(str(make(tmp_path / "k", text)), {}, tmp_path)
+    assert params["definition"] == {
+        "name": "k", "title": "", "classes": ["a", "b"], "palette": None, "images": "images", "masks": "masks",
+        "image_suffix": "", "mask_suffix": "", "encoding": "colours", "labels": None,
+        "colours": {"0,0,0": 0, "1,1,1": "void"}, "threshold": None,
+        "splits": {"train": 0.7, "val": 0.15, "test": 0.15}, "seed": 0, "group": None,
+        "background": 0, "foreground": 1, "licence": "MIT", "citation": "", "homepage": "",
+    }  # fmt: skip
+    assert Definition.model_validate(params["definition"]).canonical() == params["definition"]
+
+
 def test_a_threshold_cuts_grey_edges(tmp_path: Path) -> None:
     root = make(tmp_path / "k", "classes: [a, b]\nthreshold: 128\nsplits: {train: 1.0}\n", 1, suffix="")
     Image.fromarray(np.tile(np.array([0, 127, 128, 255], np.uint8), (16, 5))).save(root / "masks" / "p0.png")
@@ -106,8 +140,14 @@ def test_a_threshold_cuts_grey_edges(tmp_path: Path) -> None:
         ("classes: [a, b]\nlabels: {0: 0, 255: 7}\n", "there is no class 7"),
         ("classes: [a, b]\nsplits: {train: 0.9, test: 0.3}\n", "add up to at most 1"),
         ("classes: [a, b]\nsplits: {train: x.txt, test: 0.3}\n", "all of them files or all of them shares"),
-        ("classes: [a, b]\npalette: [[0, 0, 0]]\n", "1 colours for 2 classes"),
-        ("classes: [a, b]\nencoding: colours\ncolours: {'0,0': 1}\n", "is not R,G,B"),
+        ("classes: [a, b]\npalette: [[0, 0, 0]]\n", "1 colors for 2 classes"),
+        ("classes: [a, b]\nencoding: colors\ncolors: {'0,0': 1}\n", "is not R,G,B"),
+        (
+            "classes: [a, b]\ncolors: {'0,0,0': 7}\n",
+            "(top level): labels and colors: there is no class 7",
+        ),
+        ("classes: [a, b]\ncolours: 3\n", "dataset.yaml:2: colours: input should be a valid dictionary"),
+        ("classes: [a, b]\ncolors: {}\ncolours: {}\n", "dataset.yaml:3: colours: there is no such field"),
         ("name: voc\nclasses: [a, b]\nmask_suffix: _mask\n", "the name voc is taken"),
         ("classes: [a, b]\n", "p0.jpg: this image has no mask"),
         ("classes: [a, b]\nmask_suffix: _mask\nmasks: labels\n", "there is no such folder"),

@@ -281,7 +281,8 @@ def test_the_protocol_hash_depends_on_every_convention() -> None:
         "name": "other", "void": "mask", "fill_radius": 3, "out_of_range": "fn", "background": None,
         "background_in_boundary_means": True, "absent": "zero", "hd_percentile": 90.0,
         "hd_percentile_rule": "pooled", "spacing": (2.0, 1.0), "biou_dilation": 0.01, "bf_tolerance": 0.01,
-        "nsd_tolerance": 1.0, "trimap": "void", "trimap_radii": (1, 8), "trimap_headline": 1, "level": "image", "mean_over": "target", "f1": "mmseg", "boundary": "set", "biou_width": 2,
+        "nsd_tolerance": 1.0, "trimap": "void", "trimap_radii": (1, 8), "trimap_headline": 1,
+        "level": "image", "mean_over": "target", "f1": "mmseg", "boundary": "set", "biou_width": 2,
         "biou_band": "euclidean", "bf": "davis", "trimap_band": "euclidean", "size": (8, 8),
     }  # fmt: skip
     assert set(changed) == set(Protocol.model_fields)

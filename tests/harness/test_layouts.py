@@ -6,45 +6,77 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
-from scipy.io import savemat
 
-from harness.datasets import manifest_of, open_dataset
+from harness.datasets import dataset_class, dataset_names, dataset_origin, manifest_of, open_dataset
 from harness.datasets.ade20k import Ade20k
 from harness.datasets.camvid import CamVid
 from harness.datasets.chase import ChaseDb1
 from harness.datasets.cityscapes import CLASSES, HELD_OUT_CITIES, TRAIN_IDS, Cityscapes
-from harness.datasets.palette import save_labels, voc_palette
+from harness.datasets.drive import Drive
+from harness.datasets.horse import WeizmannHorse
 from harness.datasets.pets import OxfordPets
+from harness.datasets.shapes import Shapes
 from harness.datasets.voc import Voc
 from harness.errors import DataError
+from harness.testing import DatasetContract
 from tests.conftest import REAL_DATA, real
-
-RNG = np.random.default_rng(0)
-
-
-def photo(path: Path, size: tuple[int, int] = (12, 8)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(RNG.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path)
+from tests.harness import copies
 
 
-def grey(path: Path, labels: NDArray[np.integer]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(labels.astype(np.uint8)).save(path)
+class TestAde20k(DatasetContract):
+    dataset = Ade20k
+    make_copy = staticmethod(copies.ade20k)
+
+
+class TestCamVid(DatasetContract):
+    dataset = CamVid
+    make_copy = staticmethod(copies.camvid)
+
+
+class TestChaseDb1(DatasetContract):
+    dataset = ChaseDb1
+    make_copy = staticmethod(copies.chase)
+
+
+class TestCityscapes(DatasetContract):
+    dataset = Cityscapes
+    make_copy = staticmethod(copies.cityscapes)
+
+
+class TestDrive(DatasetContract):
+    dataset = Drive
+    make_copy = staticmethod(copies.drive)
+
+
+class TestWeizmannHorse(DatasetContract):
+    dataset = WeizmannHorse
+    make_copy = staticmethod(copies.horse)
+
+
+class TestOxfordPets(DatasetContract):
+    dataset = OxfordPets
+    groups_stay_together = False  # every breed is in every split
+    make_copy = staticmethod(copies.pets)
+
+
+class TestShapes(DatasetContract):
+    dataset = Shapes
+
+
+class TestVoc(DatasetContract):
+    dataset = Voc
+    variants = ("cut9", "official")  # trainaug is tested below: its lists have 10,582 images
+    make_copy = staticmethod(copies.voc)
+
+
+def test_every_data_set_of_the_project_keeps_the_contract() -> None:
+    tested = {cls.dataset for cls in DatasetContract.__subclasses__() if cls.__module__ == __name__}
+    assert tested == {dataset_class(name) for name in dataset_names() if dataset_origin(name) == "built in"}
 
 
 @pytest.fixture
 def cityscapes(tmp_path: Path) -> Path:
-    root = tmp_path / "cityscapes"
-    for split, cities in (("train", ["aachen", *HELD_OUT_CITIES]), ("val", ["lindau"])):
-        for city in cities:
-            name = f"{split}/{city}/{city}_000000_000019"
-            photo(root / "leftImg8bit" / f"{name}_leftImg8bit.png")
-            labels = np.arange(96).reshape(8, 12) % 34
-            labels[0, 0] = 255  # a licence plate: -1 in a byte
-            grey(root / "gtFine" / f"{name}_gtFine_labelIds.png", labels)
-    return root
+    return copies.cityscapes(tmp_path / "cityscapes")
 
 
 def test_cityscapes_labels_come_from_label_ids_through_one_table(cityscapes: Path) -> None:
@@ -53,7 +85,7 @@ def test_cityscapes_labels_come_from_label_ids_through_one_table(cityscapes: Pat
     assert [dataset.group(i) for i in dataset.ids("val")] == sorted(HELD_OUT_CITIES)
     assert dataset.ids("test") == ["val/lindau/lindau_000000_000019"]
     mask = dataset.read(dataset.ids("test")[0]).mask
-    assert mask[0, 0] == 255, "a licence plate is void"
+    assert mask[0, 0] == 255, "a license plate is void"
     assert mask[0, 7] == 0, "7 is road"
     assert mask[2, 2] == 13, "26 is car"
     assert mask[2, 5] == 255, "29, a caravan, is void"
@@ -66,7 +98,7 @@ def test_cityscapes_labels_come_from_label_ids_through_one_table(cityscapes: Pat
 
 def test_cityscapes_train_ids_files_are_not_taken_for_label_ids(cityscapes: Path) -> None:
     path = next((cityscapes / "gtFine" / "val").rglob("*.png"))
-    grey(path, np.full((8, 12), 200))
+    copies.grey(path, np.full((8, 12), 200))
     with pytest.raises(DataError, match=r"label id\(s\) 200 do not exist"):
         manifest_of(Cityscapes(cityscapes))
 
@@ -79,13 +111,7 @@ def test_cityscapes_server_wants_label_ids(cityscapes: Path) -> None:
 
 
 def test_ade20k_loses_its_zero_in_one_place_and_gets_it_back_for_the_server(tmp_path: Path) -> None:
-    for part, count in (("training", 40), ("validation", 3)):
-        for number in range(count):
-            name = f"{part}/ADE_{part[:5]}_{number:08}"
-            photo(tmp_path / "images" / f"{name}.jpg")
-            labels = np.zeros((8, 12), int)
-            labels[0, :3] = 1, 150, number % 150
-            grey(tmp_path / "annotations" / f"{name}.png", labels)
+    copies.ade20k(tmp_path)
     dataset = Ade20k(tmp_path)
     assert [len(dataset.ids(s)) for s in ("train", "val", "test")] == [38, 2, 3]
     mask = dataset.read(dataset.ids("test")[0]).mask
@@ -98,13 +124,7 @@ def test_ade20k_loses_its_zero_in_one_place_and_gets_it_back_for_the_server(tmp_
 
 
 def test_chase_keeps_both_eyes_of_a_child_together(tmp_path: Path) -> None:
-    for child in range(1, 15):
-        for side in "LR":
-            photo(tmp_path / f"Image_{child:02}{side}.jpg")
-            drawn = np.zeros((8, 12), bool)
-            drawn[2:4] = True
-            for observer in ("1st", "2nd"):
-                Image.fromarray(drawn).save(tmp_path / f"Image_{child:02}{side}_{observer}HO.png")  # one bit a pixel
+    copies.chase(tmp_path)
     dataset = ChaseDb1(tmp_path, "16-4-8")
     assert [len(dataset.ids(s)) for s in ("train", "val", "test")] == [16, 4, 8]
     assert [len(ChaseDb1(tmp_path).ids(s)) for s in ("train", "val", "test")] == [20, 0, 8]
@@ -116,52 +136,19 @@ def test_chase_keeps_both_eyes_of_a_child_together(tmp_path: Path) -> None:
 
 
 def test_pets_trimaps_become_pet_background_and_void(tmp_path: Path) -> None:
-    names = [f"Abyssinian_{n}" for n in range(20)]
-    for name in names:
-        photo(tmp_path / "images" / f"{name}.jpg")
-        grey(tmp_path / "annotations" / "trimaps" / f"{name}.png", np.tile([1, 2, 3, 2], (8, 3)))
-    # What the real archive has: a leftover of the archiver, and a PNG called JPEG.
-    (tmp_path / "annotations" / "trimaps" / f"._{names[0]}.png").write_bytes(b"Mac OS X")
-    Image.open(tmp_path / "images" / f"{names[1]}.jpg").convert("RGBA").save(
-        tmp_path / "images" / f"{names[1]}.jpg", format="PNG"
-    )
-    lines = [f"{name} 1 1 1" for name in names]
-    (tmp_path / "annotations" / "trainval.txt").write_text("\n".join(lines[:10]) + "\n")
-    (tmp_path / "annotations" / "test.txt").write_text("#Image CLASS\n" + "\n".join(lines[10:]) + "\n")
-    dataset = OxfordPets(tmp_path)
+    dataset = OxfordPets(copies.pets(tmp_path))
     assert [len(dataset.ids(s)) for s in ("train", "val", "test")] == [9, 1, 10]
-    sample = dataset.read(names[1])
+    sample = dataset.read("Abyssinian_1")
     assert sample.mask[0, :4].tolist() == [1, 0, 255, 0]
     assert sample.image.shape == (8, 12, 3)
-    grey(tmp_path / "annotations" / "trimaps" / f"{names[3]}.png", np.zeros((8, 12)))
+    copies.grey(tmp_path / "annotations" / "trimaps" / "Abyssinian_3.png", np.zeros((8, 12)))
     with pytest.raises(DataError, match="254 do not exist"):
-        dataset.read(names[3])
+        dataset.read("Abyssinian_3")
 
 
 @pytest.fixture
 def trainaug(tmp_path: Path) -> Path:
-    """VOC's and SBD's lists at their true sizes; of the files, those of a few images."""
-    root = tmp_path / "VOCdevkit" / "VOC2012"
-    lists = root / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    train, val = [f"t{n}" for n in range(1464)], [f"v{n}" for n in range(1449)]
-    (lists / "train.txt").write_text("\n".join(train))
-    (lists / "val.txt").write_text("\n".join(val))
-    sbd = tmp_path / "benchmark_RELEASE" / "dataset"
-    (sbd / "cls").mkdir(parents=True)
-    extra = [f"s{n}" for n in range(10582 - 1464)]
-    # SBD's own training list holds images of VOC's val.
-    (sbd / "train.txt").write_text("\n".join(extra[:7000] + train[:900] + val[:600]))
-    (sbd / "val.txt").write_text("\n".join(extra[7000:] + train[900:1000] + val[600:700]))
-    for name in ("t0", "v0", "s0"):
-        photo(root / "JPEGImages" / f"{name}.jpg")
-    for name in ("t0", "v0"):
-        save_labels(root / "SegmentationClass" / f"{name}.png", np.full((8, 12), 3), voc_palette(21))
-    labels = np.zeros((8, 12), dtype=np.uint8)
-    labels[1:3] = 15
-    savemat(sbd / "cls" / "s0.mat", {"GTcls": {"Segmentation": labels}})
-    savemat(sbd / "cls" / "t0.mat", {"GTcls": {"Segmentation": labels}})
-    return root
+    return copies.trainaug(tmp_path)
 
 
 def test_trainaug_has_10582_images_and_none_of_val(trainaug: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import torch
 
 from harness.errors import BenchError, PluginError, UnknownName, WeightsError
 from harness.models import build
-from harness.models.fcn import bilinear_up
+from harness.models.blocks.fcn import bilinear_up
 from harness.models.registry import find_model, known_models, read_plugin
+from harness.models.sources import covered_modules, module_hash
 from harness.testing import ModelContract
+from tests.conftest import ROOT
 
 SMALL = {
     "fcn32s": {"width": 4, "hidden": 8},
@@ -151,7 +155,7 @@ def test_dilated_stages_follow_torchvisions_rule() -> None:
 
 
 def test_resnet_takes_torchvisions_weights_and_computes_the_same() -> None:
-    from harness.models.resnet import resnet
+    from harness.models.blocks.resnet import resnet
     from harness.utils.vision import import_torchvision
 
     import_torchvision()
@@ -189,7 +193,7 @@ def test_missing_weights_say_where_to_place_them(tmp_path: Path, monkeypatch: py
     import_torchvision()
     from torchvision.models import ResNet50_Weights
 
-    from harness.models import weights
+    from harness.models.blocks import weights
 
     monkeypatch.setattr(
         weights, "imagenet_or_none", lambda *_: _Elsewhere(ResNet50_Weights.IMAGENET1K_V1, "http://127.0.0.1:9/r.pth")
@@ -215,8 +219,84 @@ def test_an_unknown_model_suggests_the_nearest() -> None:
 
 def test_the_source_hash_covers_the_networks_own_files_only() -> None:
     hashes = {name: entry.source_hash for name, entry in known_models().items() if entry.origin == "built in"}
-    assert hashes["fcn8s"] == hashes["fcn16s"]
-    assert hashes["unet"] != hashes["deeplabv3plus"]
+    assert len(set(hashes.values())) == len(hashes)
+    covered = {name: set(covered_modules(f"harness.models.{name}")) for name in ("unet", "fcn8s", "deeplabv3plus")}
+    blocks = "harness.models.blocks"
+    assert covered == {
+        "unet": {"harness.models.unet"},
+        "fcn8s": {"harness.models.fcn8s", f"{blocks}.fcn", f"{blocks}.vgg", f"{blocks}.weights"},
+        "deeplabv3plus": {"harness.models.deeplabv3plus", f"{blocks}.aspp", f"{blocks}.resnet", f"{blocks}.weights"},
+    }
+
+
+NETWORK = """
+NAME = "{name}"
+SUMMARY = "{summary}"
+STRIDE = {stride}
+
+
+def build(num_classes):
+    from .part import layer
+
+    return layer(num_classes)
+"""
+PART = "from torch import nn\n\n\ndef layer(classes):\n    return nn.Conv2d(3, classes, {kernel})\n"
+
+
+def hash_of_package(folder: Path, package: str, monkeypatch: pytest.MonkeyPatch, **values: object) -> str:
+    """The hash of a network in a package that is written for it."""
+    home = folder / package
+    home.mkdir(parents=True)
+    (home / "__init__.py").write_text("raise SystemExit('this was imported')\n")
+    words = {"name": "n", "summary": "s", "stride": 8, "kernel": 3} | values
+    (home / "net.py").write_text(NETWORK.format(**words))
+    (home / "part.py").write_text(PART.format(**words))
+    with monkeypatch.context() as patched:
+        patched.syspath_prepend(str(folder))
+        return module_hash(f"{package}.net")
+
+
+def test_the_source_hash_says_what_is_built_and_not_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hash_of(package: str, **values: object) -> str:
+        return hash_of_package(tmp_path / package, package, monkeypatch, **values)
+
+    first = hash_of("net_a")
+    assert hash_of("net_b") == first, "another place"
+    assert hash_of("net_c", name="other", summary="better words") == first, "other words about it"
+    assert hash_of("net_d", stride=16) != first
+    assert hash_of("net_e", kernel=5) != first, "a part it imports from its own package"
+
+
+def test_a_package_that_is_the_network_itself_is_followed_into_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = []
+    for kernel in (3, 5):
+        home = tmp_path / str(kernel) / f"whole_{kernel}"
+        home.mkdir(parents=True)
+        (home / "__init__.py").write_text("from .part import layer\n\nbuild = layer\n")
+        (home / "part.py").write_text(PART.format(kernel=kernel))
+        monkeypatch.syspath_prepend(str(home.parent))
+        hashes.append(module_hash(home.name))
+    assert hashes[0] != hashes[1]
+
+
+def test_networks_are_found_and_hashed_without_importing_torch() -> None:
+    code = (
+        "import sys\nfrom harness.models.registry import known_models\n"
+        "found = [e.source_hash for e in known_models().values() if e.origin == 'built in']\n"
+        "print(len(found), 'torch' in sys.modules, 'harness.models.unet' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["14", "False", "False"]
+
+
+def test_a_network_says_about_itself_what_the_list_shows() -> None:
+    entry = find_model("unet_strided")
+    assert (entry.target, entry.stride, entry.license) == ("harness.models.unet_strided:build", 16, "Apache-2.0")
+    assert entry.paper == "after Ronneberger et al., U-Net, MICCAI 2015"
 
 
 PLUGIN = 'NAME = "mine"\nSTRIDE = 8\n\ndef build(num_classes):\n    return None\n'
@@ -230,6 +310,10 @@ PLUGIN = 'NAME = "mine"\nSTRIDE = 8\n\ndef build(num_classes):\n    return None\
         (PLUGIN.replace("return None", "return ("), "mine.py:5: not valid Python"),
         (PLUGIN.replace('"mine"', '"unet"'), "is taken"),
         (PLUGIN.replace("STRIDE = 8", "STRIDE = 0"), "must be a whole number"),
+        (PLUGIN.replace("STRIDE = 8", "STRIDE = {[1]: 2}"), "must be a whole number"),
+        (PLUGIN.replace('"mine"', "{[1]: 2}"), "has no constant NAME"),
+        (PLUGIN.replace('"mine"', " + ".join(["1"] * 3000)), "has no constant NAME|not valid Python"),
+        (PLUGIN + "(" * 300 + ")" * 300, "not valid Python"),
     ],
 )
 def test_a_broken_plugin_says_what_it_lacks(tmp_path: Path, source: str, message: str) -> None:
@@ -237,6 +321,13 @@ def test_a_broken_plugin_says_what_it_lacks(tmp_path: Path, source: str, message
     path.write_text(source)
     with pytest.raises(PluginError, match=message):
         read_plugin(path)
+
+
+@pytest.mark.parametrize("line", ["LICENSE = 'MIT'", "LICENCE = 'MIT'", "LICENSE: str = 'MIT'"])
+def test_a_license_counts_in_either_spelling(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(f"{line}\nOTHER = {{[1]: 2}}\nLONG = {' + '.join(['1'] * 1000)}\n{PLUGIN}")
+    assert read_plugin(path).license == "MIT"
 
 
 def test_reading_a_plugin_runs_nothing_of_it(tmp_path: Path) -> None:
@@ -390,8 +481,9 @@ def test_deep_stems_have_no_imagenet_weights() -> None:
         build("pspnet", 3, pretrained="imagenet")
 
 
-# Steps on one batch of four images; most networks need far fewer.
-OVERFIT_STEPS = 150
+# Steps on one batch of four images; most networks need far fewer. FCN-16s learns in leaps: whether it first passes the
+# floor after 130 steps or after 160 differs with the last bits of a processor's sums; by 250 it is far beyond.
+OVERFIT_STEPS = 300
 
 
 def four_images(side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
@@ -403,8 +495,8 @@ def four_images(side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
         for kind, centre in ((1, 0.3), (2, 0.7)):
             cy, cx = side * (0.35 + 0.1 * n), side * centre
             target[n][((y - cy) / (side * 0.28)) ** 2 + ((x - cx) / (side * 0.17)) ** 2 < 1] = kind
-    colours = torch.tensor([[0.2, 0.3, 0.4], [0.8, 0.2, 0.1], [0.1, 0.7, 0.8]])
-    images = colours[target].permute(0, 3, 1, 2) + 0.1 * torch.randn(4, 3, side, side, generator=generator)
+    colors = torch.tensor([[0.2, 0.3, 0.4], [0.8, 0.2, 0.1], [0.1, 0.7, 0.8]])
+    images = colors[target].permute(0, 3, 1, 2) + 0.1 * torch.randn(4, 3, side, side, generator=generator)
     return (images - 0.45) / 0.25, target
 
 
@@ -430,6 +522,8 @@ def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None
     x, target = four_images()
     model = build(name, 3, **own)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3 if name == "refinenet" else 1e-2)
+    # FCN-32s has nine scores for 96×96 pixels and nothing finer.
+    floor = 0.80 if name == "fcn32s" else 0.95
     found = 0.0
     for step in range(OVERFIT_STEPS):
         model.train()
@@ -443,19 +537,17 @@ def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None
             evaluator = Evaluator(3, protocol=Protocol(trimap_radii=(1,), trimap_headline=1))
             evaluator.update(torch.stack([label_map(one.detach()) for one in outputs[0]]), target)
             found = evaluator.compute().values["miou"] or 0.0
-            if found >= 0.95:
+            if found >= floor:
                 break
-    # FCN-32s has nine scores for 96×96 pixels and nothing finer.
-    floor = 0.80 if name == "fcn32s" else 0.95
     assert found >= floor, f"{name}: {found:.3f} after {step + 1} steps"
 
 
-def test_every_listed_network_can_be_measured_and_says_its_licence() -> None:
+def test_every_listed_network_can_be_measured_and_says_its_license() -> None:
     from harness.models.size import measure, measure_all
 
     entries = [e for e in known_models().values() if e.origin in ("built in", "torchvision")]
     assert len(entries) == 20
-    assert all(e.licence for e in entries)
+    assert all(e.license for e in entries)
     assert all(e.paper for e in entries if e.origin == "built in")
     found = measure_all(e for e in entries if e.name in ("segformer", "bisenet"))
     assert found["segformer"] is not None

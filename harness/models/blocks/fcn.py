@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s on VGG16 (Long, Shelhamer and Darrell, CVPR 2015).
+"""What FCN-32s, FCN-16s and FCN-8s share: VGG16 and the way up (Long, Shelhamer and Darrell, CVPR 2015).
 
 The released networks pad the first convolution by 100 pixels, so that fc6, a 7×7 convolution without
 padding, still has something to look at on small images, and cut the scores back at fixed offsets.
@@ -11,31 +11,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .vgg import STAGES, copy_imagenet
+
 Upsampling = Literal["learned", "frozen"]
 Padding = Literal["paper", "same"]
 
-# Convolutions of VGG16's five stages, and their channels as multiples of the first stage's.
-STAGES = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
 # Where the scores are cut out of the padded map, in pixels of the respective map.
 FINAL_OFFSET = {32: 19, 16: 27, 8: 31}
 POOL4_OFFSET, POOL3_OFFSET = 5, 9
-# Trained at once, the skips start small, since VGG16's pool4 and pool3 are not normalised.
+# Trained at once, the skips start small, since VGG16's pool4 and pool3 are not normalized.
 POOL4_SCALE, POOL3_SCALE = 0.01, 0.0001
-
-
-def fcn32s(num_classes: int, **params: object) -> FCN:
-    """Build FCN-32s; the parameters are those of `FCN`."""
-    return FCN(num_classes, 32, **params)  # type: ignore[arg-type]
-
-
-def fcn16s(num_classes: int, **params: object) -> FCN:
-    """Build FCN-16s; the parameters are those of `FCN`."""
-    return FCN(num_classes, 16, **params)  # type: ignore[arg-type]
-
-
-def fcn8s(num_classes: int, **params: object) -> FCN:
-    """Build FCN-8s; the parameters are those of `FCN`."""
-    return FCN(num_classes, 8, **params)  # type: ignore[arg-type]
 
 
 class FCN(nn.Module):
@@ -49,7 +34,7 @@ class FCN(nn.Module):
         padding: `paper` pads the first convolution by 100 and cuts the scores back; `same` pads every
             convolution by half its kernel instead, which costs far less on small images.
         upsampling: bilinear kernels that stay (`frozen`, as released) or are learned (as the text says).
-        norm: batch normalisation after every convolution of the five stages (the paper has none), without
+        norm: batch normalization after every convolution of the five stages (the paper has none), without
             which a small network trained from scratch hardly learns; the skips then start at full size.
         pretrained: `imagenet` starts the five stages from torchvision's VGG16.
     """
@@ -82,7 +67,7 @@ class FCN(nn.Module):
         self.up_final = bilinear_up(num_classes, stride, padding, upsampling)
         self._init(norm)
         if pretrained != "none":
-            self.load_imagenet(pretrained, width, norm)
+            copy_imagenet(self.stages, "fcn", pretrained, width, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> logits (N, K, H, W)."""
@@ -127,24 +112,6 @@ class FCN(nn.Module):
                 nn.init.zeros_(getattr(self, name).weight)
                 nn.init.zeros_(getattr(self, name).bias)
 
-    def load_imagenet(self, pretrained: str, width: int, norm: bool) -> None:
-        """Copy the convolutions (and normalisations) of torchvision's VGG16 into the five stages.
-
-        Raises:
-            WeightsError: the weights cannot be had, or the width is not VGG16's.
-        """
-        from harness.errors import WeightsError
-        from harness.models.weights import imagenet_or_none, imagenet_state
-
-        name = "vgg16_bn" if norm else "vgg16"
-        imagenet_or_none(pretrained, name)
-        if width != 64:
-            raise WeightsError(f"fcn: ImageNet weights exist for width 64, not {width}")
-        features = {k: v for k, v in imagenet_state(name).items() if k.startswith("features.")}
-        own = [p for stage in self.stages for p in stage.state_dict().values()]
-        for tensor, weights in zip(own, features.values(), strict=True):
-            tensor.copy_(weights)
-
 
 def vgg_stages(width: int, norm: bool, first_padding: int) -> nn.ModuleList:
     """VGG16's five stages of 3×3 convolutions, each ending in a 2×2 maximum; sizes round up."""
@@ -170,8 +137,8 @@ def bilinear_up(channels: int, factor: int, padding: Padding, upsampling: Upsamp
         padding=0 if padding == "paper" else factor // 2,
         bias=False,
     )
-    centre = factor - 0.5
-    weights = 1 - (torch.arange(2 * factor) - centre).abs() / factor
+    center = factor - 0.5
+    weights = 1 - (torch.arange(2 * factor) - center).abs() / factor
     with torch.no_grad():
         up.weight.zero_()
         for channel in range(channels):

@@ -7,6 +7,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from harness.errors import WeightsError
+
+from .weights import imagenet_or_none, imagenet_state
+
 # Blocks of each stage, and whether they are bottlenecks.
 DEPTHS = {
     "resnet18": ((2, 2, 2, 2), False),
@@ -45,9 +49,6 @@ def resnet(
         raise ValueError(f"output stride {output_stride}: use 8, 16 or 32")
     network = ResNet(*DEPTHS[name], output_stride, width, deep_stem, multigrid)
     if pretrained != "none":
-        from harness.errors import WeightsError
-        from harness.models.weights import imagenet_or_none, imagenet_state
-
         imagenet_or_none(pretrained, name)
         if width != 64:
             raise WeightsError(f"{name}: ImageNet weights exist for width 64, not {width}")
@@ -172,7 +173,7 @@ def projection(inside: int, outside: int, stride: int) -> nn.Sequential | None:
 
 
 def conv_bn_relu(*channels: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
-    """A chain of same-size convolutions, each with batch normalisation and ReLU."""
+    """A chain of same-size convolutions, each with batch normalization and ReLU."""
     layers: list[nn.Module] = []
     for inside, outside in pairwise(channels):
         layers += [

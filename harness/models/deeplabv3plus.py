@@ -1,0 +1,100 @@
+"""DeepLabV3+ (Chen et al., ECCV 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from .blocks.aspp import ASPP
+from .blocks.resnet import conv_bn_relu, resnet
+
+NAME = "deeplabv3plus"
+SUMMARY = "ResNet, atrous spatial pyramid pooling and a decoder with low-level features"
+STRIDE = 32
+PAPER = "Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018"
+LICENSE = "Apache-2.0"
+
+# Channels the decoder reduces the low-level features to (paper, table 1).
+LOW_LEVEL = 48
+
+
+def build(
+    num_classes: int,
+    backbone: str = "resnet50",
+    output_stride: int = 16,
+    rates: Sequence[int] = (6, 12, 18),
+    channels: int = 256,
+    decoder_convs: int = 2,
+    separable: bool = False,
+    width: int = 64,
+    pretrained: str = "none",
+) -> DeepLabV3Plus:
+    """Build DeepLabV3+.
+
+    Args:
+        num_classes: K.
+        backbone: resnet18, resnet34, resnet50 or resnet101.
+        output_stride: 8, 16 or 32 of the encoder.
+        rates: the atrous rates; the paper's 6, 12, 18 belong to output stride 16.
+        channels: of the pyramid's branches and the decoder; the paper's is 256.
+        decoder_convs: 3×3 convolutions of the decoder; the paper has 2.
+        separable: depthwise separable 3×3 convolutions in pyramid and decoder, as in the paper's Xception model.
+        width: channels of the backbone's stem; 64 is ResNet's.
+        pretrained: `imagenet` or `none`.
+    """
+    encoder = resnet(backbone, output_stride, width, pretrained)
+    network = DeepLabV3Plus(encoder, num_classes, rates, channels, decoder_convs)
+    if separable:
+        separate(network.aspp)
+        separate(network.decoder)
+    return network
+
+
+class DeepLabV3Plus(nn.Module):
+    """Encoder, atrous spatial pyramid, and a decoder that brings back the low-level features."""
+
+    def __init__(
+        self, encoder: nn.Module, num_classes: int, rates: Sequence[int], channels: int, decoder_convs: int
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        low, high = int(encoder.channels[0]), int(encoder.channels[-1])  # type: ignore[index]
+        self.aspp = ASPP(high, channels, rates)
+        self.reduce = conv_bn_relu(low, LOW_LEVEL, kernel=1)
+        self.decoder = conv_bn_relu(channels + LOW_LEVEL, *[channels] * decoder_convs)
+        self.head = nn.Conv2d(channels, num_classes, kernel_size=1)
+        for part in (self.aspp, self.reduce, self.decoder, self.head):
+            for module in part.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> logits (N, K, H, W)."""
+        # 1. Encode: low-level features at 1/4, high-level ones at the output stride.
+        low, *_, high = self.encoder(x)
+        # 2. Look at several scales at once.
+        y = self.aspp(high)
+        # 3. Decode at 1/4, with the low-level features beside.
+        y = interpolate(y, size=low.shape[-2:], mode="bilinear", align_corners=False)
+        y = self.head(self.decoder(torch.cat([self.reduce(low), y], dim=1)))
+        # 4. Up to the image.
+        return interpolate(y, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def separate(network: nn.Module) -> None:
+    """Replace every k×k convolution, k > 1, by a depthwise one and a 1×1, in place (paper, section 3.1)."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.Conv2d) and child.kernel_size[0] > 1:
+            inside, outside = child.in_channels, child.out_channels
+            kernel, dilation = child.kernel_size[0], child.dilation[0]
+            reach = dilation * (kernel // 2)
+            depthwise = nn.Conv2d(inside, inside, kernel, padding=reach, dilation=dilation, groups=inside, bias=False)
+            pair = nn.Sequential(depthwise, nn.Conv2d(inside, outside, 1, bias=False))
+            for layer in pair:
+                nn.init.kaiming_normal_(layer.weight)  # type: ignore[arg-type]
+            setattr(network, name, pair)
+        else:
+            separate(child)

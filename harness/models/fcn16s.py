@@ -1,0 +1,16 @@
+"""FCN-16s (Long, Shelhamer and Darrell, CVPR 2015)."""
+
+from __future__ import annotations
+
+from .blocks.fcn import FCN
+
+NAME = "fcn16s"
+SUMMARY = "FCN-32s with a skip from pool4"
+STRIDE = 32
+PAPER = "Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015"
+LICENSE = "Apache-2.0"
+
+
+def build(num_classes: int, **params: object) -> FCN:
+    """Build FCN-16s; the parameters are those of `FCN`."""
+    return FCN(num_classes, 16, **params)  # type: ignore[arg-type]
