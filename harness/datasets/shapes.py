@@ -6,8 +6,6 @@ class is its shape; its colour only hints at it, so that a network gains by seei
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from harness.datasets.base import DatasetInfo, Say
 from harness.datasets.download import Tick
 from harness.datasets.palette import save_labels, voc_palette
 from harness.datasets.voc import VocLayout
+from harness.utils.files import new_folder
 
 # Raised whenever the same seed would draw other pictures; part of the folder's name.
 GENERATOR_VERSION = 1
@@ -70,19 +69,14 @@ class Shapes(VocLayout):
         """Draw every scene into a folder beside the final one, then move it there in one step."""
         say(f"Making {sum(SPLIT_SIZES.values())} generated images in {data_dir / cls.folders[0]}")
         data_dir.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".shapes-", dir=data_dir))
         target = data_dir / cls.folders[0]
         try:
-            write_shapes(partial)
-            partial.chmod(0o755)
-            try:
-                partial.replace(target)
-            except OSError:
-                # Another process was first; its copy is the same.
-                if cls.find(data_dir) is None:
-                    raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            with new_folder(target) as new:
+                write_shapes(new)
+        except OSError:
+            # Where another process was first, its copy is the same.
+            if cls.find(data_dir) is None:
+                raise
         return target.resolve()
 
 
