@@ -52,7 +52,7 @@ app.command("demo")(demo.demo)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from harness import __version__
+        from harness.utils.version import __version__
 
         print(f"segbench {__version__}")
         raise typer.Exit

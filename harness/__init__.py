@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from harness.utils.version import __version__
+
 if TYPE_CHECKING:
     from harness.config.suite import Suite, load_suite
     from harness.errors import (
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from harness.runner import Outcome, Plan, RunOptions, Watcher
     from harness.runner.suite_run import plan, run
 
-__version__ = "0.1.0"
-
 __all__ = [
     "ArtifactsError",
     "BenchError",
@@ -50,6 +50,7 @@ __all__ = [
     "UnknownName",
     "Watcher",
     "WeightsError",
+    "__version__",
     "load_results",
     "load_suite",
     "open_results",
@@ -78,4 +79,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

@@ -11,6 +11,7 @@ from harness.config.suite import Job
 from harness.datasets.folder import Definition
 from harness.errors import SuiteError
 from harness.metrics.protocol import EVALUATOR_VERSION
+from harness.models.sources import module_hash
 from harness.utils.canonical import canonical, without_left_out
 
 # Raised whenever the same job would train to other weights or predict other labels. A new option needs no new version:
@@ -92,9 +93,18 @@ def _shared_parts(job: Job) -> dict[str, Any]:
             "model": {"name": job.model.name, "params": job.model.params},
             "recipe": {k: v for k, v in canonical(job.recipe).items() if k not in ("name", "description")},
             "selection": canonical(job.selection),
-        }
+        } | _foreign_code(job)
         _last = (made_from, parts)
     return _last[1]
+
+
+def _foreign_code(job: Job) -> dict[str, Any]:
+    """The source of losses, optimizers, schedules and augmentations of other packages; ours go by the version."""
+    recipe = job.recipe
+    used = (*recipe.loss.terms, recipe.optimizer, recipe.schedule, *recipe.augment)
+    modules = {type(part).__module__ for part in used}
+    foreign = sorted(module for module in modules if module.split(".")[0] != __name__.split(".")[0])
+    return {"components": [module_hash(module) for module in foreign]} if foreign else {}
 
 
 def _params(name: str, value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from harness import __version__
+from harness.utils.version import __version__
 
 PACKAGES = ("torch", "torchvision", "ray", "numpy", "scipy", "pillow", "sqlalchemy")
 

@@ -69,6 +69,11 @@ class Registry(Generic[Item]):
             raise PluginError(f"the {self.kind} {name!r} cannot be loaded: {self._broken[name]}")
         raise UnknownName.of(self.kind, name, self._items, self.listing)
 
+    def forget(self, name: str) -> None:
+        """Make a name unknown again, e.g. at the end of a test that registered it."""
+        self._items.pop(name, None)
+        self._origins.pop(name, None)
+
     def origin(self, name: str) -> str:
         """`built in`, or the package that brings it, with its version."""
         self._load()

@@ -20,6 +20,7 @@ from harness.config.suite import Job, check_recipe_path, expand, job_from_stored
 from harness.datasets.shapes import Shapes
 from harness.errors import SuiteError
 from harness.losses import LOSSES, LossTerm, total_loss
+from harness.models.sources import module_hash
 from harness.optim import (
     OPTIMIZERS,
     SCHEDULES,
@@ -246,6 +247,13 @@ def test_a_new_kind_enters_the_fingerprint_with_its_own_fields(registered: None)
     assert set(parts["recipe"]["schedule"]) == set(Halving.model_fields)
     other = train_parts(tiny_job("loss=[{name: brier, power: 1}]", "optimizer={name: asgd}"), "s", "d")
     assert train_fingerprint(parts) != train_fingerprint(other)
+
+
+def test_the_code_of_another_package_s_parts_belongs_to_the_fingerprint() -> None:
+    ours = train_parts(tiny_job("loss=ce"), "s", "d")
+    assert "components" not in ours, "ours go by the training's version"
+    theirs = train_parts(tiny_job("loss=[ce, brier]", "optimizer={name: asgd}"), "s", "d")
+    assert theirs["components"] == [module_hash(Brier.__module__)]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ def test_the_library_has_these_names() -> None:
     assert harness.__all__ == [
         "ArtifactsError", "BenchError", "ClusterError", "DataError", "DatabaseError", "Evaluator", "Outcome", "Plan",
         "PluginError", "Protocol", "Ranked", "Results", "RunOptions", "Suite", "SuiteError", "UnknownName", "Watcher",
-        "WeightsError", "load_results", "load_suite", "open_results", "plan", "run", "score",
+        "WeightsError", "__version__", "load_results", "load_suite", "open_results", "plan", "run", "score",
     ]  # fmt: skip
     assert [name for name in harness.__all__ if getattr(harness, name).__doc__ is None] == []
     assert set(harness.__all__) <= set(dir(harness))

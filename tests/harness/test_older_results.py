@@ -13,15 +13,20 @@ from tests.conftest import ROOT, rows, run_bench
 OLD = ROOT / "tests" / "databases" / "version_2"
 
 
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """A working folder with the old database, its data and its suites."""
+def unpack_old(folder: Path) -> None:
+    """Put the old database, its data and its suites into a folder."""
     for path in OLD.iterdir():
         if path.is_dir():
-            shutil.copytree(path, tmp_path / path.name)
+            shutil.copytree(path, folder / path.name)
         elif path.suffix != ".gz":
-            shutil.copy(path, tmp_path)
-    (tmp_path / "results.db").write_bytes(gzip.decompress((OLD / "results.db.gz").read_bytes()))
+            shutil.copy(path, folder)
+    (folder / "results.db").write_bytes(gzip.decompress((OLD / "results.db.gz").read_bytes()))
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A working folder with the old database."""
+    unpack_old(tmp_path)
     return tmp_path
 
 
