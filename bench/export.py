@@ -133,14 +133,10 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         BenchError: it cannot be written; nothing half-written stays.
     """
-    import tempfile
-
     from harness.errors import BenchError
+    from harness.utils.files import write_text
 
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            file.write(text)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
+        write_text(path, text)
     except OSError as error:
         raise BenchError(f"{path}: cannot be written: {error.strerror}") from error

@@ -24,6 +24,7 @@ from PIL import Image
 from harness.datasets.base import CountTick, Dataset, Sample
 from harness.errors import BenchError
 from harness.utils.caches import caches_home
+from harness.utils.files import new_folder, remove_leftovers
 from harness.utils.parallel import in_order
 
 # Raised whenever the file's layout or a reader's output changes.
@@ -149,16 +150,11 @@ def _build_once(dataset: Dataset, folder: Path, threads: int, tick: CountTick, w
     try:
         if (folder / INDEX).exists():
             return
-        partial = Path(f"{folder}.partial")
-        shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed: the lock is ours
         ids = list(dict.fromkeys(i for split in ("train", "val", "test") for i in dataset.ids(split)))
+        remove_leftovers(folder)  # of a build that was killed: the lock is ours
         make_room(expected_bytes(dataset, ids), folder.parent)
-        partial.mkdir()
-        try:
-            _write(dataset, ids, partial, threads, tick)
-            partial.replace(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        with new_folder(folder) as new:
+            _write(dataset, ids, new, threads, tick)
     finally:
         lock.release()
 
@@ -176,8 +172,6 @@ def _write(dataset: Dataset, ids: Sequence[str], folder: Path, threads: int, tic
             index[image_id] = [place.offset, place.height, place.width, place.has_valid]
             offset += place.bytes
             tick(done + 1, len(ids))
-        file.flush()
-        os.fsync(file.fileno())
     (folder / USED).touch()
     (folder / INDEX).write_text(json.dumps(index))
 

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import socket
 import tarfile
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from harness.datasets.base import Dataset, Say, Tick
 from harness.errors import DataError
+from harness.utils.files import move, scratch_beside
 
 CHUNK = 1024 * 1024
 TIMEOUT_S = 30
@@ -75,12 +75,11 @@ def fetch_archives(
             say(f"Downloading {archive.name} from {urllib.parse.urlsplit(archive.url).hostname}")
             files.append(fetch(archive, data_dir / DOWNLOADS, tick))
         say(f"Unpacking {cls.info.title} to {target}")
-        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=data_dir) as partial:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_beside(target) as scratch:
             for file in files:
-                unpack(file, Path(partial))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (Path(partial) / inside).chmod(0o755)
-            shutil.move(str(Path(partial) / inside), str(target))
+                unpack(file, scratch / target.name)
+            move(scratch / target.name / inside, target)
     except (OSError, HTTPException, DataError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{cls.not_found(data_dir)}\nThe download was not possible either: {error}", cls.how_to_get(data_dir)

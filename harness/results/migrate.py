@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from harness.errors import DatabaseError
 from harness.results.opening import open_store
 from harness.results.schema import SCHEMA_VERSION, Meta
 from harness.results.store import Store
+from harness.utils.files import new_file
 
 
 def migrate(db: str | None) -> tuple[int, int, Path | None]:
@@ -80,18 +82,14 @@ def backup_sqlite(path: Path, target: Path) -> Path:
     """
     if target.exists():
         raise DatabaseError(f"{target}: exists already; move it away or name another place")
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        partial.unlink(missing_ok=True)
-        source, copy = sqlite3.connect(f"file:{path}?mode=ro", uri=True), sqlite3.connect(partial)
-        try:
+        with (
+            new_file(target) as new,
+            contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
+            contextlib.closing(sqlite3.connect(new)) as copy,
+        ):
             source.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")
-        finally:
-            source.close()
-            copy.close()
-        partial.replace(target)
     except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
         raise DatabaseError(f"{target}: the backup could not be written: {error}") from error
     return target

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness.datasets.palette import palette_image, png_bytes
 from harness.metrics import Evaluator, StatisticsTable
 from harness.scoring.evaluate import write_checksums
 from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
+from harness.utils.files import new_folder
 
 GALLERY_IMAGES = 12
 GALLERY_SIDE = 224
@@ -53,17 +53,11 @@ def kept_label_maps(folder: Path, split: str) -> Iterator[Kept]:
     Checksums are added at the end, and only then does the folder take its place: a split is there whole or not at all.
     """
     final = folder / PREDICTIONS / split
-    partial = final.with_name(f"{split}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    kept = Kept(partial)
-    try:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(final, overwrite=True, only_writer=True) as new:
+        kept = Kept(new)
         yield kept
-        kept.label_maps = LabelMaps(split, f"{PREDICTIONS}/{split}", *write_checksums(partial))
-        shutil.rmtree(final, ignore_errors=True)
-        partial.replace(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        kept.label_maps = LabelMaps(split, f"{PREDICTIONS}/{split}", *write_checksums(new))
 
 
 def gallery(dataset: Dataset, ids: Sequence[str], predictions_folder: Path) -> list[GalleryImage]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from harness.datasets import Dataset
 from harness.datasets.base import read_labels
 from harness.errors import BenchError
 from harness.scoring.evaluate import verify_checksums
+from harness.utils.files import new_folder
 
 
 def write_server_files(dataset: type[Dataset], kept: Path, target: Path) -> int:
@@ -35,19 +34,12 @@ def write_server_files(dataset: type[Dataset], kept: Path, target: Path) -> int:
     writer = dataset.__new__(dataset)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".export-", dir=target.parent))
+        with new_folder(target) as new:
+            for path in files:
+                image_id = path.relative_to(kept).with_suffix("").as_posix()
+                name, image = writer.server_file(image_id, np.asarray(read_labels(path)))
+                (new / name).parent.mkdir(parents=True, exist_ok=True)
+                image.save(new / name, format="PNG")
     except OSError as error:
         raise BenchError(f"{target}: cannot be written: {error.strerror}") from error
-    try:
-        for path in files:
-            image_id = path.relative_to(kept).with_suffix("").as_posix()
-            name, image = writer.server_file(image_id, np.asarray(read_labels(path)))
-            (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            image.save(partial / name, format="PNG")
-        partial.chmod(0o755)
-        partial.replace(target)
-    except OSError as error:
-        raise BenchError(f"{target}: cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return len(files)

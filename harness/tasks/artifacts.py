@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from harness.errors import ArtifactsError
 from harness.utils.caches import caches_home
+from harness.utils.files import new_file, new_folder
 
 # Where an object appears whole or not at all; elsewhere a file is written beside its place, and then moved.
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
@@ -184,12 +185,8 @@ class RunFiles:
 
     def _copy_here(self, source: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        try:
-            self._store.get_file(source, str(partial))
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with new_file(target) as new:
+            self._store.get_file(source, str(new))
 
     def _copy_there(self, source: str, target: str) -> None:
         if self._whole:
@@ -236,14 +233,9 @@ def transfer(source: RunFiles, target: RunFiles, name: str) -> Path | None:
         return None
     here = source.fetch(name)
     final = target.local / name
-    partial = final.with_name(f"{final.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(final, ignore_errors=True)
-    try:
-        shutil.copytree(here, partial)
-        partial.replace(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(final, overwrite=True, only_writer=True) as new:
+        shutil.copytree(here, new, dirs_exist_ok=True)
     target.keep(name)
     source.release()
     return final

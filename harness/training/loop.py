@@ -44,6 +44,7 @@ from harness.tasks.messages import Emit, EpochDone
 from harness.training.distributed import ProcessGroup
 from harness.training.loader import training_loader, worker_count
 from harness.utils.images import normalize
+from harness.utils.files import new_file
 
 # Seconds between two checkpoints of a running job.
 CHECKPOINT_EVERY_S = 60.0
@@ -423,11 +424,11 @@ def load_checkpoint(
 
 
 def save_atomically(state: Any, path: Path) -> None:
-    """Write beside, then replace: a reader sees the old file or the new one, never half of one."""
+    """Write a checkpoint in one step; the job that writes it has its folder for itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    with new_file(path, only_writer=True) as new:
+        # The file's own name is part of its bytes, and they are part of the fingerprint of a job that starts from it.
+        torch.save(state, new)
 
 
 class _Clock:

@@ -29,6 +29,7 @@ from harness.training.loop import (
     save_atomically,
     validate,
 )
+from harness.utils.files import write_text
 
 # Where a shorter job's training stands, beside its weights.
 PROGRESS = "progress.json"
@@ -78,9 +79,7 @@ def keep(milestone: Milestone, context: TrainingContext, progress: Progress) -> 
         record |= validate(milestone.job, context)
         remember_best(milestone.job, replace(context, folder=milestone.folder), own, record)
     save_atomically(context.scored.state_dict(), milestone.folder / LAST)
-    partial = milestone.folder / f"{PROGRESS}.partial"
-    partial.write_text(json.dumps(asdict(own)))
-    partial.replace(milestone.folder / PROGRESS)
+    write_text(milestone.folder / PROGRESS, json.dumps(asdict(own)))
     return own
 
 
