@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -27,25 +26,19 @@ LINE_EVERY_S = 10.0
 
 
 class Display(Watcher):
-    """Shows jobs done, running and failed, each running job's epoch and score, and the time left.
-
-    From `begins` to `ends` it keeps a handle of its own on the output, which Ray's start-up cannot silence.
-    """
+    """Shows jobs done, running and failed, each running job's epoch and score, and the time left."""
 
     def __init__(self) -> None:
         self._total = self._already_done = self._done = self._failed = 0
         self._running: dict[str, dict[str, Any]] = {}
         self._bar = CountBar()
-        self._file: TextIO | None = None
-        self._console: Console | None = None
         self._live: Live | None = None
+        self._shows = False
 
     def say(self, line: str) -> None:
         """A line, also beside the live view."""
-        if self._console is not None:
-            self._console.print(line, markup=False)
-        else:
-            print(line, flush=True)
+        # In one piece: lines of several threads stay lines.
+        print(f"{line}\n", end="", flush=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """A bar, where counting takes long."""
@@ -63,21 +56,18 @@ class Display(Watcher):
         )
         self._total, self._already_done = trained + rescored, done
         self._began = time.monotonic()
-        self._file = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-        self._console = Console(file=self._file, highlight=False)
-        if self._console.is_terminal:
-            self._live = Live(
-                self, console=self._console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False
-            )
+        self._shows = True
+        console = Console(highlight=False)
+        if console.is_terminal:
+            # What anybody prints meanwhile appears above the live view.
+            self._live = Live(self, console=console, refresh_per_second=4)
             self._live.start()
 
     def ends(self) -> None:
         """Show nothing more."""
         if self._live:
             self._live.stop()
-        if self._file:
-            self._file.close()
-        self._live, self._console, self._file = None, None, None
+        self._live, self._shows = None, False
 
     def started(self, task: Task) -> None:
         """A task begins."""
@@ -142,8 +132,8 @@ class Display(Watcher):
         return (time.monotonic() - self._began) / progress * (self._total - progress)
 
     def _say(self, line: str) -> None:
-        if self._live is None and self._file is not None:
-            self._file.write(line + "\n")
+        if self._live is None and self._shows:
+            self.say(line)
 
 
 def _standing(state: dict[str, Any]) -> str:

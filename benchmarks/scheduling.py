@@ -154,7 +154,7 @@ def ours(jobs: int) -> Clock:
 
 def tune_defaults(jobs: int) -> Clock:
     """The same tasks in the plainest program that Ray Tune's documentation shows."""
-    from harness.runner.ray_tune import quiet, ray, start_ray, tune
+    from harness.runner.ray_tune import start_ray, stop_ray, tune
 
     def trainable(config: dict[str, Any]) -> None:
         from harness.runner.worker import run_task
@@ -173,16 +173,15 @@ def tune_defaults(jobs: int) -> Clock:
 
     with planned(jobs) as (plan, _):
         tasks = plan.train
-        with quiet():
-            start_ray(None, SLOTS)
-            tune.Tuner(
-                trainable,
-                param_space={"task": tune.grid_search(tasks)},
-                run_config=tune.RunConfig(
-                    storage_path=tempfile.mkdtemp(prefix="segbench-defaults-"), callbacks=[Ends()], verbose=0
-                ),
-            ).fit()
-            ray.shutdown()
+        start_ray(None, SLOTS)
+        tune.Tuner(
+            trainable,
+            param_space={"task": tune.grid_search(tasks)},
+            run_config=tune.RunConfig(
+                storage_path=tempfile.mkdtemp(prefix="segbench-defaults-"), callbacks=[Ends()], verbose=0
+            ),
+        ).fit()
+        stop_ray()
     return clock
 
 

@@ -6,6 +6,7 @@ the winner is then trained as a full job. Trials are never rows of a leaderboard
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import threading
@@ -14,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig
 from ray.tune.schedulers import AsyncHyperBandScheduler
@@ -26,7 +26,7 @@ from harness.errors import BenchError, SuiteError
 from harness.metrics import higher_is_better
 from harness.runner.plan import SearchTask
 from harness.runner.ray_group import TaskGroup, placement
-from harness.runner.ray_tune import STEP_S, TaskTrainable, quiet, start_ray
+from harness.runner.ray_tune import STEP_S, TaskTrainable, start_ray, stop_ray
 from harness.runner.signals import stops_on_signal
 from harness.tasks.messages import EpochDone
 from harness.tasks.result import Result
@@ -118,8 +118,7 @@ def run_searches(
         BenchError: no trial of a search ended with a score.
     """
     try:
-        with quiet():
-            start_ray(address, cpus)
+        start_ray(address, cpus)
         for wanted in searches:
             say(f"searching {wanted.title}: {wanted.search.trials} trials")
             found = _run(wanted)
@@ -129,8 +128,7 @@ def run_searches(
             )
             keep(wanted, found)
     except BaseException:
-        with quiet():
-            ray.shutdown()
+        stop_ray()
         raise
 
 
@@ -141,7 +139,7 @@ def _run(wanted: SearchTask) -> dict[str, Any]:
     space = {"task": wanted.task, "names": list(search.space)} | {k: domain(v) for k, v in search.space.items()}
     try:
         _Stop.asked.clear()
-        with stops_on_signal(_Stop.asked), quiet():
+        with stops_on_signal(_Stop.asked):
             results = tune.Tuner(
                 tune.with_resources(SearchTrial, placement(job.resources)),
                 param_space=space,
@@ -185,12 +183,15 @@ def _searcher(search: Search, mode: str) -> Any:
     if search.searcher == "random":
         return BasicVariantGenerator(random_state=search.seed)
     try:
-        return ConcurrencyLimiter(create_searcher(search.searcher, metric=SCORE, mode=mode), max_concurrent=8)
+        made = create_searcher(search.searcher, metric=SCORE, mode=mode)
     except (ImportError, AssertionError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise SuiteError(
             f"search.searcher: {search.searcher} cannot be used: {first}", "`random` needs nothing."
         ) from error
+    # Packages that search log each trial by a logger of their own name; importing one sets its level.
+    logging.getLogger(search.searcher).setLevel(logging.WARNING)
+    return ConcurrencyLimiter(made, max_concurrent=8)
 
 
 def _scheduler(search: Search, epochs: int) -> Any:

@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import time
 import uuid
@@ -36,6 +35,7 @@ for _name, _value in {
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray._private import worker as ray_worker  # noqa: E402
 from ray.tune import Callback, FailureConfig, RunConfig, Stopper, Trainable, TuneConfig  # noqa: E402
 from ray.tune.execution.placement_groups import PlacementGroupFactory  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
@@ -62,6 +62,12 @@ TRIALS_OF_A_TUNER = 1000
 
 # What Ray has said once it remembers, for every trial anew: kilobytes each, of lines that go nowhere here.
 disable_log_once_globally()
+
+# The name of Ray's switch for what its driver prints of nodes' reports.
+PRINTS_REPORTS = "_worker_logs_enabled"
+
+# What starting Ray has changed in this process, and stopping it undoes.
+_UNDONE_AT_STOP = contextlib.ExitStack()
 
 # Tune copies its searcher, and a copy cannot hold a database: it finds the driver by this number.
 _DRIVERS: dict[str, Driver] = {}
@@ -207,18 +213,15 @@ def run_tune(
     _DRIVERS[key] = driver
     try:
         with stops_on_signal(driver.stopping):
-            with quiet():
-                start_ray(address, cpus)
+            start_ray(address, cpus)
             for line in _waits(driver.waiting_resources()):
                 say(line)
             while driver.has_waiting:
-                with quiet():
-                    _fit(driver, key)
+                _fit(driver, key)
                 if driver.has_waiting:
                     _give_back_memory()
     finally:
-        with quiet():
-            ray.shutdown()
+        stop_ray()
         del _DRIVERS[key]
         driver.close()
 
@@ -260,15 +263,21 @@ def _give_back_memory() -> None:
 
 def probe() -> str:
     """Start Ray on this machine, run nothing, and say what it found."""
-    with quiet():
+    try:
         start_ray(None, None)
         found = ray.cluster_resources()
-        ray.shutdown()
+    finally:
+        stop_ray()
     return f"{ray.__version__} starts: {found.get('CPU', 0):g} CPU, {found.get('GPU', 0):g} GPU"
 
 
 def start_ray(address: str | None, cpus: int | None) -> None:
-    """Start or join Ray, unless a search before has."""
+    """Start or join Ray, unless a search before has; it is silent until `stop_ray`.
+
+    Raises:
+        ClusterError: it cannot be started or joined.
+    """
+    _UNDONE_AT_STOP.enter_context(_quiet())
     if ray.is_initialized():
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -286,8 +295,15 @@ def start_ray(address: str | None, cpus: int | None) -> None:
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
+        stop_ray()
         first = str(error).strip().splitlines()[0]
         raise ClusterError(f"Ray could not be started{f' at {address}' if address else ''}: {first}") from error
+
+
+def stop_ray() -> None:
+    """Leave or end Ray."""
+    ray.shutdown()
+    _UNDONE_AT_STOP.close()
 
 
 def _check_address(address: str) -> None:
@@ -335,21 +351,20 @@ def _slots(driver: Driver) -> int:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Ray's own lines to nowhere; the display has a handle of its own on the terminal."""
-    for name in ("ray", "ray.tune", "ray.data", "ray.train", "ray.serve"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    sys.stdout.flush()
-    saved = os.dup(1), os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def _quiet() -> Iterator[None]:
+    """Ray's own lines off, at their sources; what anybody else prints goes where it should.
+
+    Two things write: Python's logger `ray`, and a thread of the driver that prints what nodes report (a lost worker, a
+    dead node), whatever `log_to_driver` says. It has no public switch; this one is Ray's own, for its debugger. Both
+    tell what the rows of the database tell as well. One line is left alone: where a cluster's head is gone, Ray ends
+    this process from C++, and the line it writes to standard error is the only reason that is ever given.
+    """
+    logger = logging.getLogger("ray")
+    before = logger.level, getattr(ray_worker, PRINTS_REPORTS, True)
+    logger.setLevel(logging.CRITICAL)
+    setattr(ray_worker, PRINTS_REPORTS, False)
     try:
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.dup2(saved[0], 1)
-        os.dup2(saved[1], 2)
-        for handle in (*saved, nowhere):
-            os.close(handle)
+        logger.setLevel(before[0])
+        setattr(ray_worker, PRINTS_REPORTS, before[1])
