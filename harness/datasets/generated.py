@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from abc import abstractmethod
 from pathlib import Path
 
 from harness.datasets.base import Dataset, Say, Tick
+from harness.utils.files import new_folder
 
 
 class GeneratedDataset(Dataset):
@@ -35,16 +34,11 @@ class GeneratedDataset(Dataset):
         target = data_dir / cls.folders[0]
         say(f"Making {cls.info.title} in {target}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{cls.info.name}-", dir=target.parent))
         try:
-            cls.write(partial)
-            partial.chmod(0o755)
-            try:
-                partial.replace(target)
-            except OSError:
-                # Another process was first; its copy is the same.
-                if cls.find(data_dir) is None:
-                    raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            with new_folder(target) as new:
+                cls.write(new)
+        except OSError:
+            # Where another process was first, its copy is the same.
+            if cls.find(data_dir) is None:
+                raise
         return target.resolve()

@@ -43,8 +43,8 @@ from harness.scoring.predict import (
 from harness.tasks.messages import Emit, EpochDone
 from harness.training.distributed import ProcessGroup
 from harness.training.loader import training_loader, worker_count
-from harness.utils.images import normalize
 from harness.utils.files import new_file
+from harness.utils.images import normalize
 
 # Seconds between two checkpoints of a running job.
 CHECKPOINT_EVERY_S = 60.0
