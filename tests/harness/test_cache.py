@@ -142,14 +142,14 @@ def test_a_folder_that_cannot_be_written_is_no_error(
 
 def test_training_gives_the_same_bits_with_and_without_a_cache(shapes: Shapes, tmp_path: Path) -> None:
     from harness.training.loop import train
-    from tests.harness.test_train import setting_for, tiny_job
+    from tests.harness.test_train import context_for, tiny_job
 
     weights = []
     for name, store in (("with", decoded_store(shapes, "content", 1)), ("without", None)):
-        setting = setting_for(shapes, tmp_path / name)
-        setting.samples = DecodedSamples(shapes, store)
-        train(tiny_job("recipe.epochs=1", "recipe.augment=[{op: scale_crop}, {op: blur}]"), setting)
-        weights.append(torch.cat([value.flatten().float() for value in setting.model.state_dict().values()]))
+        context = context_for(shapes, tmp_path / name)
+        context.samples = DecodedSamples(shapes, store)
+        train(tiny_job("recipe.epochs=1", "recipe.augment=[{op: scale_crop}, {op: blur}]"), context)
+        weights.append(torch.cat([value.flatten().float() for value in context.model.state_dict().values()]))
     assert torch.equal(*weights)
 
 
