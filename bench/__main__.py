@@ -67,7 +67,7 @@ def options(
 ) -> None:
     """Options of every command."""
     if debug:
-        os.environ["BENCH_DEBUG"] = "1"
+        os.environ["SEGBENCH_DEBUG"] = "1"
 
 
 def main() -> None:
@@ -83,8 +83,9 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         from harness.errors import BenchError
+        from harness.utils.environment import setting
 
-        if not isinstance(error, BenchError) or os.environ.get("BENCH_DEBUG"):
+        if not isinstance(error, BenchError) or setting("SEGBENCH_DEBUG"):
             raise
         from bench.console import print_error
 

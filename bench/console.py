@@ -21,7 +21,7 @@ DbOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="Where data sets are.", show_default="$BENCH_DATA or ./data"),
+    typer.Option("--data-dir", metavar="DIR", help="Where data sets are.", show_default="$SEGBENCH_DATA or ./data"),
 ]
 
 

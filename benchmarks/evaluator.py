@@ -4,7 +4,7 @@ For each image the best of several repetitions, then the median over images; wha
 synthetic: 512×512 with 21 classes of which 3 to 5 are present and 255 along borders; 1024×1024 with two classes.
 Compiling the kernels is timed by itself and is in no other figure.
 
-With PASCAL VOC under --data-dir (or BENCH_DATA), a whole scoring of its val as well: reading both PNGs, scoring,
+With PASCAL VOC under --data-dir (or SEGBENCH_DATA), a whole scoring of its val as well: reading both PNGs, scoring,
 folding and storing, each by itself. The predictions are the truth moved by seven pixels.
 """
 
@@ -32,6 +32,7 @@ from scipy import ndimage
 from harness.metrics import Protocol
 from harness.metrics.boundary import band_width
 from harness.metrics.surface import surface_distances
+from harness.utils.environment import setting
 
 Maps = tuple[np.ndarray, np.ndarray]
 
@@ -306,7 +307,7 @@ def main() -> None:
     """Print both tables."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--images", type=int, default=6)
-    options.add_argument("--data-dir", type=Path, default=os.environ.get("BENCH_DATA"))
+    options.add_argument("--data-dir", type=Path, default=setting("SEGBENCH_DATA"))
     given = options.parse_args()
     images = given.images
     warnings.simplefilter("ignore")

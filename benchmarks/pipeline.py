@@ -4,7 +4,7 @@ Both prepare PASCAL VOC's training images in batches of 16 at 480×480: the shor
 cut, mirrored with a chance of one half, normalized. The reference decodes and transforms in a DataLoader, as
 torchvision's references/segmentation do it by default (backend PIL); ours reads the machine's cache.
 
-BENCH_DATA names the folder with VOCdevkit; ../shared/data is looked at too. Without VOC, generated images are taken.
+SEGBENCH_DATA names the folder with VOCdevkit; ../shared/data is looked at too. Without VOC, generated images are taken.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from harness.datasets.base import open_image
 from harness.datasets.cache import decoded_store
 from harness.datasets.samples import DecodedSamples
 from harness.training.loader import training_loader
+from harness.utils.environment import setting
 from harness.utils.images import IMAGENET_MEAN, IMAGENET_STD, normalize
 from harness.utils.vision import import_torchvision
 
@@ -155,9 +156,9 @@ def own_memory() -> int:
 def main() -> None:
     """Run everything and print the tables."""
     torch.set_num_threads(1)
-    given = [os.environ.get("BENCH_DATA"), str(Path(__file__).parents[2] / "shared" / "data")]
+    given = [setting("SEGBENCH_DATA"), str(Path(__file__).parents[2] / "shared" / "data")]
     found = [Path(p) for p in given if p and (Path(p) / "VOCdevkit").is_dir()]
-    os.environ["BENCH_CACHE_DIR"] = tempfile.mkdtemp(prefix="segbench-pipeline-")
+    os.environ["SEGBENCH_CACHE_DIR"] = tempfile.mkdtemp(prefix="segbench-pipeline-")
     dataset = open_dataset("voc", "cut9", found[0]) if found else open_dataset("shapes", None, Path("data"))
     content = manifest_of(dataset).content_hash
     began = time.perf_counter()

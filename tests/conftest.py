@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from harness.utils.environment import VARIABLES, setting
+
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "tests" / "suites" / "tiny.yaml"
-REAL_DATA = Path(os.environ.get("BENCH_DATA") or ROOT.parent / "shared" / "data")
+REAL_DATA = Path(setting("SEGBENCH_DATA") or ROOT.parent / "shared" / "data")
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -29,9 +31,9 @@ Bench = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache folder of the tests' own: what a user's cache remembers must not decide a test."""
-    old = {k: os.environ.get(k) for k in ("XDG_CACHE_HOME", "BENCH_DATA")}
+    ours = [name for v in VARIABLES.values() for name in (v.name, v.earlier) if name]
+    old = {k: os.environ.pop(k, None) for k in ("XDG_CACHE_HOME", *ours)}
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    os.environ.pop("BENCH_DATA", None)
     yield
     for key, value in old.items():
         if value is None:
@@ -175,7 +177,7 @@ def plugin_site(shared_once: Shared) -> Path:
 def real(name: str) -> pytest.MarkDecorator:
     """Skip where a real data set is not beside the project."""
     return pytest.mark.skipif(
-        not (REAL_DATA / name).exists(), reason=f"{name} is not at {REAL_DATA}; set BENCH_DATA to where it is"
+        not (REAL_DATA / name).exists(), reason=f"{name} is not at {REAL_DATA}; set SEGBENCH_DATA to where it is"
     )
 
 

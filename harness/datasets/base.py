@@ -183,7 +183,7 @@ class Dataset(ABC):
         """What to do when no copy is there."""
         return (
             f"Get it from {cls.info.homepage} and put it at {data_dir / cls.folders[0]}, or name the folder that "
-            f"holds it with --data-dir DIR or BENCH_DATA=DIR.\n"
+            f"holds it with --data-dir DIR or SEGBENCH_DATA=DIR.\n"
             f"Without any data set, this runs: bench run --suite demo"
         )
 

@@ -24,13 +24,14 @@ from PIL import Image
 from harness.datasets.base import CountTick, Dataset, Sample
 from harness.errors import BenchError
 from harness.utils.caches import caches_home
+from harness.utils.environment import setting
 from harness.utils.files import new_folder, remove_leftovers
 from harness.utils.parallel import in_order
 
 # Raised whenever the file's layout or a reader's output changes.
 LAYOUT_VERSION = 1
 SAMPLES, INDEX, USED = "samples.bin", "index.json", "used"
-# All caches together may take so much; BENCH_CACHE_GB sets another limit, 0 turns them off.
+# All caches together may take so much; SEGBENCH_CACHE_GB sets another limit, 0 turns them off.
 LIMIT_GB = 100.0
 # What a build leaves free on the disk, as a share of it.
 KEEP_FREE = 0.05
@@ -97,13 +98,13 @@ def limit_bytes() -> float:
     """What all caches together may take.
 
     Raises:
-        BenchError: BENCH_CACHE_GB is no number.
+        BenchError: SEGBENCH_CACHE_GB is no number.
     """
-    given = os.environ.get("BENCH_CACHE_GB")
+    given = setting("SEGBENCH_CACHE_GB")
     try:
         return float(given or LIMIT_GB) * 1e9
     except ValueError as error:
-        raise BenchError(f"BENCH_CACHE_GB={given}: write gigabytes, such as 50; 0 turns the cache off") from error
+        raise BenchError(f"SEGBENCH_CACHE_GB={given}: write gigabytes, such as 50; 0 turns the cache off") from error
 
 
 def decoded_store(
@@ -199,7 +200,7 @@ def make_room(wanted: int, parent: Path) -> None:
     if wanted > room:
         raise NoCache(
             f"decoded, the data take {wanted / 1e9:.2f} GB; {max(0.0, room) / 1e9:.2f} GB may be used at {parent} "
-            f"(BENCH_CACHE_DIR names another place, BENCH_CACHE_GB another limit)"
+            f"(SEGBENCH_CACHE_DIR names another place, SEGBENCH_CACHE_GB another limit)"
         )
     held, free = sum(sizes.values()), disk.free - KEEP_FREE * disk.total
     for path in others:

@@ -146,7 +146,7 @@ def fetch(archive: Archive, folder: Path, tick: Tick | None = None) -> Path:
     if found != archive.md5:
         partial.unlink()
         raise DataError(f"{archive.url}: the file has MD5 {found}, expected {archive.md5}; it was removed")
-    partial.replace(final)
+    move(partial, final)
     return final
 
 

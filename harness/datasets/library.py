@@ -11,6 +11,7 @@ from harness.datasets.base import Dataset, Say, Tick
 from harness.datasets.folder import Definition, FolderDataset, folder_class, read_definition
 from harness.datasets.registry import DATASETS
 from harness.errors import DataError
+from harness.utils.environment import setting
 
 # The name under which a suite says: this folder.
 FOLDER = "folder"
@@ -78,17 +79,17 @@ def resolved(name: str, params: Mapping[str, Any], folder: Path) -> tuple[str, d
 
 
 def data_dir(given: str | Path | None = None) -> Path:
-    """The folder copies are looked for in: `--data-dir`, else BENCH_DATA, else ./data.
+    """The folder copies are looked for in: `--data-dir`, else SEGBENCH_DATA, else ./data.
 
     Raises:
         DataError: a folder was named that does not exist.
     """
-    named = given or os.environ.get("BENCH_DATA")
+    named = given or setting("SEGBENCH_DATA")
     if not named:
         return Path("data").resolve()
     path = Path(named).expanduser().resolve()
     if not path.is_dir():
-        source = "--data-dir" if given else "BENCH_DATA"
+        source = "--data-dir" if given else "SEGBENCH_DATA"
         raise DataError(f"{source} {path}: there is no such folder")
     return path
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-from platformdirs import user_cache_path
 
 from harness.datasets.base import SPLITS, CountTick, Dataset, Manifest
 from harness.datasets.checkup import check_lists, look
 from harness.errors import DataError
+from harness.utils.json_cache import JsonCache
 
 
 def manifest_of(dataset: Dataset, tick: CountTick | None = None) -> Manifest:
@@ -91,29 +86,15 @@ class _Memory:
 
     def __init__(self, dataset: Dataset) -> None:
         key = hashlib.sha256(f"{type(dataset).__name__}:{dataset.root}:{dataset.reading()}".encode()).hexdigest()[:16]
-        self.path = user_cache_path("segbench") / "manifests" / f"{dataset.info.name}-{key}.json"
-        self._known: dict[str, list[int | str]] = {}
-        self._changed = False
-        # Nothing remembered, or not readable: everything is checked again.
-        with contextlib.suppress(OSError, ValueError):
-            self._known = json.loads(self.path.read_text())
+        self._known = JsonCache(f"manifests/{dataset.info.name}-{key}.json")
 
     def get(self, name: str, size: int, mtime: int) -> str | None:
         entry = self._known.get(name)
         return str(entry[2]) if entry and entry[:2] == [size, mtime] else None
 
     def put(self, name: str, size: int, mtime: int, digest: str) -> None:
-        self._known[name] = [size, mtime, digest]
-        self._changed = True
+        self._known.put(name, [size, mtime, digest])
 
     def save(self) -> None:
-        """Write beside, then replace; a cache that cannot be written only costs time."""
-        if not self._changed:
-            return
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self.path.parent, delete=False) as file:
-                json.dump(self._known, file)
-            Path(file.name).replace(self.path)
-        except OSError:
-            return
+        """Remember the hashes for the next command."""
+        self._known.save()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 
 import numpy as np
@@ -19,15 +18,14 @@ from harness.metrics.confusion import Labels, Mask, check_labels, confusion_matr
 from harness.metrics.protocol import Protocol
 from harness.metrics.records import ClassSurface, ImageStatistics, sparse
 from harness.metrics.surface import boundary_points, ordered_sum, surface_distances
-
-# Set to anything, it keeps the compiled kernels out: for comparison, and for machines where numba misbehaves.
-NO_KERNELS = "SEGBENCH_NO_KERNELS"
+from harness.utils.environment import setting
 
 
 @cache
 def has_kernels() -> bool:
     """Whether the compiled kernels can be used in this process."""
-    if os.environ.get(NO_KERNELS):
+    # For comparison, and for machines where numba misbehaves.
+    if setting("SEGBENCH_NO_KERNELS"):
         return False
     try:
         import harness.metrics.fast  # noqa: F401

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.models.registry import ModelEntry
+from harness.utils.json_cache import JsonCache
 
 # What `bench models` reports by default.
 CLASSES = 21
@@ -46,23 +44,16 @@ def measure_all(entries: Iterable[ModelEntry]) -> dict[str, tuple[int, int] | No
 
     What was measured is remembered in the user's cache by the network's source, so that a second list costs nothing.
     """
-    path = user_cache_path("segbench") / "models.json"
-    known: dict[str, list[int] | None] = {}
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads(path.read_text())
-    found, fresh = {}, False
+    known = JsonCache("models.json")
+    found = {}
     for entry in entries:
         key = f"{entry.name} {entry.source_hash} {torch.__version__}"
         if key not in known:
-            fresh = True
             try:
-                known[key] = list(measure(entry))
+                known.put(key, list(measure(entry)))
             except Exception:  # noqa: BLE001 (another author's builder may raise anything; the list goes on)
-                known[key] = None
-        value = known[key]
+                known.put(key, None)
+        value = known.get(key)
         found[entry.name] = None if value is None else (value[0], value[1])
-    if fresh:
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(known))
+    known.save()
     return found

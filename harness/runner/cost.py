@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
-from platformdirs import user_cache_path
 
 from harness.config.fingerprint import TRAINING_VERSION, digest
 from harness.config.suite import Job
@@ -20,6 +16,7 @@ from harness.runner.devices import gpu_count
 from harness.runner.isolate import run_isolated
 from harness.runner.plan import Plan
 from harness.tasks.task import Task
+from harness.utils.json_cache import JsonCache
 
 # A network whose step takes longer is not waited for.
 TIME_LIMIT_S = 180.0
@@ -108,11 +105,8 @@ class _Steps:
     """Timed steps, remembered in the user's cache by everything that decides them."""
 
     def __init__(self) -> None:
-        self.path = user_cache_path("segbench") / "steps.json"
-        self._known: dict[str, list[float]] = {}
+        self._known = JsonCache("steps.json")
         self._failed: dict[str, str] = {}
-        with contextlib.suppress(OSError, ValueError):
-            self._known = json.loads(self.path.read_text())
 
     def of(self, task: Task) -> tuple[float, float] | str:
         """Seconds an image of training and of prediction, or why they could not be had."""
@@ -135,17 +129,13 @@ class _Steps:
             if result.state != "ok":
                 self._failed[key] = result.reason
                 return result.reason
-            self._known[key] = [result.times["train"], result.times["predict"]]
-        train, predict = self._known[key]
+            self._known.put(key, [result.times["train"], result.times["predict"]])
+        train, predict = self._known.get(key)
         return train, predict
 
     def save(self) -> None:
-        """Write beside, then replace; a cache that cannot be written only costs time."""
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial = Path(f"{self.path}.partial")
-            partial.write_text(json.dumps(self._known))
-            partial.replace(self.path)
+        """Remember the steps for the next command."""
+        self._known.save()
 
 
 def here(job: Job) -> Job:

@@ -50,6 +50,7 @@ from harness.runner.signals import stops_on_signal  # noqa: E402
 from harness.tasks.messages import Message, SharedResult  # noqa: E402
 from harness.tasks.result import Result  # noqa: E402
 from harness.tasks.task import Task  # noqa: E402
+from harness.utils.environment import for_workers  # noqa: E402
 from harness.utils.libc import call_libc  # noqa: E402
 
 # Seconds after which a step returns, with or without news: how fast a stop is noticed.
@@ -285,9 +286,8 @@ def start_ray(address: str | None, cpus: int | None) -> None:
         _check_address(address)
         # The code of this very checkout travels to every node; suites and single-file networks travel in the tasks.
         package = Path(__file__).resolve().parents[1]
-        settings = {name: value for name, value in os.environ.items() if name.startswith(("BENCH_CACHE", "SEGBENCH_"))}
         excluded = ["**/__pycache__", "**/*.pyc"]
-        runtime = {"py_modules": [str(package)], "env_vars": settings, "excludes": excluded}
+        runtime = {"py_modules": [str(package)], "env_vars": for_workers(), "excludes": excluded}
         options |= {"address": address, "runtime_env": runtime}
     else:
         # "local" always starts afresh: an address left over from a dead cluster would be tried first.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from harness.utils.environment import setting
+
 
 def caches_home() -> Path:
-    """BENCH_CACHE_DIR, else the user's cache folder."""
-    return Path(os.environ.get("BENCH_CACHE_DIR") or user_cache_path("segbench"))
+    """SEGBENCH_CACHE_DIR, else the user's cache folder."""
+    return Path(setting("SEGBENCH_CACHE_DIR") or user_cache_path("segbench"))

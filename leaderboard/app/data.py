@@ -10,6 +10,7 @@ from harness.config.grid import grid_text
 from harness.errors import BenchError
 from harness.metrics.metric import metric_title
 from harness.results import Store, open_store
+from harness.utils.environment import setting
 from leaderboard.boards import Board, board_of, boards
 from leaderboard.queries import ScoredRun, load_runs
 from leaderboard.tables import metric_names
@@ -23,7 +24,7 @@ def _store(place: str) -> Store:
 def store() -> Store:
     """The database named by SEGBENCH_DB; a message instead of a traceback where it cannot be opened."""
     try:
-        return _store(os.environ.get("SEGBENCH_DB", "results.db"))
+        return _store(setting("SEGBENCH_DB") or "results.db")
     except BenchError as error:
         st.error(str(error))
         st.stop()

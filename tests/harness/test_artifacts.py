@@ -53,7 +53,7 @@ def stored(url: str) -> set[str]:
 def test_a_suite_keeps_its_files_in_a_bucket(bucket: str, home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     words = ("run", "--suite", TINY, "--models", "U-Net", "--seeds", "0", "--local")
     cache = tmp_path_factory.mktemp("machine")
-    env = {"BENCH_CACHE_DIR": str(cache)}
+    env = {"SEGBENCH_CACHE_DIR": str(cache)}
     run_bench(*words, "--artifacts", bucket, cwd=home, **env)
     names = stored(bucket)
     assert {"log.txt", "checkpoints/best.pt", "checkpoints/last.pt", "predictions/test/SHA256SUMS"} <= names
@@ -85,12 +85,12 @@ def test_another_machine_continues_from_the_bucket(
 ) -> None:
     whole, _ = run(task_of(shapes_home, tmp_path / "whole", 1, "epochs=3"))
     task = replace(task_of(shapes_home, tmp_path, 1, "epochs=3"), folder=Artifacts(bucket).of("f" * 16).location)
-    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "first machine"))
+    monkeypatch.setenv("SEGBENCH_CACHE_DIR", str(tmp_path / "first machine"))
     record = stopped_after_an_epoch(task)
     assert record.state == "interrupted"
     assert f"{CHECKPOINTS}/{RESUME}" in stored(bucket)
     shutil.rmtree(tmp_path / "first machine")
-    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "second machine"))
+    monkeypatch.setenv("SEGBENCH_CACHE_DIR", str(tmp_path / "second machine"))
     rest, heard = run(task)
     assert rest.state == "ok", rest.traceback
     assert 1 not in [m.epoch for m in heard if isinstance(m, EpochDone)], "it was continued"
@@ -101,7 +101,7 @@ def test_another_machine_continues_from_the_bucket(
 def test_what_cannot_be_kept_is_a_failure_with_its_reason(
     bucket: str, shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "machine"))
+    monkeypatch.setenv("SEGBENCH_CACHE_DIR", str(tmp_path / "machine"))
     gone = bucket.replace("/runs", "-not-made/runs")
     task = replace(task_of(shapes_home, tmp_path, 1), folder=Artifacts(gone).of("a" * 16).location)
     interrupted = stopped_after_an_epoch(task)

@@ -39,7 +39,7 @@ print("done", len(store), flush=True)
 
 @pytest.fixture
 def shapes(shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shapes:
-    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "caches"))
+    monkeypatch.setenv("SEGBENCH_CACHE_DIR", str(tmp_path / "caches"))
     return Shapes(shapes_home / "data" / Shapes.folders[0])
 
 
@@ -107,20 +107,20 @@ def test_one_that_waits_can_be_stopped(shapes: Shapes) -> None:
 def test_without_room_the_reason_says_what_is_wanted_and_what_there_is(
     shapes: Shapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BENCH_CACHE_GB", "0.001")
+    monkeypatch.setenv("SEGBENCH_CACHE_GB", "0.001")
     with pytest.raises(NoCache, match=r"take 0\.00 GB; 0\.00 GB may be used"):
         decoded_store(shapes, "content", 1)
     assert not list(caches_folder().glob("*/*"))
-    monkeypatch.setenv("BENCH_CACHE_GB", "lots")
+    monkeypatch.setenv("SEGBENCH_CACHE_GB", "lots")
     with pytest.raises(BenchError, match="write gigabytes"):
         limit_bytes()
-    monkeypatch.delenv("BENCH_CACHE_GB")
+    monkeypatch.delenv("SEGBENCH_CACHE_GB")
     assert limit_bytes() == LIMIT_GB * 1e9
 
 
 def test_the_cache_used_longest_ago_makes_room(shapes: Shapes, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 240 * 64 * 64 * 4
-    monkeypatch.setenv("BENCH_CACHE_GB", str(2.5 * size / 1e9))
+    monkeypatch.setenv("SEGBENCH_CACHE_GB", str(2.5 * size / 1e9))
     first = decoded_store(shapes, "first", 1)
     second = decoded_store(shapes, "second", 1)
     assert (first.folder / SAMPLES).stat().st_size == size
@@ -135,21 +135,21 @@ def test_a_folder_that_cannot_be_written_is_no_error(
     shapes: Shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "file"))
+    monkeypatch.setenv("SEGBENCH_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(NoCache):
         decoded_store(shapes, "content", 1)
 
 
 def test_training_gives_the_same_bits_with_and_without_a_cache(shapes: Shapes, tmp_path: Path) -> None:
     from harness.training.loop import train
-    from tests.harness.test_train import setting_for, tiny_job
+    from tests.harness.test_train import context_for, tiny_job
 
     weights = []
     for name, store in (("with", decoded_store(shapes, "content", 1)), ("without", None)):
-        setting = setting_for(shapes, tmp_path / name)
-        setting.samples = DecodedSamples(shapes, store)
-        train(tiny_job("recipe.epochs=1", "recipe.augment=[{op: scale_crop}, {op: blur}]"), setting)
-        weights.append(torch.cat([value.flatten().float() for value in setting.model.state_dict().values()]))
+        context = context_for(shapes, tmp_path / name)
+        context.samples = DecodedSamples(shapes, store)
+        train(tiny_job("recipe.epochs=1", "recipe.augment=[{op: scale_crop}, {op: blur}]"), context)
+        weights.append(torch.cat([value.flatten().float() for value in context.model.state_dict().values()]))
     assert torch.equal(*weights)
 
 

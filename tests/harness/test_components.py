@@ -249,7 +249,7 @@ def test_a_new_kind_enters_the_fingerprint_with_its_own_fields(registered: None)
     assert train_fingerprint(parts) != train_fingerprint(other)
 
 
-def test_the_code_of_another_package_s_parts_belongs_to_the_fingerprint() -> None:
+def test_the_code_of_another_package_s_parts_belongs_to_the_fingerprint(registered: None) -> None:
     ours = train_parts(tiny_job("loss=ce"), "s", "d")
     assert "components" not in ours, "ours go by the training's version"
     theirs = train_parts(tiny_job("loss=[ce, brier]", "optimizer={name: asgd}"), "s", "d")

@@ -183,7 +183,7 @@ def test_a_suite_on_a_folder_runs_is_ranked_and_moves_without_training_again(tmp
         "models: [{name: unet, params: {width: 4, depth: 2}}]\n"
         "recipe: {size: [16, 16], epochs: 1, batch_size: 4, augment: [{op: scale_crop, max_share: 0.9}]}\n"
     )
-    done = run_bench("run", "--suite", "suite.yaml", "--local", cwd=tmp_path, BENCH_CACHE_GB="0")
+    done = run_bench("run", "--suite", "suite.yaml", "--local", cwd=tmp_path, SEGBENCH_CACHE_GB="0")
     assert "kidney" in done.stdout
     assert "Every job decodes kidney for itself: decoded, the data take 0.00 GB" in done.stdout
     records = json.loads(run_bench("export", "json", cwd=tmp_path).stdout)

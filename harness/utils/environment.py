@@ -1,0 +1,66 @@
+"""The environment variables that the project reads, all of them; docs/environment.md has this list."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An environment variable of the project's own."""
+
+    name: str
+    about: str
+    """One sentence for a user."""
+    earlier: str | None = None
+    """Its name in earlier versions, which is still read."""
+    for_workers: bool = False
+    """Whether the machines of a Ray cluster are told its value."""
+
+    @property
+    def value(self) -> str | None:
+        """What it is set to now; None where it is not set, or to nothing."""
+        return os.environ.get(self.name) or (os.environ.get(self.earlier) if self.earlier else None) or None
+
+
+VARIABLES = {
+    variable.name: variable
+    for variable in (
+        Variable("SEGBENCH_DATA", "The folder of the data sets, where `--data-dir` does not name one.", "BENCH_DATA"),
+        Variable(
+            "SEGBENCH_CACHE_DIR",
+            "The folder of everything that can be made or fetched again: decoded data, working copies, what was "
+            "measured or checked once.",
+            "BENCH_CACHE_DIR",
+            for_workers=True,
+        ),
+        Variable(
+            "SEGBENCH_CACHE_GB",
+            "Gigabytes that decoded data may take, 100 unless told; 0 turns that cache off.",
+            "BENCH_CACHE_GB",
+            for_workers=True,
+        ),
+        Variable("SEGBENCH_DB", "The results database of a leaderboard that is served without `bench leaderboard`."),
+        Variable("SEGBENCH_DEBUG", "Set to anything, an error shows its traceback, as `--debug` does.", "BENCH_DEBUG"),
+        Variable(
+            "SEGBENCH_NO_KERNELS",
+            "Set to anything, scoring does without compiled kernels: slower, the same bits.",
+            for_workers=True,
+        ),
+    )
+}
+
+
+def setting(name: str) -> str | None:
+    """What a variable of the list is set to, by its name or its earlier one; None where it is not, or to nothing.
+
+    Raises:
+        KeyError: it is not in the list.
+    """
+    return VARIABLES[name].value
+
+
+def for_workers() -> dict[str, str]:
+    """What the machines of a Ray cluster are told, by the present names; no database's address, with its password."""
+    return {name: v.value for name, v in VARIABLES.items() if v.for_workers and v.value is not None}
