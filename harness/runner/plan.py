@@ -22,6 +22,7 @@ from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, mani
 from harness.errors import BenchError, SuiteError
 from harness.models.registry import ModelEntry, find_model
 from harness.results.store import Store
+from harness.runner.searchers import SEARCHERS
 from harness.runner.shared_training import share_trainings
 from harness.scoring.evaluate import check_metric
 from harness.tasks.artifacts import Artifacts
@@ -239,7 +240,7 @@ def _searched(
         job = base.model_copy(update={"seed": search.seed, "grid": {}})
         job = job.model_copy(update={"recipe": Recipe.model_validate(merge(suite.recipe, base.model.recipe))})
         copy = planner.copy(job)
-        _refuse_unfair_search(job, copy.dataset)
+        _refuse_unfair_search(job, copy.dataset, search.searcher)
         keys = [digest({"search": canonical(search), "job": p})[:40] for p in planner.parts(job)]
         found = next(filter(None, map(store.search_result, keys)), None) if store else None
         if found is not None:
@@ -258,8 +259,9 @@ def _searched(
     return winners, open_searches
 
 
-def _refuse_unfair_search(job: Job, dataset: Dataset) -> None:
+def _refuse_unfair_search(job: Job, dataset: Dataset, searcher: str) -> None:
     """Refuse a search that would see the scored images, or whose trials could not be compared."""
+    SEARCHERS.get(searcher)
     if job.selection.rule != "best" or job.selection.split != "val":
         raise SuiteError(f"suite {job.suite}: search: needs selection {{rule: best, split: val}}: test is only scored")
     if not job.recipe.epochs:

@@ -6,27 +6,25 @@ the winner is then trained as a full job. Trials are never rows of a leaderboard
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from ray import tune
 from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig
 from ray.tune.schedulers import AsyncHyperBandScheduler
-from ray.tune.search import ConcurrencyLimiter, create_searcher
-from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from harness.config.suite import Range, Search, with_values
-from harness.errors import BenchError, SuiteError
+from harness.errors import BenchError
 from harness.metrics import higher_is_better
 from harness.runner.plan import SearchTask
 from harness.runner.ray_group import TaskGroup, placement
 from harness.runner.ray_tune import STEP_S, TaskTrainable, start_ray, stop_ray
+from harness.runner.searchers import SEARCHERS
 from harness.runner.signals import stops_on_signal
 from harness.tasks.messages import EpochDone
 from harness.tasks.result import Result
@@ -134,7 +132,7 @@ def run_searches(
 
 def _run(wanted: SearchTask) -> dict[str, Any]:
     search, job = wanted.search, wanted.task.job
-    mode = "max" if higher_is_better(job.selection.metric) else "min"
+    mode: Literal["max", "min"] = "max" if higher_is_better(job.selection.metric) else "min"
     storage = tempfile.mkdtemp(prefix="segbench-search-")
     space = {"task": wanted.task, "names": list(search.space)} | {k: domain(v) for k, v in search.space.items()}
     try:
@@ -146,7 +144,7 @@ def _run(wanted: SearchTask) -> dict[str, Any]:
                 tune_config=TuneConfig(
                     metric=SCORE,
                     mode=mode,
-                    search_alg=_searcher(search, mode),
+                    search_alg=SEARCHERS.get(search.searcher)(search, SCORE, mode),
                     scheduler=_scheduler(search, job.recipe.epochs or 0),
                     num_samples=search.trials,
                     time_budget_s=None if search.hours is None else search.hours * 3600,
@@ -177,21 +175,6 @@ def domain(values: Range) -> Any:
     if values.integers is not None:
         return tune.randint(values.integers[0], values.integers[1] + 1)
     return tune.choice(list(values.choice or ()))
-
-
-def _searcher(search: Search, mode: str) -> Any:
-    if search.searcher == "random":
-        return BasicVariantGenerator(random_state=search.seed)
-    try:
-        made = create_searcher(search.searcher, metric=SCORE, mode=mode)
-    except (ImportError, AssertionError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise SuiteError(
-            f"search.searcher: {search.searcher} cannot be used: {first}", "`random` needs nothing."
-        ) from error
-    # Packages that search log each trial by a logger of their own name; importing one sets its level.
-    logging.getLogger(search.searcher).setLevel(logging.WARNING)
-    return ConcurrencyLimiter(made, max_concurrent=8)
 
 
 def _scheduler(search: Search, epochs: int) -> Any:
