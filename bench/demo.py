@@ -32,7 +32,7 @@ def demo(
     """
     from bench.export import export_text, write_whole
     from bench.run import run_and_report, run_options
-    from harness.config.suite import load_suite
+    from harness.config.load import load_suite
 
     code = run_and_report(load_suite("demo"), run_options(db=db, local=local))
     if code:

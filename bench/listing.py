@@ -20,7 +20,7 @@ def suites(
     """
     import yaml
 
-    from harness.config.suite import load_suite, suite_files
+    from harness.config.load import load_suite, suite_files
 
     if show is not None:
         print(

@@ -170,8 +170,8 @@ def narrowed(
         UnknownName: a name is neither in the suite nor known otherwise.
         SuiteError: the seeds or the label map cannot be read, or the weights do not fit.
     """
+    from harness.config.load import load_suite
     from harness.config.narrow import parse_seeds, with_checkpoint, with_datasets, with_models
-    from harness.config.suite import load_suite
     from harness.errors import SuiteError
     from harness.models.registry import read_plugin
 

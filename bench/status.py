@@ -107,12 +107,12 @@ def searched(run: Run) -> str:
 def stale_parts(run: Run, data_dir: object) -> list[str]:
     """What has changed since a run was trained: its network's source, its data, the training's version."""
     from harness.config.fingerprint import differing_parts, train_parts
-    from harness.config.suite import job_from_stored
+    from harness.config.stored import job_from_stored
     from harness.datasets import data_dir as folder_of
     from harness.datasets import manifest_of, open_dataset
     from harness.errors import BenchError
     from harness.models.registry import find_model
-    from harness.results.store import PREDICTIONS
+    from harness.results.rows import PREDICTIONS
 
     if run.model_origin == PREDICTIONS:
         return ["predictions came from outside: how they were made is not known here"]

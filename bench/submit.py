@@ -34,8 +34,9 @@ def submit(
 
     Example: bench submit my_net.py --suite demo
     """
+    from harness.config.job import ModelChoice
+    from harness.config.load import load_suite
     from harness.config.narrow import parse_seeds
-    from harness.config.suite import ModelChoice, load_suite
     from harness.datasets import data_dir as folder_of
     from harness.models.registry import read_plugin
     from harness.runner.check_model import check_model

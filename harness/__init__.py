@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from harness.utils.version import __version__
 
 if TYPE_CHECKING:
-    from harness.config.suite import Suite, load_suite
+    from harness.config.load import load_suite
+    from harness.config.suite import Suite
     from harness.errors import (
         ArtifactsError,
         BenchError,
@@ -61,7 +62,8 @@ __all__ = [
 
 # The module of each name.
 _HOMES = {
-    "harness.config.suite": ("Suite", "load_suite"),
+    "harness.config.load": ("load_suite",),
+    "harness.config.suite": ("Suite",),
     "harness.metrics": ("Evaluator", "Protocol"),
     "harness.results.frames": ("Results", "load_results"),
     "harness.results.opening": ("open_results",),

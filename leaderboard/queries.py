@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from harness.config.suite import stored_protocol
+from harness.config.stored import stored_protocol
 from harness.results import Store
 from harness.results.schema import (
     OVERALL,

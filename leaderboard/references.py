@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.config.grid import grid_text
-from harness.config.suite import config_dir
+from harness.config.paths import config_dir
 from harness.metrics.metric import find_metric, metric_title
 from harness.utils.yaml_file import YamlFile, validate
 from leaderboard.boards import Board

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.config.grid import grid_text
 from harness.metrics.metric import class_score_names, find_metric, higher_is_better, metric_title, score_names
-from harness.results.store import PREDICTIONS
+from harness.results.rows import PREDICTIONS
 from leaderboard.boards import Board, Cell, Row
 from leaderboard.queries import Data
 from leaderboard.stats import Estimate

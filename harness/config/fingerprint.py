@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.config.suite import Job
+from harness.config.job import Job
 from harness.datasets.folder import Definition
 from harness.errors import SuiteError
 from harness.metrics.protocol import EVALUATOR_VERSION

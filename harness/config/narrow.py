@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.config.suite import DatasetChoice, ModelChoice, Suite
+from harness.config.job import DatasetChoice, ModelChoice
+from harness.config.suite import Suite
 from harness.errors import SuiteError, UnknownName
 from harness.models.registry import ModelEntry, known_models
 

@@ -9,8 +9,9 @@ from sqlalchemy import select
 from harness.metrics import Protocol, StatisticsTable
 from harness.metrics.metric import Metric, all_metrics
 from harness.metrics.scores import extra_scores
+from harness.results.rows import score_rows
 from harness.results.schema import DatasetRow, Evaluation, Run, Score
-from harness.results.store import Store, score_rows
+from harness.results.store import Store
 
 
 def add_missing_metrics(store: Store, fingerprints: Iterable[str]) -> list[str]:

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,28 @@ from sqlalchemy.orm import Session
 
 from harness.datasets.base import DatasetInfo, Manifest
 from harness.errors import DatabaseError
-from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
+from harness.results.rows import (
+    Submission,
+    dataset_row,
+    new_run,
+    submitted_run,
+    write_evaluation,
+    write_gallery,
+    write_results,
+)
 from harness.results.schema import (
     FAILED,
-    OVERALL,
     SCHEMA_VERSION,
     Artifact,
     Base,
-    CurvePoint,
     DatasetRow,
     Evaluation,
-    GalleryImage,
     GalleryPrediction,
     Meta,
     Run,
-    Score,
     SuiteEntry,
 )
 from harness.tasks.artifacts import Artifacts
-from harness.tasks.result import Evaluation as ScoredSplit
-from harness.tasks.result import GalleryImage as Shown
 from harness.tasks.result import Result, now
 from harness.tasks.task import Task
 
@@ -48,8 +49,7 @@ LEASE_S = 120.0
 WRITERS = 0x5E6BE7C4
 
 
-# The origin of a run whose label maps came from outside, and its suite where no other scored the same images.
-PREDICTIONS = "predictions"
+# The suite of label maps from outside where no other suite scored the same images.
 EXTERNAL = "external"
 # Under which the database keeps where its artifacts are.
 ARTIFACTS = "artifacts"
@@ -62,21 +62,6 @@ def beside(path: Path | None) -> Artifacts:
 
 class ClaimLost(Exception):
     """A result came from an attempt that is no longer the current one; it is refused."""
-
-
-@dataclass(frozen=True)
-class Submission:
-    """Predictions from outside: what they are called and what they were scored on."""
-
-    name: str
-    seed: int
-    parts: dict[str, Any]
-    cell: str
-    score_fingerprint: str
-    info: DatasetInfo
-    variant: str
-    manifest: Manifest
-    protocol: Protocol
 
 
 class Store:
@@ -222,11 +207,11 @@ class Store:
             entered = {(row.suite, row.run_id) for row in session.execute(entries)}
             for key, (info, variant, manifest) in datasets.items():
                 if session.get(DatasetRow, key) is None:
-                    session.add(_dataset_row(key, info, variant, manifest))
+                    session.add(dataset_row(key, info, variant, manifest))
             session.flush()
             for task in tasks:
                 if task.fingerprint not in ids:
-                    run = _new_run(task)
+                    run = new_run(task)
                     session.add(run)
                     session.flush()
                     ids[task.fingerprint] = run.id
@@ -331,14 +316,14 @@ class Store:
             run.progress = result.progress or run.progress
             run.provenance = result.provenance or run.provenance
             if result.state == "ok":
-                _write_results(session, run, result, task)
+                write_results(session, run, result, task)
 
     def save_scores(self, result: Result, task: Task) -> None:
         """Write the scores of a rescored run; its training and its state stay as they are."""
         with self.writing() as session:
             run = session.scalars(select(Run).where(Run.fingerprint == result.fingerprint)).one()
             for evaluation in result.evaluations:
-                _write_evaluation(
+                write_evaluation(
                     session,
                     run,
                     evaluation,
@@ -365,15 +350,15 @@ class Store:
         with self.writing() as session:
             key = submission.manifest.hash
             if session.get(DatasetRow, key) is None:
-                session.add(_dataset_row(key, submission.info, submission.variant, submission.manifest))
+                session.add(dataset_row(key, submission.info, submission.variant, submission.manifest))
                 session.flush()
             run = session.scalars(select(Run).where(Run.fingerprint == result.fingerprint)).one_or_none()
             if run is None:
-                run = _submitted_run(submission, result)
+                run = submitted_run(submission, result)
                 session.add(run)
                 session.flush()
             for evaluation in result.evaluations:
-                _write_evaluation(
+                write_evaluation(
                     session,
                     run,
                     evaluation,
@@ -385,7 +370,7 @@ class Store:
                 session.merge(Artifact(run_id=run.id, **vars(kept)))
             if result.gallery:
                 session.execute(delete(GalleryPrediction).where(GalleryPrediction.run_id == run.id))
-                _write_gallery(session, run, result.gallery)
+                write_gallery(session, run, result.gallery)
             same_images = (
                 select(SuiteEntry.suite)
                 .distinct()
@@ -420,162 +405,3 @@ def _driver_is_gone(run: Run) -> bool:
     if host == socket.gethostname() and not psutil.pid_exists(int(pid)):
         return True
     return time.time() - run.heartbeat > LEASE_S
-
-
-def _dataset_row(key: str, info: DatasetInfo, variant: str, manifest: Manifest) -> DatasetRow:
-    return DatasetRow(
-        manifest=key,
-        name=info.name,
-        title=info.title,
-        variant=variant,
-        test_manifest=manifest.split_hash("test"),
-        classes=list(info.classes),
-        palette=[list(colour) for colour in info.palette],
-        foreground=info.foreground,
-        counts={split: len(files) for split, files in manifest.splits.items()},
-    )
-
-
-def _new_run(task: Task) -> Run:
-    job = task.job
-    return Run(
-        fingerprint=task.fingerprint,
-        parts=task.parts,
-        cell=task.cell,
-        manifest=task.manifest,
-        model=job.model.title,
-        model_name=job.model.name,
-        model_params=job.model.params,
-        model_origin=task.model.origin,
-        model_source=task.model.source or None,
-        parameters=None,
-        recipe=job.recipe.name,
-        grid=job.grid,
-        seed=job.seed,
-        config=job.model_dump(mode="json"),
-        selection=job.selection.model_dump(mode="json"),
-        selected_on_test=task.selected_on_test,
-        state="pending",
-        attempt=0,
-        history=[],
-        search=job.search,
-        created=now(),
-        times={},
-        progress={},
-        provenance={},
-    )
-
-
-def _submitted_run(submission: Submission, result: Result) -> Run:
-    """A row for predictions from outside: nothing of how they came about is known."""
-    return Run(
-        fingerprint=result.fingerprint,
-        parts=submission.parts,
-        cell=submission.cell,
-        manifest=submission.manifest.hash,
-        model=submission.name,
-        model_name=submission.name,
-        model_params={},
-        model_origin=PREDICTIONS,
-        model_source=None,
-        parameters=None,
-        recipe="–",
-        grid={},
-        seed=submission.seed,
-        config={
-            "dataset": {"name": submission.info.name, "variant": submission.variant},
-            "protocol": submission.protocol.model_dump(mode="json"),
-        },
-        selection={"rule": "none", "split": "none", "metric": submission.info.headline},
-        selected_on_test=False,
-        state="ok",
-        attempt=1,
-        history=[],
-        created=now(),
-        started=result.started,
-        finished=result.finished,
-        times=result.times,
-        progress={},
-        provenance=result.provenance,
-    )
-
-
-def _write_results(session: Session, run: Run, result: Result, task: Task) -> None:
-    for table in (CurvePoint, GalleryPrediction, Artifact):
-        session.execute(delete(table).where(table.run_id == run.id))
-    session.add_all(
-        CurvePoint(run_id=run.id, name=name, epoch=point["epoch"], value=value)
-        for point in result.curve
-        for name, value in point.items()
-        if name != "epoch"
-    )
-    for evaluation in result.evaluations:
-        _write_evaluation(
-            session, run, evaluation, task.job.stored_protocol, task.job.protocol_hash, task.score_fingerprint
-        )
-    _write_gallery(session, run, result.gallery)
-    session.add_all(Artifact(run_id=run.id, **vars(kept)) for kept in result.label_maps)
-
-
-def _write_gallery(session: Session, run: Run, gallery: Sequence[Shown]) -> None:
-    test = session.get_one(DatasetRow, run.manifest).test_manifest
-    for shown in gallery:
-        if session.get(GalleryImage, (test, shown.image_id)) is None:
-            session.add(
-                GalleryImage(
-                    test_manifest=test,
-                    image_id=shown.image_id,
-                    image=shown.image,
-                    target=shown.target,
-                )
-            )
-        session.add(GalleryPrediction(run_id=run.id, image_id=shown.image_id, prediction=shown.prediction))
-
-
-def _write_evaluation(
-    session: Session,
-    run: Run,
-    scored: ScoredSplit,
-    under: dict[str, Any],
-    protocol_hash: str,
-    score_fingerprint: str,
-) -> None:
-    """Replace the run's scores of one split under one score fingerprint."""
-    old = session.scalars(
-        select(Evaluation.id).where(Evaluation.score_fingerprint == score_fingerprint, Evaluation.split == scored.split)
-    ).all()
-    session.execute(delete(Score).where(Score.evaluation_id.in_(old)))
-    session.execute(delete(Evaluation).where(Evaluation.id.in_(old)))
-    scores = scored.scores
-    row = Evaluation(
-        run_id=run.id,
-        score_fingerprint=score_fingerprint,
-        split=scored.split,
-        protocol_name=under["name"],
-        protocol_hash=protocol_hash,
-        protocol=under,
-        evaluator_version=EVALUATOR_VERSION,
-        loss=scores.loss,
-        n_images=scores.n_images,
-        details=json.loads(json.dumps(scores.details())),
-        statistics=scored.statistics,
-        created=now(),
-    )
-    session.add(row)
-    session.flush()
-    session.add_all(score_rows(row.id, scores.values, scores.per_class))
-
-
-def score_rows(
-    evaluation_id: int, values: Mapping[str, float | None], per_class: Mapping[str, Sequence[float | None]]
-) -> list[Score]:
-    """The rows of scores over all classes and of single ones."""
-    overall = [
-        Score(evaluation_id=evaluation_id, metric=name, class_index=OVERALL, value=value)
-        for name, value in values.items()
-    ]
-    return overall + [
-        Score(evaluation_id=evaluation_id, metric=name, class_index=index, value=value)
-        for name, figures in per_class.items()
-        for index, value in enumerate(figures)
-    ]

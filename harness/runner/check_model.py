@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from harness.config.job import DatasetChoice, Job, ModelChoice, Resources, Selection
 from harness.config.recipe import Recipe
-from harness.config.suite import DatasetChoice, Job, ModelChoice, Resources, Selection
 from harness.datasets import open_dataset
 from harness.errors import PluginError
 from harness.metrics.protocol import Protocol

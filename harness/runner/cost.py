@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from harness.config.fingerprint import TRAINING_VERSION, digest
-from harness.config.suite import Job
+from harness.config.job import Job
 from harness.datasets import Manifest
 from harness.runner.devices import gpu_count
 from harness.runner.isolate import run_isolated

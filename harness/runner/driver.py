@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from harness.config.suite import Resources
+from harness.config.job import Resources
 from harness.errors import BenchError
 from harness.results.store import ClaimLost, Store
 from harness.runner.plan import Plan

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.config.expand import Smoke, expand, tuned
+from harness.config.fields import merge
 from harness.config.fingerprint import (
     cell_fingerprint,
     digest,
@@ -16,8 +18,9 @@ from harness.config.fingerprint import (
     train_parts,
     weights_parts,
 )
+from harness.config.job import DatasetChoice, Job
 from harness.config.recipe import Recipe
-from harness.config.suite import DatasetChoice, Job, Search, Smoke, Suite, expand, merge, tuned
+from harness.config.suite import Search, Suite
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset, resolved
 from harness.errors import BenchError, SuiteError
 from harness.models.registry import ModelEntry, find_model

@@ -16,7 +16,7 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from harness.config.suite import Resources
+from harness.config.job import Resources
 from harness.runner.isolate import TaskProcess, run_isolated
 from harness.tasks.messages import Message
 from harness.tasks.result import Result

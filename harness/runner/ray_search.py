@@ -18,7 +18,8 @@ from ray import tune
 from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
-from harness.config.suite import Range, Search, with_values
+from harness.config.expand import with_values
+from harness.config.suite import Range, Search
 from harness.errors import BenchError
 from harness.metrics import higher_is_better
 from harness.runner.plan import SearchTask

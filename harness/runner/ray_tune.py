@@ -41,7 +41,7 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory  # noqa: E
 from ray.tune.search import Searcher  # noqa: E402
 from ray.util.debug import disable_log_once_globally  # noqa: E402
 
-from harness.config.suite import Resources  # noqa: E402
+from harness.config.job import Resources  # noqa: E402
 from harness.errors import ClusterError  # noqa: E402
 from harness.runner.driver import Driver  # noqa: E402
 from harness.runner.plan import Say  # noqa: E402

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.config.suite import Job
+from harness.config.job import Job
 from harness.datasets.palette import save_labels
 from harness.metrics import StatisticsTable
 from harness.scoring.evaluate import Predicted, evaluate_images, stored_label_maps

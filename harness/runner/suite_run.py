@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from harness.config.suite import Smoke, Suite, load_suite
+from harness.config.expand import Smoke
+from harness.config.load import load_suite
+from harness.config.suite import Suite
 from harness.datasets import data_dir as data_folder
 from harness.datasets.cache import NoCache, decoded_store
 from harness.errors import ArtifactsError, SuiteError

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.config.suite import Job
+from harness.config.job import Job
 from harness.datasets import Dataset
 from harness.datasets.cache import DecodedStore, NoCache, decoded_store
 from harness.datasets.samples import DecodedSamples, derived_seed

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.config.suite import Job
+from harness.config.job import Job
 from harness.datasets import Dataset, dataset_class
 from harness.models.registry import ModelEntry
 from harness.tasks.artifacts import RunFiles

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from harness.augmentations.transforms.compose import augmented, training_transform
+from harness.config.job import Resources
 from harness.config.recipe import Recipe
-from harness.config.suite import Resources
 from harness.datasets.samples import CPU, DecodedSamples, derived_seed, seeded
 from harness.training.distributed import ProcessGroup
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from harness.config.job import Job
 from harness.config.recipe import Recipe
-from harness.config.suite import Job
 from harness.datasets.base import Dataset
 from harness.datasets.samples import CPU, DecodedSamples, derived_seed
 from harness.errors import Diverged

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from harness.config.suite import Job
+from harness.config.job import Job
 from harness.datasets import DatasetInfo
 from harness.errors import BadModel, BenchError
 from harness.models.registry import ModelEntry

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.config.suite import Job
+from harness.config.job import Job
 from harness.training.loop import (
     BEST,
     LAST,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from harness.config.suite import Job
+from harness.config.job import Job
 from harness.optim import build_optimizer
 from harness.scoring.predict import forward
 from harness.training.loop import TrainingContext, training_step

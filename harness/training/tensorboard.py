@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from harness.config.suite import Job
+from harness.config.job import Job
 from harness.datasets.base import Dataset
 from harness.datasets.palette import palette_image
 from harness.scoring.predict import label_map, predictions

@@ -14,9 +14,13 @@ from torch import Tensor, nn
 
 from harness.augmentations import AUGMENTATIONS, Augmentation
 from harness.augmentations.transforms.compose import augmented, training_transform
+from harness.config.expand import expand, with_values
+from harness.config.fields import check_recipe_path
 from harness.config.fingerprint import train_fingerprint, train_parts
+from harness.config.job import Job
+from harness.config.load import load_suite
 from harness.config.recipe import Recipe
-from harness.config.suite import Job, check_recipe_path, expand, job_from_stored, load_suite, with_values
+from harness.config.stored import job_from_stored
 from harness.datasets.shapes import Shapes
 from harness.errors import SuiteError
 from harness.losses import LOSSES, LossTerm, total_loss

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.suite import load_suite
+from harness.config.load import load_suite
 from harness.models.registry import read_plugin
 from harness.runner import Plan, make_plan
 from harness.runner.cost import estimate

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.config.suite import Job, ModelChoice, Resources, expand, load_suite
+from harness.config.expand import expand
+from harness.config.job import Job, ModelChoice, Resources
+from harness.config.load import load_suite
 from harness.datasets.shapes import Shapes
 from harness.errors import SuiteError
 from harness.models.registry import find_model, read_plugin

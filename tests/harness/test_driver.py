@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.suite import load_suite
+from harness.config.load import load_suite
 from harness.results import Store, open_store
 from harness.results.schema import Run
 from harness.runner import Driver, Outcome, Plan, Watcher, make_plan

@@ -16,8 +16,9 @@ from harness.config.fingerprint import (
     train_fingerprint,
     train_parts,
 )
+from harness.config.job import DatasetChoice, Job, ModelChoice, Resources, Selection
 from harness.config.recipe import EarlyStop, Predict, Recipe
-from harness.config.suite import DatasetChoice, Job, ModelChoice, Range, Resources, Search, Selection
+from harness.config.suite import Range, Search
 from harness.datasets.folder import Definition
 from harness.losses import LOSSES, Loss
 from harness.losses.dice import Dice

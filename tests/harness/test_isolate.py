@@ -9,7 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.config.suite import Job, ModelChoice, Resources, expand, load_suite
+from harness.config.expand import expand
+from harness.config.job import Job, ModelChoice, Resources
+from harness.config.load import load_suite
 from harness.datasets.shapes import Shapes
 from harness.models.registry import read_plugin
 from harness.runner.isolate import TaskProcess, run_isolated

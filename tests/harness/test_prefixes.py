@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.suite import Job, expand, load_suite
+from harness.config.expand import expand
+from harness.config.job import Job
+from harness.config.load import load_suite
 from harness.datasets.shapes import Shapes
 from harness.models.registry import read_plugin
 from harness.runner.worker import run_task

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from harness.config.suite import load_suite
+from harness.config.load import load_suite
 from harness.datasets import manifest_of
 from harness.datasets.shapes import Shapes
 from harness.errors import DatabaseError

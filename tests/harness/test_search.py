@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.suite import Range, load_suite
+from harness.config.load import load_suite
+from harness.config.suite import Range
 from harness.errors import SuiteError
 from tests.conftest import rows, run_bench
 

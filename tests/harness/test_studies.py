@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.config.suite import Job, expand, load_suite
+from harness.config.expand import expand
+from harness.config.job import Job
+from harness.config.load import load_suite
 from harness.datasets import dataset_class
 from harness.models import build
 

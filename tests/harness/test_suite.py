@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.config.suite import Smoke, Suite, expand, load_suite, suite_files
+from harness.config.expand import Smoke, expand
+from harness.config.load import load_suite, suite_files
+from harness.config.suite import Suite
 from harness.datasets import dataset_class, dataset_names
 from harness.errors import SuiteError, UnknownName
 from tests.conftest import TINY

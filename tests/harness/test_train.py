@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from harness.config.expand import expand
+from harness.config.job import Job, Selection
+from harness.config.load import load_suite
 from harness.config.recipe import Recipe
-from harness.config.suite import Job, Selection, expand, load_suite
 from harness.datasets.samples import DecodedSamples
 from harness.datasets.shapes import Shapes
 from harness.errors import BadModel, Diverged

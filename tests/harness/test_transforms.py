@@ -19,8 +19,8 @@ from harness.augmentations.transforms.scaled_cut import (
     tv_tensors,
     v2,
 )
+from harness.config.job import Resources
 from harness.config.recipe import Recipe
-from harness.config.suite import Resources
 from harness.datasets.samples import DecodedSamples, seeded
 from harness.datasets.shapes import Shapes
 from harness.training.loader import TrainingSamples, worker_count

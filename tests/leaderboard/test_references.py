@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.suite import load_suite, suite_files
+from harness.config.load import load_suite, suite_files
 from harness.datasets import dataset_class
 from harness.errors import SuiteError
 from harness.results import open_store

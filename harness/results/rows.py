@@ -1,0 +1,210 @@
+"""From jobs, results and submissions to rows of the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from harness.datasets.base import DatasetInfo, Manifest
+from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
+from harness.results.schema import (
+    OVERALL,
+    Artifact,
+    CurvePoint,
+    DatasetRow,
+    Evaluation,
+    GalleryImage,
+    GalleryPrediction,
+    Run,
+    Score,
+)
+from harness.tasks.result import Evaluation as ScoredSplit
+from harness.tasks.result import GalleryImage as Shown
+from harness.tasks.result import Result, now
+from harness.tasks.task import Task
+
+# The origin of a run whose label maps came from outside.
+PREDICTIONS = "predictions"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Predictions from outside: what they are called and what they were scored on."""
+
+    name: str
+    seed: int
+    parts: dict[str, Any]
+    cell: str
+    score_fingerprint: str
+    info: DatasetInfo
+    variant: str
+    manifest: Manifest
+    protocol: Protocol
+
+
+def dataset_row(key: str, info: DatasetInfo, variant: str, manifest: Manifest) -> DatasetRow:
+    """The row of a copy of a data set."""
+    return DatasetRow(
+        manifest=key,
+        name=info.name,
+        title=info.title,
+        variant=variant,
+        test_manifest=manifest.split_hash("test"),
+        classes=list(info.classes),
+        palette=[list(colour) for colour in info.palette],
+        foreground=info.foreground,
+        counts={split: len(files) for split, files in manifest.splits.items()},
+    )
+
+
+def new_run(task: Task) -> Run:
+    """The row of a job that has not begun."""
+    job = task.job
+    return Run(
+        fingerprint=task.fingerprint,
+        parts=task.parts,
+        cell=task.cell,
+        manifest=task.manifest,
+        model=job.model.title,
+        model_name=job.model.name,
+        model_params=job.model.params,
+        model_origin=task.model.origin,
+        model_source=task.model.source or None,
+        parameters=None,
+        recipe=job.recipe.name,
+        grid=job.grid,
+        seed=job.seed,
+        config=job.model_dump(mode="json"),
+        selection=job.selection.model_dump(mode="json"),
+        selected_on_test=task.selected_on_test,
+        state="pending",
+        attempt=0,
+        history=[],
+        search=job.search,
+        created=now(),
+        times={},
+        progress={},
+        provenance={},
+    )
+
+
+def submitted_run(submission: Submission, result: Result) -> Run:
+    """A row for predictions from outside: nothing of how they came about is known."""
+    return Run(
+        fingerprint=result.fingerprint,
+        parts=submission.parts,
+        cell=submission.cell,
+        manifest=submission.manifest.hash,
+        model=submission.name,
+        model_name=submission.name,
+        model_params={},
+        model_origin=PREDICTIONS,
+        model_source=None,
+        parameters=None,
+        recipe="–",
+        grid={},
+        seed=submission.seed,
+        config={
+            "dataset": {"name": submission.info.name, "variant": submission.variant},
+            "protocol": submission.protocol.model_dump(mode="json"),
+        },
+        selection={"rule": "none", "split": "none", "metric": submission.info.headline},
+        selected_on_test=False,
+        state="ok",
+        attempt=1,
+        history=[],
+        created=now(),
+        started=result.started,
+        finished=result.finished,
+        times=result.times,
+        progress={},
+        provenance=result.provenance,
+    )
+
+
+def write_results(session: Session, run: Run, result: Result, task: Task) -> None:
+    """Replace a run's curve, scores, gallery and label maps by those of a result."""
+    for table in (CurvePoint, GalleryPrediction, Artifact):
+        session.execute(delete(table).where(table.run_id == run.id))
+    session.add_all(
+        CurvePoint(run_id=run.id, name=name, epoch=point["epoch"], value=value)
+        for point in result.curve
+        for name, value in point.items()
+        if name != "epoch"
+    )
+    for evaluation in result.evaluations:
+        write_evaluation(
+            session, run, evaluation, task.job.stored_protocol, task.job.protocol_hash, task.score_fingerprint
+        )
+    write_gallery(session, run, result.gallery)
+    session.add_all(Artifact(run_id=run.id, **vars(kept)) for kept in result.label_maps)
+
+
+def write_gallery(session: Session, run: Run, gallery: Sequence[Shown]) -> None:
+    """Add a run's gallery; photographs and targets are kept once for all runs."""
+    test = session.get_one(DatasetRow, run.manifest).test_manifest
+    for shown in gallery:
+        if session.get(GalleryImage, (test, shown.image_id)) is None:
+            session.add(
+                GalleryImage(
+                    test_manifest=test,
+                    image_id=shown.image_id,
+                    image=shown.image,
+                    target=shown.target,
+                )
+            )
+        session.add(GalleryPrediction(run_id=run.id, image_id=shown.image_id, prediction=shown.prediction))
+
+
+def write_evaluation(
+    session: Session,
+    run: Run,
+    scored: ScoredSplit,
+    under: dict[str, Any],
+    protocol_hash: str,
+    score_fingerprint: str,
+) -> None:
+    """Replace the run's scores of one split under one score fingerprint."""
+    old = session.scalars(
+        select(Evaluation.id).where(Evaluation.score_fingerprint == score_fingerprint, Evaluation.split == scored.split)
+    ).all()
+    session.execute(delete(Score).where(Score.evaluation_id.in_(old)))
+    session.execute(delete(Evaluation).where(Evaluation.id.in_(old)))
+    scores = scored.scores
+    row = Evaluation(
+        run_id=run.id,
+        score_fingerprint=score_fingerprint,
+        split=scored.split,
+        protocol_name=under["name"],
+        protocol_hash=protocol_hash,
+        protocol=under,
+        evaluator_version=EVALUATOR_VERSION,
+        loss=scores.loss,
+        n_images=scores.n_images,
+        details=json.loads(json.dumps(scores.details())),
+        statistics=scored.statistics,
+        created=now(),
+    )
+    session.add(row)
+    session.flush()
+    session.add_all(score_rows(row.id, scores.values, scores.per_class))
+
+
+def score_rows(
+    evaluation_id: int, values: Mapping[str, float | None], per_class: Mapping[str, Sequence[float | None]]
+) -> list[Score]:
+    """The rows of scores over all classes and of single ones."""
+    overall = [
+        Score(evaluation_id=evaluation_id, metric=name, class_index=OVERALL, value=value)
+        for name, value in values.items()
+    ]
+    return overall + [
+        Score(evaluation_id=evaluation_id, metric=name, class_index=index, value=value)
+        for name, figures in per_class.items()
+        for index, value in enumerate(figures)
+    ]
