@@ -46,7 +46,7 @@ lint: setup-dev ## ruff and the import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-format: setup-dev ## let ruff mend what it can
+format: setup-dev ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

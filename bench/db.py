@@ -82,7 +82,7 @@ def migrate(db: DbOption = None) -> None:
 @app.command()
 def artifacts(
     place: Annotated[
-        str | None, typer.Argument(metavar="DIR|URL", help="Where they were moved to; shows the place if left out.")
+        str | None, typer.Argument(metavar="DIR|URL", help="Where they are now; without it, the place is shown.")
     ] = None,
     db: DbOption = None,
 ) -> None:
@@ -112,7 +112,7 @@ def artifacts(
 
 
 def merge(
-    other: Annotated[str, typer.Argument(metavar="OTHER.db", help="The database whose runs are taken over.")],
+    other: Annotated[str, typer.Argument(metavar="OTHER.db", help="The database whose runs are added to yours.")],
     db: DbOption = None,
 ) -> None:
     """Join another lab's database into yours: every training once, contradictions named.
@@ -136,7 +136,7 @@ def merge(
         ours.close()
     print(
         f"{result.added} runs added, {result.replaced} that had not been done here, {result.same} in both, "
-        f"{result.scored} of their evaluations added, {result.unfinished} unfinished ones left out."
+        f"{result.scored} of their evaluations added, {result.unfinished} unfinished ones were left out."
     )
     for conflict in result.conflicts:
         print(f"conflict: {conflict}")

@@ -69,4 +69,4 @@ def print_cost(plan: Plan, console: Any, timed: bool) -> None:
     where = f"{used.gpus:g} GPU" if used.gpus else f"{used.cpus} CPU thread" + ("s" if used.cpus > 1 else "")
     console.print(f"About {duration(sum(known))} of one slot, from one step of each network timed on {where}.")
     if asked.gpus and not used.gpus:
-        console.print("The suite asks for a GPU, this machine has none: there it takes a fraction of that.")
+        console.print("The suite asks for a GPU, and this machine has none. On a GPU it takes a fraction of that time.")

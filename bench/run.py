@@ -33,14 +33,15 @@ def run(
     ] = True,
     smoke: Annotated[
         bool,
-        typer.Option("--smoke", help="A few steps of every job, ranked apart; shows that all parts work."),
+        typer.Option("--smoke", help="A few steps of every job, to see that all parts work; ranked apart."),
     ] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a field, e.g. recipe.epochs=5 or lr=1e-3."),
     ] = None,
     models: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these models; others than the suite's join it.")
+        str | None,
+        typer.Option(metavar="A,B", help="Only these models; a model that the suite does not have is added."),
     ] = None,
     datasets: Annotated[str | None, typer.Option(metavar="A,B", help="Only these data sets.")] = None,
     seeds: Annotated[str | None, typer.Option(metavar="0,1|0-4", help="These seeds.")] = None,
@@ -127,7 +128,7 @@ def report(outcome: Outcome, options: RunOptions) -> None:
 
     console, todo = new_console(), outcome.plan
     if todo.searches:
-        console.print("Stopped. The same command searches again what was not found yet.")
+        console.print("Stopped. The same command goes on with the searches that are left.")
         return
     if not todo.to_do:
         console.print(

@@ -22,8 +22,10 @@ def score(
     targets: Annotated[Path | None, typer.Option(metavar="DIR", help="True label maps, paired by name.")] = None,
     num_classes: Annotated[int | None, typer.Option(metavar="K", min=1, help="Labels are 0 to K-1.")] = None,
     ignore: Annotated[int, typer.Option(metavar="LABEL", help="The targets' void label.")] = 255,
-    valid: Annotated[Path | None, typer.Option(metavar="DIR", help="Regions to score: PNGs, not black there.")] = None,
-    foreground: Annotated[int | None, typer.Option(metavar="LABEL", help="Binary sets: what counts.")] = None,
+    valid: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Regions to score, as PNGs: what is not black counts.")
+    ] = None,
+    foreground: Annotated[int | None, typer.Option(metavar="LABEL", help="Binary sets: the label that counts.")] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Score against a data set instead.")] = None,
     variant: Annotated[str | None, typer.Option(metavar="NAME", help="Its data variant.")] = None,
     split: Annotated[str, typer.Option(metavar="val|test", help="Its split; only test is ranked.")] = "test",

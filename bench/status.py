@@ -67,7 +67,7 @@ def why(
     console.print(table(("", ""), provenance_rows(run)))
     changes = stale_parts(run, data_dir)
     if changes:
-        console.print("Stale: trained today, this job would have another fingerprint. What differs:")
+        console.print("Out of date: trained today, this job would have another fingerprint. What differs:")
         for change in changes:
             console.print(f"  {change}", markup=False)
     else:
@@ -115,7 +115,7 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
     from harness.results.rows import PREDICTIONS
 
     if run.model_origin == PREDICTIONS:
-        return ["predictions came from outside: how they were made is not known here"]
+        return ["the predictions come from elsewhere: how they were made is not known here"]
     job = job_from_stored(run.config)
     source, manifest = run.parts["model_source"], run.parts["data"]
     notes = []

@@ -1,4 +1,4 @@
-"""Errors a user can mend, and the reasons a run can fail for.
+"""Errors a user can correct, and the reasons a run can fail for.
 
 BenchError                 anything the command line reports as one message, exit code 2
 ├── SuiteError             a suite or recipe file, or an override of it
@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """A mistake a user can mend: says what was wrong, where, and what to do.
+    """A mistake a user can correct: says what was wrong, where, and what to do.
 
     Args:
         message: what was wrong, and where.

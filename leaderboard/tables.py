@@ -56,7 +56,7 @@ def overview(board: Board, metrics: Sequence[str] | None = None) -> Table:
         if any(c.incomplete() for c in row.cells if c is not row.cell)
     ]
     notes += [
-        f"{row.model}{outside(row)}: predictions from outside; how they were made is not known here"
+        f"{row.model}{outside(row)}: predictions from elsewhere; how they were made is not known here"
         for row in board.rows
         if outside(row)
     ]

@@ -61,7 +61,7 @@ def _reported(board: Board) -> list[str]:
     if not rows:
         return []
     return [
-        "Reported by others; not reproduced here and not ranked (≁: defined otherwise than ours):",
+        "Reported by others; not reproduced here and not ranked (≁: defined in another way than here):",
         "",
         "| " + " | ".join(_escape(h) for h in heads) + " |",
         "|" + "---|" * len(heads),

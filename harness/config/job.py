@@ -85,9 +85,9 @@ class Resources(Strict):
     @model_validator(mode="after")
     def _whole_gpus(self) -> Resources:
         if self.gpus > 1 and self.gpus != int(self.gpus):
-            raise ValueError("gpus: a fraction of one, or whole ones")
+            raise ValueError("gpus: give a fraction below 1, or a whole number")
         if self.gpus > 0 and self.processes not in (1, max(1, int(self.gpus))):
-            raise ValueError("processes: with GPUs there is one for each; leave it out")
+            raise ValueError("processes: with GPUs there is one process for each GPU; leave this field out")
         return self
 
 

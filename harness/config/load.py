@@ -105,7 +105,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
         data[steps[0]] = value
         return
     if not isinstance(data.get(steps[0], {}), dict):
-        raise SuiteError(f"--set {override}: {steps[0]} is a list; give it whole, e.g. {steps[0]}=[...]")
+        raise SuiteError(f"--set {override}: {steps[0]} is a list; give the whole list, e.g. {steps[0]}=[...]")
     data[steps[0]] = merge(data.get(steps[0], {}), nested)
     # A grid axis, or a network's own recipe, would override what the user just set by hand.
     for model in data.get("models") or []:

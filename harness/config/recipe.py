@@ -92,7 +92,7 @@ class Recipe(Strict):
         if min(self.size) < 8:
             raise ValueError("size: at least 8 × 8")
         if self.accumulate > self.batch_size:
-            raise ValueError("accumulate: a batch cannot have more parts than images")
+            raise ValueError("accumulate: a batch cannot be split into more parts than it has images")
         return self
 
 

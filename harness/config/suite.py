@@ -87,7 +87,7 @@ class Suite(Strict):
     @classmethod
     def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) != len(value):
-            raise ValueError("a seed stands twice")
+            raise ValueError("a seed is given twice")
         return value
 
     @field_validator("grid")

@@ -104,7 +104,7 @@ class Definition(BaseModel):
             raise ValueError("threshold: only for two classes")
         kinds = {type(value) for value in self.splits.values()}
         if "train" not in self.splits or self.splits.keys() - set(SPLITS) or len(kinds) != 1:
-            raise ValueError("splits: train, val and test, all of them files or all of them shares")
+            raise ValueError("splits: train, val and test, either all are files, or all are shares")
         shares = [value for value in self.splits.values() if isinstance(value, float)]
         if shares and (min(shares) < 0 or sum(shares) > 1 + 1e-9):
             raise ValueError("splits: shares are positive and add up to at most 1")
@@ -139,7 +139,7 @@ def read_definition(root: Path) -> Definition:
     """
     path = root / FILE
     if not path.is_file():
-        raise DataError(f"{path}: this file is missing; it says what the labels mean", EXAMPLE)
+        raise DataError(f"{path}: this file is missing; it must say what the labels mean", EXAMPLE)
     try:
         file = YamlFile.read(path)
         data = file.data if isinstance(file.data, dict) else {}

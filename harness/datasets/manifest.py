@@ -42,7 +42,7 @@ def manifest_of(dataset: Dataset, tick: CountTick | None = None) -> Manifest:
         more = f"\n… and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise DataError(
             "\n".join(problems[:10]) + more,
-            f"Mend or replace the copy at {dataset.root}; `bench check-data` says everything that is wrong.",
+            f"Repair or replace the copy at {dataset.root}; `bench check-data` says everything that is wrong.",
         )
     return Manifest({split: {i: entries[i] for i in ids} for split, ids in wanted.items()})
 

@@ -114,7 +114,7 @@ class Protocol(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> Protocol:
         if self.trimap_headline not in self.trimap_radii:
-            raise ValueError(f"trimap_headline {self.trimap_headline} is none of trimap_radii {self.trimap_radii}")
+            raise ValueError(f"trimap_headline {self.trimap_headline} is not one of trimap_radii {self.trimap_radii}")
         if min(self.spacing) <= 0:
             raise ValueError(f"spacing {self.spacing} must be positive")
         return self

@@ -207,7 +207,7 @@ def _builder_from_source(entry: ModelEntry) -> Build:
     name = "segbench_plugin_" + entry.source_hash[:12]
     spec = importlib.util.spec_from_loader(name, loader=None)
     if spec is None:
-        raise PluginError(f"{entry.origin}: no module could be made of it")
+        raise PluginError(f"{entry.origin}: cannot be loaded as a module")
     module = importlib.util.module_from_spec(spec)
     module.__file__ = entry.origin.removeprefix("file ")
     sys.modules[name] = module

@@ -88,7 +88,9 @@ def _sources(module: str, inside: str) -> dict[str, tuple[str, bool]]:
         found = module_text(name)
         if found is None:
             if name == module:
-                raise PluginError(f"the source of {module} cannot be found, so its results could not be traced")
+                raise PluginError(
+                    f"the source of {module} cannot be found, so nobody could tell later what was trained"
+                )
             continue
         seen[name] = found
         try:

@@ -43,7 +43,7 @@ def migrate(db: str | None) -> tuple[int, int, Path | None]:
             with store.engine.begin() as connection:
                 _upgrade(connection, before)
         except SQLAlchemyError as error:
-            raise DatabaseError(f"{store.name}: could not be migrated and is as before: {error}") from error
+            raise DatabaseError(f"{store.name}: could not be migrated and was left as it was: {error}") from error
         return before, SCHEMA_VERSION, backup
     finally:
         store.close()
@@ -60,7 +60,9 @@ def schema_of(store: Store) -> int:
     with store.engine.connect() as connection:
         found = connection.execute(select(Meta.value).where(Meta.key == "schema_version")).scalar()
     if found is None or not str(found).isdigit() or int(found) > SCHEMA_VERSION:
-        raise DatabaseError(f"{store.name}: has schema {found}, newer than {SCHEMA_VERSION}; it was left alone")
+        raise DatabaseError(
+            f"{store.name}: has schema {found}, which is newer than {SCHEMA_VERSION}; it was left alone"
+        )
     return int(found)
 
 

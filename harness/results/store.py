@@ -254,7 +254,7 @@ class Store:
         with self.session() as session:
             for run in session.scalars(select(Run).where(Run.state == "running")):
                 if _driver_is_gone(run):
-                    run.state, run.reason = "interrupted", "its driver ended without a word"
+                    run.state, run.reason = "interrupted", "its command ended without saying so"
                     released += 1
         return released
 

@@ -56,7 +56,7 @@ def check_model(entry: ModelEntry, params: dict[str, Any], data_folder: Path) ->
 
 
 def _place(result: Result, entry: ModelEntry) -> str | None:
-    """The last place in the stranger's own file, which is what its author can mend."""
+    """The last place in the stranger's own file, which is what its author can correct."""
     name = entry.origin.removeprefix("file ")
     places = [line.strip() for line in result.traceback.splitlines() if f'"{name}"' in line]
     return places[-1] if places else None

@@ -272,7 +272,7 @@ def _refuse_unfair_search(job: Job, dataset: Dataset, searcher: str) -> None:
     if dataset.val_is_test:
         raise SuiteError(
             f"suite {job.suite}: search: {dataset.info.name} ({dataset.variant}) has no val of its own: "
-            "the search would see the scored images"
+            "the search would see the images that are scored"
         )
 
 

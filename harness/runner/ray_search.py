@@ -192,7 +192,7 @@ def _summary(wanted: SearchTask, results: Any, mode: str) -> dict[str, Any]:
     if not ended:
         reasons = [r.metrics.get("reason", "") for r in results if r.metrics] or [str(e) for e in results.errors]
         raise BenchError(
-            f"the search for {wanted.title} ended without a score: {next(iter(filter(None, reasons)), '?')}"
+            f"the search for {wanted.title} ended, and no trial had a score: {next(iter(filter(None, reasons)), '?')}"
         )
     sign = 1 if mode == "max" else -1
     best = max(ended, key=lambda r: sign * float(r.metrics[SCORE]))

@@ -169,8 +169,8 @@ def _artifacts(store: Store | None, options: RunOptions) -> Artifacts:
         return known
     if store.kept():
         raise ArtifactsError(
-            f"{store.name}: its label maps are at {known.location}",
-            f"Leave --artifacts out; or copy them, then `bench db artifacts {options.artifacts}`.",
+            f"{store.name}: its label maps are kept at {known.location}",
+            f"Leave --artifacts out. Or copy them, then run `bench db artifacts {options.artifacts}`.",
         )
     return given
 
@@ -257,7 +257,7 @@ def _check_resources(todo: Plan, options: RunOptions) -> None:
     name = todo.suite.name
     if options.backend != "ray" and any(r.nodes > 1 for r in wanted):
         raise SuiteError(
-            f"suite {name}: a job asks for several machines, which takes Ray",
+            f"suite {name}: a job needs several machines, and that needs Ray",
             "Leave --local out, or --set resources.nodes=1.",
         )
     if options.address:
@@ -273,6 +273,6 @@ def _check_resources(todo: Plan, options: RunOptions) -> None:
         )
     if cpus > have and options.backend == "ray":
         raise SuiteError(
-            f"suite {name}: a job asks for {cpus} processors, {have} are there",
+            f"suite {name}: a job asks for {cpus} processors, and this machine has {have}",
             f"Ask for fewer with --set resources.cpus={have}.",
         )

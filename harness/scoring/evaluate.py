@@ -110,7 +110,7 @@ def verify_checksums(folder: Path) -> None:
     try:
         lines = (folder / CHECKSUMS).read_text().splitlines()
     except OSError as error:
-        raise DataError(f"{folder / CHECKSUMS}: is not there: the label maps are not kept here any more") from error
+        raise DataError(f"{folder / CHECKSUMS}: is missing: the label maps are no longer kept here") from error
     for line in lines:
         digest, name = line.split("  ", 1)
         path = folder / name

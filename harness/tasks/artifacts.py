@@ -61,7 +61,7 @@ class Artifacts:
                 "Leave them to the environment, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
             )
         if not parts.netloc and not parts.path:
-            raise ArtifactsError(f"--artifacts {given}: names no place")
+            raise ArtifactsError(f"--artifacts {given}: does not name a place")
         return cls(given.rstrip("/"))
 
     def run(self, fingerprint: str) -> RunFiles:
@@ -265,7 +265,7 @@ def open_url(url: str) -> tuple[Any, str]:
     except (ImportError, OSError, ValueError, TypeError) as error:
         first = str(missing or error).splitlines()[0]
         raise ArtifactsError(
-            f"{url}: cannot be opened: {first}", "It takes the fsspec package of that store."
+            f"{url}: cannot be opened: {first}", "Install the fsspec package for that store."
         ) from error
     return ArrowFSWrapper(inner), path
 

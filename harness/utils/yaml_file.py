@@ -43,7 +43,7 @@ class YamlFile:
         """Parse a file.
 
         Raises:
-            SuiteError: it cannot be read or is not YAML, or a key stands twice.
+            SuiteError: it cannot be read or is not YAML, or a key is given twice.
         """
         try:
             text = path.read_text(encoding="utf-8")
@@ -145,7 +145,7 @@ def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
-                raise SuiteError(f"{path}:{key.start_mark.line + 1}: {key.value}: this field stands twice")
+                raise SuiteError(f"{path}:{key.start_mark.line + 1}: {key.value}: this field is given twice")
             seen.add(key.value)
             _refuse_repeated_keys(value, path)
     if isinstance(node, yaml.SequenceNode):

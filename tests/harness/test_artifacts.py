@@ -161,5 +161,5 @@ def test_a_place_is_a_folder_or_a_url() -> None:
     assert Artifacts.named("file:///lab/runs").location == "/lab/runs"
     assert Artifacts.named("s3://lab/runs/").of("abc").location == "s3://lab/runs/abc"
     assert Artifacts.named("s3://lab/runs?region=eu").of("abc").location == "s3://lab/runs/abc?region=eu"
-    with pytest.raises(ArtifactsError, match="names no place"):
+    with pytest.raises(ArtifactsError, match="does not name a place"):
         Artifacts.named("s3://")

@@ -33,7 +33,7 @@ def test_epochs_and_images_are_counted_and_a_step_is_timed(home: Path) -> None:
         assert cost.seconds == pytest.approx(cost.images * cost.seconds_per_image, rel=0.5)
 
 
-def test_shared_beginnings_are_counted_once(home: Path) -> None:
+def test_shared_trainings_are_counted_once(home: Path) -> None:
     plan = plan_of(home, "recipe.schedule.name=constant", "grid={epochs: [1, 3, 5]}", "seeds=[0]")
     assert [(c.trainings, c.epochs) for c in estimate(plan, timed=False)] == [(1, 5), (1, 5)]
 

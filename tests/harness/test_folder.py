@@ -139,7 +139,7 @@ def test_a_threshold_cuts_grey_edges(tmp_path: Path) -> None:
         ("name: k\n", "classes: this field is required"),
         ("classes: [a, b]\nlabels: {0: 0, 255: 7}\n", "there is no class 7"),
         ("classes: [a, b]\nsplits: {train: 0.9, test: 0.3}\n", "add up to at most 1"),
-        ("classes: [a, b]\nsplits: {train: x.txt, test: 0.3}\n", "all of them files or all of them shares"),
+        ("classes: [a, b]\nsplits: {train: x.txt, test: 0.3}\n", "either all are files, or all are shares"),
         ("classes: [a, b]\npalette: [[0, 0, 0]]\n", "1 colors for 2 classes"),
         ("classes: [a, b]\nencoding: colors\ncolors: {'0,0': 1}\n", "is not R,G,B"),
         (

@@ -78,7 +78,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path) ->
     connection.commit()
     connection.close()
     before = columns(path)
-    with pytest.raises(DatabaseError, match="could not be migrated and is as before"):
+    with pytest.raises(DatabaseError, match="could not be migrated and was left as it was"):
         migrate(str(path))
     assert columns(path) == before
 

@@ -158,7 +158,7 @@ def test_a_suite_trains_the_longest_and_scores_the_others_on_the_way(bench: Benc
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_failing_training_takes_the_beginnings_it_had_not_reached_with_it(bench: Bench, home: Path) -> None:
+def test_a_failing_training_fails_the_shorter_jobs_it_had_not_reached(bench: Bench, home: Path) -> None:
     (home / "late.py").write_text(
         NET.replace('"drawing"', '"late"').replace(
             "        if self.training:\n",

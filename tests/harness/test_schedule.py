@@ -134,6 +134,6 @@ def test_a_killed_driver_leaves_rows_that_the_next_run_takes_up(home: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     assert rows(home / "results.db", "select state, attempt from runs") == [("ok", 2)]
     ((history,),) = rows(home / "results.db", "select history from runs")
-    assert "its driver ended without a word" in str(history)
+    assert "its command ended without saying so" in str(history)
     subprocess.run([*words, "--db", "undisturbed.db"], cwd=home, capture_output=True, check=True)
     assert rows(home / "results.db", SCORES) == rows(home / "undisturbed.db", SCORES), "bit for bit"

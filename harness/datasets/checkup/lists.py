@@ -16,7 +16,7 @@ def check_lists(dataset: Dataset) -> list[Finding]:
         ids = dataset.ids(split)
         for image_id, count in Counter(ids).items():
             if count > 1:
-                found.append(Finding("listed twice", f"{split}: {image_id} stands {count} times in the list"))
+                found.append(Finding("listed twice", f"{split}: {image_id} is {count} times in the list"))
     for one, other in combinations(SPLITS, 2):
         both = set(dataset.ids(one)) & set(dataset.ids(other))
         if not both or (one, other) == ("val", "test"):

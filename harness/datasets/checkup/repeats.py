@@ -34,9 +34,9 @@ def repeated(seen: dict[str, Seen], wanted: dict[str, list[str]]) -> list[Findin
         names = ", ".join(f"{i} ({place[i]})" for i in ids[:SHOWN])
         end = "; their masks differ" if truths else ""
         if across:
-            found.append(Finding("same image in two splits", f"one picture under several ids: {names}{end}"))
+            found.append(Finding("same image in two splits", f"the same picture has several ids: {names}{end}"))
         else:
-            found.append(Finding("same image twice", f"one picture under several ids: {names}{end}", "warning"))
+            found.append(Finding("same image twice", f"the same picture has several ids: {names}{end}", "warning"))
     pairs: dict[str, list[str]] = defaultdict(list)
     for image_id, one in seen.items():
         if one.counts is not None and np.count_nonzero(one.counts) > 1:
@@ -44,7 +44,7 @@ def repeated(seen: dict[str, Seen], wanted: dict[str, list[str]]) -> list[Findin
     for ids in pairs.values():
         if len({seen[i].image_digest for i in ids}) > 1:
             names = ", ".join(f"{i} ({place[i]})" for i in ids[:SHOWN])
-            found.append(Finding("same mask twice", f"one mask for several pictures: {names}", "warning"))
+            found.append(Finding("same mask twice", f"several pictures have the same mask: {names}", "warning"))
     return found
 
 

@@ -73,7 +73,7 @@ def _of_the_image(path: Path, sample: Sample) -> Iterable[Finding]:
     if orientation != 1:
         yield Finding(
             "turned by EXIF",
-            f"{path}: its EXIF data turn it (orientation {orientation}), which viewers do and readers of masks do not",
+            f"{path}: its EXIF data turn it (orientation {orientation}), viewers follow that, readers of masks do not",
         )
     if frames > 1:
         yield Finding("several frames", f"{path}: holds {frames} frames; only the first is read", "warning")
@@ -83,7 +83,7 @@ def _of_the_image(path: Path, sample: Sample) -> Iterable[Finding]:
     if format not in known.get(path.suffix.lower(), (format,)):
         yield Finding("wrong ending", f"{path}: is a {format} file", "warning")
     if mode.startswith("I;16") or mode in ("I", "F"):
-        yield Finding("deep image", f"{path}: has more than 8 bits a channel, which are cut off")
+        yield Finding("deep image", f"{path}: has more than 8 bits a channel; the lower bits are cut off")
     commonest = np.bincount(sample.image.mean(axis=2).astype(np.uint8).ravel()).max()
     if commonest > FLAT_SHARE * sample.mask.size:
         # A flat image whose mask shows nothing either may be as it should: an empty slice of a scan.

@@ -22,7 +22,7 @@ def show() -> None:
     labels = {r.run_id: run_label(r) for cell in cells for r in cell.runs}
     points = load_curves(store(), list(labels))
     if not points:
-        st.info("No learning curve is kept for this board yet.")
+        st.info("There is no learning curve for this board yet.")
         st.stop()
     frame = pd.DataFrame(points, columns=["run", "curve", "epoch", "value"])
     frame["run"] = frame["run"].map(labels)

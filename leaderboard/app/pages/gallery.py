@@ -22,14 +22,14 @@ def show() -> None:
     board = choose_board(own_metric=False)
     st.title("Gallery")
     st.caption(
-        f"{board.title}. For each model: the cell val chose, its lowest seed. In the error maps grey is right, "
+        f"{board.title}. For each model: the cell that val chose, its lowest seed. In the error maps grey is right, "
         "red is wrong, white is void and not scored."
     )
     scored = [row for row in board.rows if row.cell.scored]
     chosen = [min(row.cell.scored, key=lambda r: r.seed).run_id for row in scored]
     shown = load_gallery(store(), board.data.test_manifest, chosen)
     if not shown:
-        st.info("No predictions are kept for this board yet.")
+        st.info("There are no predictions for this board yet.")
         st.stop()
     show_legend(board)
     names = [s.image_id for s in shown]

@@ -28,9 +28,9 @@ def show() -> None:
     st.title("Leaderboard")
     st.caption(board.title)
     if board.smoke:
-        st.warning("Smoke runs: these figures say that the parts work, and nothing else.")
+        st.warning("Smoke runs: these figures only show that all parts work.")
     if board.selected_on_test:
-        st.warning("Checkpoints were chosen on the very images that are scored.")
+        st.warning("Checkpoints were chosen on the same images that are scored.")
     metrics = st.multiselect(
         "Metrics",
         [
@@ -47,7 +47,7 @@ def show() -> None:
         table = overview(board, metrics)
         show_table(table)
         st.caption(
-            "One row a model; its hyperparameters were chosen by the mean of "
+            "One row for each model; its hyperparameters were chosen by the mean of "
             f"{metric_title(board.rows[0].cell.first.selection['metric'])} on val. Mean ± standard deviation "
             "(n − 1) over seeds; bold: best. ↑ higher is better, ↓ lower."
         )
@@ -97,7 +97,7 @@ def show_reported(board: Board) -> None:
         f"<style>{STYLE}</style><div class='board reported'><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{cells}</tbody></table></div>"
     )
-    st.caption("Not reproduced here and not ranked. ≁: defined otherwise than ours, not comparable.")
+    st.caption("Not reproduced here and not ranked. ≁: defined in another way than here, so not comparable.")
     for note in notes:
         st.caption(note)
 
