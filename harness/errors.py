@@ -9,7 +9,7 @@ BenchError                 anything the command line reports as one message, exi
 ├── DatabaseError          a results database that cannot be opened or written
 ├── ArtifactsError         a place of checkpoints and label maps that cannot be read or written
 └── ClusterError           a Ray cluster that cannot be reached
-RunFailure                 a training unit that ended badly; becomes a row, never a crash
+RunFailure                 a task that ended badly; becomes a row, never a crash
 ├── Diverged               the loss or the weights are no longer finite
 └── BadModel               a network that breaks the model contract
 """
@@ -95,7 +95,7 @@ class ClusterError(BenchError):
 
 
 class RunFailure(Exception):
-    """A training unit that ended badly; recorded as a row with its reason."""
+    """A task that ended badly; recorded as a row with its reason."""
 
 
 class Diverged(RunFailure):
