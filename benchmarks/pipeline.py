@@ -30,7 +30,7 @@ from harness.config.recipe import Recipe
 from harness.datasets import Dataset, dataset_class, manifest_of, open_dataset
 from harness.datasets.base import open_image
 from harness.datasets.cache import decoded_store
-from harness.datasets.samples import DecodedSamples
+from harness.scoring.samples import DecodedSamples
 from harness.training.loader import training_loader
 from harness.utils.environment import setting
 from harness.utils.images import IMAGENET_MEAN, IMAGENET_STD, normalize

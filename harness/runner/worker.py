@@ -22,10 +22,10 @@ import torch
 from harness.config.job import Job
 from harness.datasets import Dataset
 from harness.datasets.cache import DecodedStore, NoCache, decoded_store
-from harness.datasets.samples import DecodedSamples, derived_seed
 from harness.errors import ArtifactsError, BenchError, RunFailure
 from harness.runner.score_split import SCORED_SPLITS, SplitScores, predict_and_score, rescore_split
 from harness.scoring.keep import PREDICTIONS
+from harness.scoring.samples import DecodedSamples, derived_seed
 from harness.tasks import provenance
 from harness.tasks.messages import Emit, EpochDone, Message, SharedResult, Stage
 from harness.tasks.result import Result, State, now

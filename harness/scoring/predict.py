@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from harness.config.recipe import Predict, Recipe
-from harness.datasets.samples import DecodedSamples
 from harness.errors import BadModel
 from harness.metrics import has_kernels
+from harness.scoring.samples import DecodedSamples
 from harness.utils.images import letterbox_margins, normalize, resize_image
 
 # uint8 images (N, 3, H, W) -> logits (N, K, H, W).

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 from harness.augmentations.transforms.compose import augmented, training_transform
 from harness.config.job import Resources
 from harness.config.recipe import Recipe
-from harness.datasets.samples import CPU, DecodedSamples, derived_seed, seeded
+from harness.scoring.samples import CPU, DecodedSamples, derived_seed, seeded
 from harness.training.distributed import ProcessGroup
 
 

@@ -22,7 +22,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from harness.config.job import Job
 from harness.config.recipe import Recipe
 from harness.datasets.base import Dataset
-from harness.datasets.samples import CPU, DecodedSamples, derived_seed
 from harness.errors import Diverged
 from harness.losses import total_loss
 from harness.metrics import find_metric, higher_is_better
@@ -40,6 +39,7 @@ from harness.scoring.predict import (
     predictions,
     split_outputs,
 )
+from harness.scoring.samples import CPU, DecodedSamples, derived_seed
 from harness.tasks.messages import Emit, EpochDone
 from harness.training.distributed import ProcessGroup
 from harness.training.loader import training_loader, worker_count

@@ -15,9 +15,9 @@ import torch
 
 from harness.datasets import manifest_of
 from harness.datasets.cache import INDEX, LIMIT_GB, SAMPLES, NoCache, caches_folder, decoded_store, limit_bytes
-from harness.datasets.samples import DecodedSamples
 from harness.datasets.shapes import Shapes
 from harness.errors import BenchError
+from harness.scoring.samples import DecodedSamples
 from tests.conftest import ROOT
 
 BUILD = """

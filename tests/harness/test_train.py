@@ -12,12 +12,12 @@ from harness.config.expand import expand
 from harness.config.job import Job, Selection
 from harness.config.load import load_suite
 from harness.config.recipe import Recipe
-from harness.datasets.samples import DecodedSamples
 from harness.datasets.shapes import Shapes
 from harness.errors import BadModel, Diverged
 from harness.models import build
 from harness.optim import build_optimizer, learning_rate_factor
 from harness.scoring.predict import label_map, predictions, split_outputs
+from harness.scoring.samples import DecodedSamples
 from harness.training.loader import EpochBatches, training_loader
 from harness.training.loop import Interrupted, TrainingContext, train
 from tests.conftest import TINY

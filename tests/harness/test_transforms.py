@@ -21,8 +21,8 @@ from harness.augmentations.transforms.scaled_cut import (
 )
 from harness.config.job import Resources
 from harness.config.recipe import Recipe
-from harness.datasets.samples import DecodedSamples, seeded
 from harness.datasets.shapes import Shapes
+from harness.scoring.samples import DecodedSamples, seeded
 from harness.training.loader import TrainingSamples, worker_count
 
 SMOOTH = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 106, 136, generator=torch.Generator().manual_seed(0)), 7, 1)
