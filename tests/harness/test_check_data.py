@@ -122,7 +122,7 @@ class Planter:
 
     def _lists(self) -> None:
         self.add("train", "train_0040")
-        self.expect("listed twice", "train_0040 stands 2 times")
+        self.expect("listed twice", "train_0040 is 2 times")
         self.add("test", "train_0041")
         self.expect("in two splits", "train_0041")
 
@@ -151,7 +151,7 @@ def test_a_sound_copy_has_no_finding_and_its_manifest_is_that_of_a_run(copy: Pat
     ("damage", "message"),
     [
         (lambda p: p.add("train", "test_0001"), "1 image(s) are in train and in test: test_0001"),
-        (lambda p: p.add("train", "train_0001"), "train: train_0001 stands 2 times in the list"),
+        (lambda p: p.add("train", "train_0001"), "train: train_0001 is 2 times in the list"),
         (
             lambda p: shutil.copy(p.image("train_0001"), p.image("test_0001")),
             "the same image is in train, as train_0001",
@@ -177,7 +177,7 @@ def test_the_command_tells_what_it_found_and_ends_with_1(copy: Path, tmp_path: P
     Planter(tmp_path / "data" / Shapes.folders[0])._lists()
     unsound = run_bench("check-data", "shapes", cwd=tmp_path, check=False)
     assert unsound.returncode == 1
-    assert "error: listed twice: train: train_0040 stands 2 times in the list" in unsound.stdout
+    assert "error: listed twice: train: train_0040 is 2 times in the list" in unsound.stdout
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,10 @@ def test_more_processes_than_images_in_a_batch_are_refused(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [("gpus: 1.5", "a fraction of one, or whole ones"), ("gpus: 2, processes: 3", "there is one for each")],
+    [
+        ("gpus: 1.5", "give a fraction below 1, or a whole number"),
+        ("gpus: 2, processes: 3", "there is one process for each GPU"),
+    ],
 )
 def test_impossible_resources_are_refused(given: str, message: str) -> None:
     with pytest.raises(SuiteError, match=message):

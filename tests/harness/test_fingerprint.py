@@ -134,6 +134,9 @@ class WiderDice(Dice):
     squared: Annotated[bool, LeftOutAt(True)] = True
 
 
+WiderDice.__module__ = Dice.__module__  # as if it had been added to the project's own loss
+
+
 class WiderProtocol(Protocol):
     rounding: Annotated[int | None, LeftOutAt(None)] = None
 

@@ -94,7 +94,7 @@ def test_contradictions_are_named_and_ours_are_kept(finished: Path, tmp_path: Pa
     done = run_bench("merge", there, "--db", here, cwd=tmp_path, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "0 runs added, 1 that had not been done here, 4 in both" in done.stdout
-    assert "1 unfinished ones left out" in done.stdout
+    assert "1 unfinished ones were left out" in done.stdout
     conflicts = [line for line in done.stdout.splitlines() if line.startswith("conflict: ")]
     assert len(conflicts) == 2
     assert any("miou on test is" in line and "0.5 there" in line for line in conflicts)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.models.registry import bare_source, module_hash
+from harness.models.sources import bare_source, module_hash
 
 NET = '''"""A network."""
 

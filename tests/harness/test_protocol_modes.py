@@ -74,7 +74,7 @@ def test_davis_counts_images_without_the_object_as_drawn_well() -> None:
 
 
 def test_a_protocol_that_contradicts_itself_is_refused() -> None:
-    with pytest.raises(ValueError, match="trimap_headline 8 is none of"):
+    with pytest.raises(ValueError, match="trimap_headline 8 is not one of"):
         Protocol(trimap_radii=(1, 2))
     with pytest.raises(ValueError, match="positive"):
         Protocol(spacing=(0.0, 1.0))

@@ -74,7 +74,7 @@ def test_impossible_spaces_are_refused(tmp_path: Path, change: str, message: str
     [
         ("selection.rule=last", "needs selection"),
         ("recipe.iterations=5", "length is in epochs"),
-        ("search.searcher=optunna", "There is no searcher named 'optunna'. Did you mean 'optuna'?"),
+        ("search.searcher=optunna", "There is no searcher named 'optunna'. Did you mean 'optuna'"),
     ],
 )
 def test_a_search_that_would_not_be_fair_is_refused(home: Path, change: str, message: str) -> None:

@@ -90,7 +90,7 @@ def test_an_unknown_suite_suggests_the_nearest() -> None:
         ("epochs", "write it as key=value"),
         ("epoch=3", "Did you mean 'epochs'"),
         ("recipe.epoch=3", "there is no such field"),
-        ("models.0=unet", "give it whole"),
+        ("models.0=unet", "give the whole list"),
         ("seeds=[", "is not a value"),
     ],
 )
