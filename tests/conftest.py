@@ -21,6 +21,10 @@ from filelock import FileLock
 
 from harness.utils.environment import VARIABLES, setting
 
+# Workers that run side by side share the processors: each computes with one thread, jobs with as many as they ask for.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "tests" / "suites" / "tiny.yaml"
 REAL_DATA = Path(setting("SEGBENCH_DATA") or ROOT.parent / "shared" / "data")
