@@ -208,6 +208,7 @@ def test_doctor_starts_ray(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_strangers_file_is_checked_ranked_and_not_trained_twice(bench: Bench, home: Path) -> None:
     (home / "my_net.py").write_text(MINE)
     bench("run", "--suite", TINY, "--local", "--models", "U-Net")

@@ -58,6 +58,7 @@ assert worker._worker_logs_enabled
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_others_lines_arrive_and_ray_says_nothing_even_of_a_lost_worker(home: Path) -> None:
     (home / "study.py").write_text(STUDY)
     words = [sys.executable, "study.py", str(TINY)]
