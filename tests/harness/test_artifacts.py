@@ -95,7 +95,7 @@ def test_another_machine_continues_from_the_bucket(
     assert rest.state == "ok", rest.traceback
     assert 1 not in [m.epoch for m in heard if isinstance(m, EpochDone)], "it was continued"
     assert [c["train_loss"] for c in rest.curve] == [c["train_loss"] for c in whole.curve]
-    assert [a["sha256"] for a in rest.artifacts] == [a["sha256"] for a in whole.artifacts]
+    assert [maps.sha256 for maps in rest.label_maps] == [maps.sha256 for maps in whole.label_maps]
 
 
 def test_what_cannot_be_kept_is_a_failure_with_its_reason(

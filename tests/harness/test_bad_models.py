@@ -121,7 +121,6 @@ def write_suite(home: Path, names: list[str]) -> list[str]:
         "datasets": ["shapes"],
         "models": models,
         "recipe": {"size": [32, 32], "iterations": 2, "batch_size": 4},
-        "protocol": {"images": 2},
         "resources": {"cpus": 1, "time_limit_s": 60},
     }
     (home / "bad.yaml").write_text(json.dumps(suite))  # JSON is YAML

@@ -135,7 +135,7 @@ def test_iterations_end_within_an_epoch_and_are_validated(shapes: Shapes, tmp_pa
 
 def test_selection_by_a_boundary_score_runs_the_whole_evaluator(shapes: Shapes, tmp_path: Path) -> None:
     job = tiny_job("epochs=1", selection=Selection(metric="hd95"), protocol=tiny_job().protocol)
-    job = job.model_copy(update={"protocol": job.protocol.model_copy(update={"images": 6})})
+    job = job.model_copy(update={"images": 6})
     progress = train(job, context_for(shapes, tmp_path))
     assert progress.best_score is not None
     assert progress.best_score == progress.curve[-1]["val_hd95"]
@@ -266,7 +266,7 @@ def test_the_averaged_weights_are_scored_and_kept(shapes: Shapes, tmp_path: Path
 
 def test_patience_ends_a_training_that_no_longer_improves(shapes: Shapes, tmp_path: Path) -> None:
     job = tiny_job("epochs=30", "early_stop={patience: 2}", "optimizer={lr: 1e-12}")
-    job = job.model_copy(update={"protocol": job.protocol.model_copy(update={"images": 8})})
+    job = job.model_copy(update={"images": 8})
     progress = train(job, context_for(shapes, tmp_path))
     assert progress.epoch == progress.best_epoch + 2 < 30  # type: ignore[operator]
 
