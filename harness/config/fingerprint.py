@@ -10,6 +10,7 @@ from typing import Any
 from harness.config.job import Job
 from harness.datasets.folder import Definition
 from harness.errors import SuiteError
+from harness.metrics.metric import find_metric, split_metric
 from harness.metrics.protocol import EVALUATOR_VERSION
 from harness.models.sources import module_hash
 from harness.utils.canonical import canonical, without_left_out
@@ -68,10 +69,33 @@ def train_parts(
         **({"ranks": job.resources.world_size} if job.resources.world_size > 1 else {}),
         "seed": job.seed,
         "threads": job.resources.cpus,
-        "device": "gpu" if job.resources.gpus > 0 else "cpu",
+        **_device(job),
         "images": job.images,
+        **_validation(job),
         "training_version": TRAINING_VERSION,
     }
+
+
+def _device(job: Job) -> dict[str, Any]:
+    """Where the job computes. Where it augmented on a GPU was not known before: those trainings are done again."""
+    return {"device": "gpu", "augmented_on": "gpu"} if job.resources.gpus > 0 else {"device": "cpu"}
+
+
+# What of a protocol moves scores that follow from pixel counts.
+_OF_REGIONS = ("size", "level", "mean_over", "absent", "f1")
+
+
+def _validation(job: Job) -> dict[str, Any]:
+    """The conventions by which val chooses a checkpoint or ends a training, where they are not the usual ones."""
+    if job.selection.rule == "last" and job.recipe.early_stop is None:
+        return {}
+    metric = split_metric(job.selection.metric)[0]
+    unusual = job.protocol.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    if find_metric(metric).family == "region":
+        unusual = {name: value for name, value in unusual.items() if name in _OF_REGIONS}
+    elif metric != "trimap_iou":
+        unusual = {name: value for name, value in unusual.items() if not name.startswith("trimap")}
+    return {"validation": unusual} if unusual else {}
 
 
 # The last cell's parts, by the identity of what they were made from: its seeds share them, in memory too.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,40 +16,80 @@ from harness.config.recipe import Recipe
 from harness.scoring.samples import CPU, DecodedSamples, derived_seed, seeded
 from harness.training.distributed import ProcessGroup
 
+Batch = tuple[Tensor, Tensor]
+# One decoded sample: its address (epoch, index), image (3, H, W) and mask (H, W), uint8.
+Decoded = tuple[tuple[int, int], Tensor, Tensor]
 
-class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
-    """Augmented training samples, addressed by (epoch, index).
+
+class DecodedTraining(TorchDataset[Decoded]):
+    """Training samples as they are, addressed by (epoch, index); what is not valid is void.
 
     Args:
         samples: where they come from.
         ids: the training images.
-        recipe: says how they are augmented.
-        seed: of the job.
-        device: where they are augmented.
     """
 
-    def __init__(
-        self, samples: DecodedSamples, ids: list[str], recipe: Recipe, seed: int, device: torch.device = CPU
-    ) -> None:
-        self.samples, self.ids, self.seed, self.device = samples, ids, seed, device
-        self.ignore_index = samples.dataset.info.ignore_index
-        self.transform = training_transform(recipe.augment, recipe.size)
+    def __init__(self, samples: DecodedSamples, ids: list[str]) -> None:
+        self.samples, self.ids = samples, ids
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, address: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, address: tuple[int, int]) -> Decoded:
+        """One sample with its address."""
+        image, mask, valid = self.samples.get(self.ids[address[1]])
+        if valid is not None:
+            mask = torch.where(valid, mask, torch.full_like(mask, self.samples.dataset.info.ignore_index))
+        return address, image, mask
+
+
+class Augmentation:
+    """A recipe's augmentation: what it draws depends on (seed, epoch, index) alone, on every device.
+
+    Args:
+        recipe: says how to augment.
+        seed: of the job.
+        device: where it computes. A device may round otherwise than another; so a job's device is in its fingerprint.
+    """
+
+    def __init__(self, recipe: Recipe, seed: int, device: torch.device = CPU) -> None:
+        self.seed, self.device = seed, device
+        self.transform = training_transform(recipe.augment, recipe.size)
+
+    def __call__(self, sample: Decoded) -> Batch:
         """Image (3, h, w) uint8 and mask (h, w) uint8 at the recipe's size.
 
         Every random number comes from a generator seeded by (seed, epoch, index), on the CPU whatever the device is.
         """
-        epoch, index = address
-        image, mask, valid = self.samples.get(self.ids[index])
-        image, mask = image.to(self.device), mask.to(self.device)
-        if valid is not None:
-            mask = torch.where(valid.to(self.device), mask, torch.full_like(mask, self.ignore_index))
+        (epoch, index), image, mask = sample
         with seeded(derived_seed(self.seed, "augment", epoch, index)):
-            return augmented(self.transform, image, mask)
+            return augmented(self.transform, image.to(self.device), mask.to(self.device))
+
+
+class TrainingSamples(TorchDataset[Batch]):
+    """Augmented training samples, addressed by (epoch, index)."""
+
+    def __init__(self, decoded: DecodedTraining, augment: Augmentation) -> None:
+        self.decoded, self.augment = decoded, augment
+
+    def __len__(self) -> int:
+        return len(self.decoded)
+
+    def __getitem__(self, address: tuple[int, int]) -> Batch:
+        """Image (3, h, w) uint8 and mask (h, w) uint8 at the recipe's size."""
+        return self.augment(self.decoded[address])
+
+
+class AugmentedHere:
+    """Batches of decoded samples, augmented in this process on another device than the one that decoded them."""
+
+    def __init__(self, decoded: DataLoader[Decoded], augment: Augmentation) -> None:
+        self.decoded, self.augment = decoded, augment
+
+    def __iter__(self) -> Iterator[Batch]:
+        for samples in self.decoded:
+            images, masks = zip(*map(self.augment, samples), strict=True)
+            yield torch.stack(images), torch.stack(masks)
 
 
 class EpochBatches:
@@ -100,8 +141,8 @@ def class_balanced_weights(samples: DecodedSamples, ids: list[str]) -> Tensor:
 def worker_count(resources: Resources, cached: bool) -> int:
     """Processes that prepare batches beside the one that trains.
 
-    On a GPU none where samples are decoded already, since they are augmented there; else all processors but one. On the
-    CPU one for every four processors, which compute the network.
+    On a GPU, where samples are augmented, none if they are decoded already, else all processors but one, which decode.
+    On the CPU one for every four processors, which compute the network.
     """
     if resources.gpus > 0:
         return 0 if cached else max(1, resources.cpus - 1)
@@ -116,10 +157,10 @@ def training_loader(
     workers: int = 0,
     device: torch.device = CPU,
     group: ProcessGroup | None = None,
-) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochBatches]:
+) -> tuple[Iterable[Batch], EpochBatches]:
     """A loader of training batches, and the batch sampler that tells it the epoch.
 
-    The same seed gives the same batches with any number of workers.
+    The same seed gives the same batches with any number of workers, decoded before or not.
 
     Args:
         samples: where the images come from.
@@ -127,17 +168,19 @@ def training_loader(
         recipe: says batch size, augmentation and sampling.
         seed: of the job.
         workers: processes that prepare batches; 0 prepares them in this one.
-        device: where samples are augmented; workers work on the CPU.
+        device: where samples are augmented. On the CPU workers do it; for a GPU they only decode.
         group: the processes that train together; this one gets its part of every batch.
     """
     weights = class_balanced_weights(samples, ids) if recipe.sampling == "class_balanced" else None
     batches = EpochBatches(len(ids), recipe.batch_size, seed, weights, group)
-    loader = DataLoader(
-        TrainingSamples(samples, ids, recipe, seed, device),
-        batch_sampler=batches,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        # A generator of its own: an iterator would otherwise draw its base seed from the global one.
-        generator=torch.Generator(),
-    )
-    return loader, batches
+    decoded, augment = DecodedTraining(samples, ids), Augmentation(recipe, seed, device)
+    # A generator of its own: an iterator would otherwise draw its base seed from the global one.
+    how: dict[str, Any] = {
+        "batch_sampler": batches,
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "generator": torch.Generator(),
+    }
+    if device.type == "cpu":
+        return DataLoader(TrainingSamples(decoded, augment), **how), batches
+    return AugmentedHere(DataLoader(decoded, collate_fn=list, **how), augment), batches

@@ -29,6 +29,7 @@ from harness.metrics.counter import ConfusionCounter
 from harness.metrics.exact import exact_mean, number
 from harness.metrics.families.region import region_scores, region_values
 from harness.metrics.metric import split_metric
+from harness.metrics.protocol import Protocol
 from harness.optim import build_optimizer, set_learning_rate
 from harness.scoring.evaluate import new_evaluator, pick
 from harness.scoring.predict import (
@@ -164,9 +165,8 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
     """
     recipe, model = job.recipe, context.model
     ids = context.dataset.ids("train", job.images)
-    cached = context.samples.store is not None
-    workers, place = worker_count(job.resources, cached), context.device if cached else CPU
-    loader, batches = training_loader(context.samples, ids, recipe, job.seed, workers, place, context.group)
+    workers = worker_count(job.resources, cached=context.samples.store is not None)
+    loader, batches = training_loader(context.samples, ids, recipe, job.seed, workers, context.device, context.group)
     per_epoch = len(batches)
     total = recipe.iterations or (recipe.epochs or 0) * per_epoch
     epochs = math.ceil(total / per_epoch)
@@ -312,10 +312,10 @@ def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe,
 
 
 def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
-    """Scores and loss on the selection's split, at the images' original resolution.
+    """Scores and loss on the selection's split: the very figures that the job's protocol gives, and that is scored by.
 
-    Region scores are folded from one confusion matrix; the full evaluator runs only if the selection asks for
-    a distance or a boundary score.
+    Where one confusion matrix is enough, no more is counted. The full evaluator runs if the selection asks for a
+    distance or a boundary score, or if the protocol scores image by image or at a size of its own.
     """
     info = context.dataset.info
     split = job.selection.split
@@ -324,7 +324,8 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
         return {}
     k = len(info.classes)
     metric, label = split_metric(job.selection.metric)
-    wants_all = find_metric(metric).family != "region"
+    simple = job.protocol.size is None and job.protocol.level == "dataset"
+    wants_all = find_metric(metric).family != "region" or not simple
     evaluator = new_evaluator(info, job.protocol)
     counter = ConfusionCounter(k, info.ignore_index)
     losses = []
@@ -340,19 +341,27 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
             if metric == "auc" and info.foreground is not None:
                 score = foreground_probability(logits, info.foreground)
             evaluator.update(labels, mask, image_id, valid, score)
-    confusion = counter.matrix()
-    per_class = region_scores(confusion, job.protocol)
-    values = region_values(confusion, per_class)
+    values, per_class = _counted(counter, job.protocol)
+    if wants_all:
+        scores = evaluator.compute()
+        chosen = pick(scores, job.selection.metric, info)
+        if not simple:
+            values, per_class = scores.values, scores.per_class
+    else:
+        chosen = values[metric] if label is None else per_class[metric][info.classes.index(label)]
     record = {"val_loss": exact_mean(losses)} | {f"val_{name}": values[name] for name in CURVES}
     if info.foreground is not None:
-        record[f"val_{info.headline}"] = number(per_class["iou"][info.foreground])
-    if wants_all:
-        record[f"val_{job.selection.metric}"] = pick(evaluator.compute(), job.selection.metric, info)
-    elif label is not None:
-        record[f"val_{job.selection.metric}"] = number(per_class[metric][info.classes.index(label)])
-    else:
-        record[f"val_{metric}"] = values[metric]
-    return record
+        record[f"val_{info.headline}"] = per_class["iou"][info.foreground]
+    return record | {f"val_{job.selection.metric}": chosen}
+
+
+def _counted(
+    counter: ConfusionCounter, protocol: Protocol
+) -> tuple[dict[str, float | None], dict[str, list[float | None]]]:
+    """The region scores over classes and of each class that follow from a confusion matrix."""
+    confusion = counter.matrix()
+    per_class = region_scores(confusion, protocol)
+    return region_values(confusion, per_class), {name: [number(v) for v in each] for name, each in per_class.items()}
 
 
 def image_loss(logits: Tensor, mask: Tensor, valid: Tensor | None, recipe: Recipe, ignore_index: int) -> float:

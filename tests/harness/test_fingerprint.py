@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel
@@ -222,6 +222,27 @@ def test_source_and_data_move_the_fingerprint() -> None:
 )
 def test_names_and_limits_and_the_protocol_do_not(change: dict[str, object]) -> None:
     assert fingerprint(JOB.model_copy(update=change)) == fingerprint(JOB)
+
+
+@pytest.mark.parametrize(
+    ("metric", "conventions", "moves"),
+    [
+        ("miou", {"size": (64, 64)}, True),
+        ("miou", {"level": "image"}, True),
+        ("miou", {"biou_dilation": 0.01}, False),
+        ("biou", {"biou_dilation": 0.01}, True),
+        ("biou", {"trimap": "void"}, False),
+        ("miou", {"name": "another"}, False),
+    ],
+)
+def test_conventions_that_move_what_val_chooses_by_move_the_training(
+    metric: str, conventions: dict[str, Any], moves: bool
+) -> None:
+    best = JOB.model_copy(update={"selection": Selection(metric=metric)})
+    last = JOB.model_copy(update={"selection": Selection(metric=metric, rule="last")})
+    other = {"protocol": Protocol(**conventions)}
+    assert (fingerprint(best.model_copy(update=other)) != fingerprint(best)) == moves
+    assert fingerprint(last.model_copy(update=other)) == fingerprint(last)
 
 
 def test_a_protocol_moves_only_the_score_fingerprint() -> None:

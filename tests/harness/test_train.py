@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from harness.config.load import load_suite
 from harness.config.recipe import Recipe
 from harness.datasets.shapes import Shapes
 from harness.errors import BadModel, Diverged
+from harness.metrics import Protocol
 from harness.models import build
 from harness.optim import build_optimizer, learning_rate_factor
+from harness.scoring.evaluate import new_evaluator, pick
 from harness.scoring.predict import label_map, predictions, split_outputs
 from harness.scoring.samples import DecodedSamples
 from harness.training.loader import EpochBatches, training_loader
@@ -42,7 +45,8 @@ def context_for(shapes: Shapes, folder: Path, **options: object) -> TrainingCont
 def stream(shapes: Shapes, seed: int, epochs: list[int], workers: int = 0) -> list[torch.Tensor]:
     loader, batches = training_loader(DecodedSamples(shapes), shapes.ids("train", 20), tiny_job().recipe, seed)
     if workers:
-        loader = torch.utils.data.DataLoader(loader.dataset, batch_sampler=batches, num_workers=workers)
+        data = loader.dataset  # type: ignore[attr-defined]
+        loader = torch.utils.data.DataLoader(data, batch_sampler=batches, num_workers=workers)
     found = []
     for epoch in epochs:
         batches.at(epoch)
@@ -139,6 +143,26 @@ def test_selection_by_a_boundary_score_runs_the_whole_evaluator(shapes: Shapes, 
     progress = train(job, context_for(shapes, tmp_path))
     assert progress.best_score is not None
     assert progress.best_score == progress.curve[-1]["val_hd95"]
+
+
+@pytest.mark.parametrize("metric", ["miou", "biou", "iou[background]"])
+@pytest.mark.parametrize("conventions", [{"size": (48, 40)}, {"level": "image"}, {"size": (48, 40), "level": "image"}])
+def test_selection_sees_the_figure_that_the_protocol_scores(
+    shapes: Shapes, tmp_path: Path, metric: str, conventions: dict[str, Any]
+) -> None:
+    protocol = Protocol(name="own", **conventions)
+    job = tiny_job("epochs=20", "val_every=20", selection=Selection(metric=metric), protocol=protocol, images=12)
+    context = context_for(shapes, tmp_path)
+    progress = train(job, context)
+    evaluator = new_evaluator(shapes.info, protocol)
+    ids = shapes.ids("val", 12)
+    for image_id, logits in predictions(context.model, context.samples, ids, job.recipe, 6, 16):
+        evaluator.update(label_map(logits), context.samples.get(image_id)[1], image_id)
+    scores = evaluator.compute()
+    assert progress.best_score == progress.curve[-1][f"val_{metric}"] == pick(scores, metric, shapes.info)
+    assert progress.curve[-1]["val_dice"] == scores.values["dice"]
+    usual = train(job.model_copy(update={"protocol": Protocol()}), context_for(shapes, tmp_path / "usual"))
+    assert usual.best_score != progress.best_score
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(shapes: Shapes, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader
 
 from harness.augmentations.transforms.compose import augmented
 from harness.augmentations.transforms.compose import training_transform as transform_of
@@ -22,8 +23,8 @@ from harness.augmentations.transforms.scaled_cut import (
 from harness.config.job import Resources
 from harness.config.recipe import Recipe
 from harness.datasets.shapes import Shapes
-from harness.scoring.samples import DecodedSamples, seeded
-from harness.training.loader import TrainingSamples, worker_count
+from harness.scoring.samples import CPU, DecodedSamples, seeded
+from harness.training.loader import Augmentation, AugmentedHere, DecodedTraining, TrainingSamples, worker_count
 
 SMOOTH = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 106, 136, generator=torch.Generator().manual_seed(0)), 7, 1)
 IMAGE = (SMOOTH[0] * 255).to(torch.uint8)  # 100×130
@@ -143,12 +144,18 @@ def test_a_share_above_one_is_refused() -> None:
         recipe({"op": "scale_crop", "max_share": 1.5})
 
 
+def training_samples(home: object, steps: tuple[dict[str, object], ...], device: torch.device = CPU) -> TrainingSamples:
+    dataset = Shapes(home / "data" / Shapes.folders[0])  # type: ignore[operator]
+    decoded = DecodedTraining(DecodedSamples(dataset), dataset.ids("train"))
+    return TrainingSamples(decoded, Augmentation(recipe(*steps), 3, device))
+
+
+STEPS: tuple[dict[str, object], ...] = ({"op": "scale_crop"}, {"op": "color_jitter"}, {"op": "blur"}, {"op": "hflip"})
+
+
 def test_the_device_path_gives_the_samples_of_the_cpu_path(shapes_home: object) -> None:
-    dataset = Shapes(shapes_home / "data" / Shapes.folders[0])  # type: ignore[operator]
-    steps = ({"op": "scale_crop"}, {"op": "color_jitter"}, {"op": "blur"}, {"op": "hflip"})
-    plain = TrainingSamples(DecodedSamples(dataset), dataset.ids("train"), recipe(*steps), 3)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    there = TrainingSamples(DecodedSamples(dataset), dataset.ids("train"), recipe(*steps), 3, device)
+    plain, there = training_samples(shapes_home, STEPS), training_samples(shapes_home, STEPS, device)
     for index in range(5):
         (image, mask), (other, truth) = plain[1, index], there[1, index]
         assert other.device.type == device.type
@@ -156,9 +163,23 @@ def test_the_device_path_gives_the_samples_of_the_cpu_path(shapes_home: object) 
         assert (image.float() - other.cpu().float()).abs().mean() < 2
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_augmented_behind_the_loader_are_those_of_the_loader(shapes_home: object, workers: int) -> None:
+    samples = training_samples(shapes_home, STEPS)
+    batches = [[(1, 0), (1, 3)], [(1, 2), (1, 5)]]
+    usual = DataLoader(samples, batch_sampler=batches)
+    behind = AugmentedHere(
+        DataLoader(samples.decoded, batch_sampler=batches, num_workers=workers, collate_fn=list), samples.augment
+    )
+    found = list(zip(usual, behind, strict=True))
+    assert len(found) == 2
+    for (images, masks), (others, truths) in found:
+        assert torch.equal(images, others)
+        assert torch.equal(masks, truths)
+
+
 def test_augmenting_moves_no_random_state(shapes_home: object) -> None:
-    dataset = Shapes(shapes_home / "data" / Shapes.folders[0])  # type: ignore[operator]
-    samples = TrainingSamples(DecodedSamples(dataset), dataset.ids("train"), recipe({"op": "scale_crop"}), 3)
+    samples = training_samples(shapes_home, ({"op": "scale_crop"},))
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
