@@ -122,7 +122,7 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
     if not run.model_source:
         try:
             entry = find_model(job.model.name)
-            source = source if source in entry.former_hashes else entry.source_hash
+            source = source if source in entry.former_hashes(job.model.params) else entry.source_hash
         except BenchError as error:
             notes.append(f"model: {error.message}")
     try:

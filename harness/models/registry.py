@@ -11,12 +11,12 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import PluginError, UnknownName
 
@@ -62,14 +62,14 @@ class ModelEntry:
             return hashlib.sha256(self.source.encode()).hexdigest()
         return module_hash(self.target.split(":")[0])
 
-    @property
-    def former_hashes(self) -> tuple[str, ...]:
-        """What earlier versions took for the hash of the very same code."""
+    def former_hashes(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """What earlier versions took for the hash of code that computes the same with these parameters."""
         if self.source or self.origin in ("torchvision", "smp"):
             return ()
         if self.origin == "built in":
-            today, former = FORMER_SOURCES.get(self.name, ("", ""))
-            return (former,) if today == self.source_hash else ()
+            known = FORMER_SOURCES.get(self.name)
+            same = known is not None and known.today == self.source_hash and known.same(params)
+            return (known.former,) if known is not None and same else ()
         return (former_module_hash(self.target.split(":")[0]),)
 
     def load(self) -> Build:

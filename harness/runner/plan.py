@@ -202,7 +202,8 @@ class _Planner:
         """What the train fingerprint is taken over, and was by earlier versions for the same code."""
         entry = self.entries[job.model.name]
         manifest, weights = self.copy(job).manifest.hash, weights_parts(job)
-        return [train_parts(job, source, manifest, weights) for source in (entry.source_hash, *entry.former_hashes)]
+        sources = (entry.source_hash, *entry.former_hashes(job.model.params))
+        return [train_parts(job, source, manifest, weights) for source in sources]
 
     def task(self, job: Job) -> Task:
         """The task of a job, as if it had to be trained."""

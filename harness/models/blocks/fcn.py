@@ -11,16 +11,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .vgg import STAGES, copy_imagenet
+from .vgg import STAGES, copy_classifier, copy_imagenet
 
 Upsampling = Literal["learned", "frozen"]
 Padding = Literal["paper", "same"]
+SkipScale = Literal["match", "caffe", "none"]
 
 # Where the scores are cut out of the padded map, in pixels of the respective map.
 FINAL_OFFSET = {32: 19, 16: 27, 8: 31}
 POOL4_OFFSET, POOL3_OFFSET = 5, 9
-# Trained at once, the skips start small, since VGG16's pool4 and pool3 are not normalized.
-POOL4_SCALE, POOL3_SCALE = 0.01, 0.0001
+# Trained at once, the released FCN-8s scales pool4 and pool3 by these. They belong to Caffe's VGG16, which sees values
+# up to 255, and whose activations are thousands of times larger than those of torchvision's.
+CAFFE_SCALES = (0.01, 0.0001)
+# Units of fc6 and fc7 in VGG16's classifier.
+CLASSIFIER_UNITS = 4096
 
 
 class FCN(nn.Module):
@@ -35,9 +39,17 @@ class FCN(nn.Module):
             convolution by half its kernel instead, which costs far less on small images.
         upsampling: bilinear kernels that stay (`frozen`, as released) or are learned (as the text says).
         norm: batch normalization after every convolution of the five stages (the paper has none), without
-            which a small network trained from scratch hardly learns; the skips then start at full size.
-        pretrained: `imagenet` starts the five stages from torchvision's VGG16.
+            which a small network trained from scratch hardly learns.
+        pretrained: `imagenet` starts from torchvision's VGG16: the five stages, and where `hidden` is 4096 fc6 and fc7
+            from its classifier, made convolutional.
+        skip_scale: how the features of pool4 and pool3 are scaled before they are scored. `match`: to the size that
+            fc7's have in the network as it starts, measured once on a fixed pattern, so that every skip is heard
+            whatever the weights are. `caffe`: by .01 and .0001, as released, for weights that see 0 to 255. `none`: not
+            at all, as in staged training, where a 16s starts from a trained 32s. None: `match`, or with `norm` `none`.
     """
+
+    skip_scales: Tensor
+    """The factors of pool4's and pool3's features, (2,)."""
 
     def __init__(
         self,
@@ -49,10 +61,10 @@ class FCN(nn.Module):
         upsampling: Upsampling = "frozen",
         norm: bool = False,
         pretrained: str = "none",
+        skip_scale: SkipScale | None = None,
     ) -> None:
         super().__init__()
         self.stride, self.padding = stride, padding
-        self.scale4, self.scale3 = (1.0, 1.0) if norm else (POOL4_SCALE, POOL3_SCALE)
         self.stages = vgg_stages(width, norm, first_padding=100 if padding == "paper" else 1)
         self.fc6 = nn.Conv2d(width * 8, hidden, kernel_size=7, padding=0 if padding == "paper" else 3)
         self.fc7 = nn.Conv2d(hidden, hidden, kernel_size=1)
@@ -68,32 +80,59 @@ class FCN(nn.Module):
         self._init(norm)
         if pretrained != "none":
             copy_imagenet(self.stages, "fcn", pretrained, width, norm)
+            if hidden == CLASSIFIER_UNITS:
+                copy_classifier(self.fc6, self.fc7, norm)
+        how = skip_scale or ("none" if norm else "match")
+        # Measured ones belong to the weights, and are kept with them.
+        self.register_buffer("skip_scales", self._scales(how), persistent=how == "match" and stride < 32)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> logits (N, K, H, W)."""
         size = x.shape[-2:]
-        # 1. Five stages, each halving the size.
+        pools, x = self.features(x)
+        scores = self.score(x)
+        # 1. Add the scores of pool4, then of pool3, each at twice the size.
+        if self.stride <= 16:
+            skip = self.score_pool4(pools[3] * self.skip_scales[0])
+            up = self.up2(scores)
+            scores = up + cut(skip, up, POOL4_OFFSET if self.padding == "paper" else 0)
+        if self.stride == 8:
+            skip = self.score_pool3(pools[2] * self.skip_scales[1])
+            up = self.up4(scores)
+            scores = up + cut(skip, up, POOL3_OFFSET if self.padding == "paper" else 0)
+        # 2. Upsample to the image and cut the border away.
+        offset = FINAL_OFFSET[self.stride] if self.padding == "paper" else 0
+        scores = self.up_final(scores)
+        return scores[..., offset : offset + size[0], offset : offset + size[1]]  # type: ignore[no-any-return]
+
+    def features(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """(N, 3, H, W) -> the features of the five pools, each at half the size, and fc7's at 1/32."""
         pools = []
         for stage in self.stages:
             x = stage(x)
             pools.append(x)
-        # 2. The classifier as convolutions, at 1/32.
+        # The classifier as convolutions.
         x = self.dropout(torch.relu(self.fc6(x)))
-        x = self.dropout(torch.relu(self.fc7(x)))
-        scores = self.score(x)
-        # 3. Add the scores of pool4, then of pool3, each at twice the size.
-        if self.stride <= 16:
-            skip = self.score_pool4(pools[3] * self.scale4)
-            up = self.up2(scores)
-            scores = up + cut(skip, up, POOL4_OFFSET if self.padding == "paper" else 0)
-        if self.stride == 8:
-            skip = self.score_pool3(pools[2] * self.scale3)
-            up = self.up4(scores)
-            scores = up + cut(skip, up, POOL3_OFFSET if self.padding == "paper" else 0)
-        # 4. Upsample to the image and cut the border away.
-        offset = FINAL_OFFSET[self.stride] if self.padding == "paper" else 0
-        scores = self.up_final(scores)
-        return scores[..., offset : offset + size[0], offset : offset + size[1]]  # type: ignore[no-any-return]
+        return pools, self.dropout(torch.relu(self.fc7(x)))
+
+    def _scales(self, how: SkipScale) -> Tensor:
+        """The factors of pool4 and pool3, (2,)."""
+        if how == "match" and self.stride < 32:
+            return self._matching_scales()
+        if how not in ("match", "caffe", "none"):
+            raise ValueError(f"skip_scale {how!r}: use match, caffe or none")
+        return torch.tensor(CAFFE_SCALES if how == "caffe" else (1.0, 1.0))
+
+    @torch.no_grad()
+    def _matching_scales(self) -> Tensor:
+        """What brings pool4 and pool3 to the size (root mean square) of fc7, on a pattern that is always the same."""
+        if self.score.weight.is_meta:
+            return torch.ones(2)
+        self.eval()
+        pools, fc7 = self.features(like_a_photograph().to(self.score.weight.device))
+        self.train()
+        target, *sizes = (float(x.square().mean().sqrt()) for x in (fc7, pools[3], pools[2]))
+        return torch.tensor([target / size if target * size > 0 else 1.0 for size in sizes])
 
     def _init(self, norm: bool) -> None:
         """Scores start at zero, as in the paper; stages from He's normal distribution."""
@@ -111,6 +150,21 @@ class FCN(nn.Module):
             if hasattr(self, name):
                 nn.init.zeros_(getattr(self, name).weight)
                 nn.init.zeros_(getattr(self, name).bias)
+
+
+def like_a_photograph(side: int = 224) -> Tensor:
+    """A fixed pattern (1, 3, side, side) of unit variance whose spectrum falls with the frequency, as photographs' do.
+
+    Field, Relations between the statistics of natural images and the response properties of cortical cells, 1987.
+    """
+    noise = torch.randn(4, side, side, generator=torch.Generator().manual_seed(0), device="cpu")
+    y, x = torch.fft.fftfreq(side), torch.fft.rfftfreq(side)
+    frequency = torch.hypot(*torch.meshgrid(y, x, indexing="ij")).clamp(min=1 / side)
+    smooth = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(side, side))
+    smooth = (smooth - smooth.mean((1, 2), keepdim=True)) / smooth.std((1, 2), keepdim=True)
+    # Brightness is most of it; colors differ little.
+    photograph: Tensor = (0.95 * smooth[:1] + 0.05**0.5 * smooth[1:])[None]
+    return photograph
 
 
 def vgg_stages(width: int, norm: bool, first_padding: int) -> nn.ModuleList:
