@@ -16,6 +16,7 @@ SUMMARY = "ResNet, atrous spatial pyramid pooling and a decoder with low-level f
 STRIDE = 32
 PAPER = "Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018"
 LICENSE = "Apache-2.0"
+BACKBONE = ("encoder",)
 
 # Channels the decoder reduces the low-level features to (paper, table 1).
 LOW_LEVEL = 48
