@@ -184,7 +184,9 @@ def test_a_strangers_backbone_trains_at_its_rate(tmp_path: Path) -> None:
 
 def test_a_heads_rate_for_a_stranger_that_declares_nothing_is_refused_before_anything_runs(tmp_path: Path) -> None:
     entry = stranger(tmp_path, "")
-    with pytest.raises(SuiteError, match=r"head_lr_factor is 10, but the network stranger \(file stranger.py\)") as told:
+    with pytest.raises(
+        SuiteError, match=r"head_lr_factor is 10, but the network stranger \(file stranger.py\)"
+    ) as told:
         plan_with(tmp_path, entry, 10)
     assert "BACKBONE = (" in str(told.value.hint)
     assert len(plan_with(tmp_path, entry, 1).train) == 1
@@ -202,7 +204,9 @@ def test_a_search_over_the_heads_rate_is_refused_alike(tmp_path: Path) -> None:
 def test_a_declared_name_that_is_no_submodule_is_named(tmp_path: Path) -> None:
     entry = stranger(tmp_path, 'BACKBONE = ("trunk", "trnk")')
     (task,) = plan_with(tmp_path, entry, 1).train
-    with pytest.raises(BadModel, match="BACKBONE names 'trnk', which is no submodule of the network; it has trunk, top"):
+    with pytest.raises(
+        BadModel, match="BACKBONE names 'trnk', which is no submodule of the network; it has trunk, top"
+    ):
         build_network(task.model, task.job, 3)
 
 
