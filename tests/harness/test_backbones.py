@@ -70,6 +70,7 @@ PRETRAINED: dict[str, dict[str, Any]] = {
     "deeplabv3plus": {"backbone": "resnet18", "channels": 8},
     "bisenet": {},
     "emanet": {"backbone": "resnet18", "channels": 16, "bases": 8, "deep_stem": False},
+    "danet": {"backbone": "resnet18", "channels": 16},
     "fcn32s": {},
     "fcn16s": {},
     "fcn8s": {},

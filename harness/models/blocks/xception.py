@@ -40,7 +40,8 @@ def xception(output_stride: int = 16, width: int = 64, pretrained: str = "none",
 class Xception(nn.Module):
     """Entry, middle and exit flow; every pooling of Xception is a strided separable convolution here.
 
-    Every depthwise convolution is followed by batch normalization and ReLU (paper, section 4, third change).
+    Batch normalization and ReLU follow every depthwise convolution, as the paper says (section 4, third change). Its
+    released code has the normalization everywhere as well, but that ReLU in the last three convolutions only.
     `channels` are those of what `forward` returns.
     """
 
@@ -69,15 +70,15 @@ class Xception(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) -> features at 1/4, 1/8, 1/16 and 1/output_stride (none is coarser than that).
+        """(N, 3, H, W) -> features at 1/4, 1/8, 1/16 and 1/32; none is coarser than 1/output_stride.
 
-        The first are those of the second block before it strides: the low-level features of the paper's decoder.
+        The first are what the second block has made before it strides: the low-level features of the decoder.
         """
         x = self.entry1(self.stem(x))
         low = self.entry2.fine(x)
         second = self.entry2.join(x, low)
         third = self.middle(self.entry3(second))
-        return [relu(low), second, third, self.last(relu(self.exit(third)))]
+        return [low, second, third, self.last(self.exit(third))]
 
 
 class Block(nn.Module):
