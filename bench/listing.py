@@ -59,6 +59,7 @@ def models(json: JsonOption = False) -> None:
                 "origin": e.origin,
                 "summary": e.summary,
                 "stride": e.stride,
+                "backbone": e.backbone,
                 "parameters": size[0] if size else None,
                 "flops": size[1] if size else None,
                 "license": e.license,

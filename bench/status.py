@@ -111,6 +111,7 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
     from harness.datasets import data_dir as folder_of
     from harness.datasets import manifest_of, open_dataset
     from harness.errors import BenchError
+    from harness.models.declaration import read_declaration
     from harness.models.registry import find_model
     from harness.results.rows import PREDICTIONS
 
@@ -118,13 +119,16 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
         return ["the predictions come from elsewhere: how they were made is not known here"]
     job = job_from_stored(run.config)
     source, manifest = run.parts["model_source"], run.parts["data"]
-    notes = []
-    if not run.model_source:
-        try:
+    notes, backbone = [], None
+    try:
+        if run.model_source:
+            backbone = read_declaration(run.model_source, run.model_origin).backbone
+        else:
             entry = find_model(job.model.name)
             source = source if source in entry.former_hashes(job.model.params) else entry.source_hash
-        except BenchError as error:
-            notes.append(f"model: {error.message}")
+            backbone = entry.backbone if entry.regrouped else None
+    except BenchError as error:
+        notes.append(f"model: {error.message}")
     try:
         folder = folder_of(str(data_dir) if data_dir else None)
         manifest = manifest_of(
@@ -133,4 +137,4 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
     except BenchError as error:
         notes.append(f"data: could not be compared: {error.message.splitlines()[0]}")
     given: dict[str, Any] = {key: run.parts[key] for key in ("checkpoint", "start_from") if key in run.parts}
-    return [*differing_parts(run.parts, train_parts(job, source, manifest, given)), *notes]
+    return [*differing_parts(run.parts, train_parts(job, source, manifest, given, backbone)), *notes]

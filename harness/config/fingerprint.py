@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,11 @@ def _file_digest(name: str) -> str:
 
 
 def train_parts(
-    job: Job, model_source: str, data_manifest: str, weights: dict[str, Any] | None = None
+    job: Job,
+    model_source: str,
+    data_manifest: str,
+    weights: dict[str, Any] | None = None,
+    backbone: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What decides the trained weights and the predicted label maps, part by part.
 
@@ -60,9 +65,13 @@ def train_parts(
         model_source: SHA-256 of the network's source.
         data_manifest: SHA-256 of the data's manifest.
         weights: what `weights_parts` says.
+        backbone: the submodules that the network declares as its backbone, which count where the head has a learning
+            rate of its own; None where they are what version 2 took for it without being told.
     """
+    own_head_rate = job.recipe.optimizer.head_lr_factor != 1 and job.model.checkpoint is None
     return (weights or {}) | {
         **_shared_parts(job),
+        **({"backbone": list(backbone)} if own_head_rate and backbone is not None else {}),
         "data": data_manifest,
         "model_source": model_source,
         **({"search": job.search["key"]} if job.search else {}),

@@ -13,6 +13,7 @@ SUMMARY = "a spatial and a context path, fused; two auxiliary heads"
 STRIDE = 32
 PAPER = "Yu et al., BiSeNet, ECCV 2018"
 LICENSE = "Apache-2.0"
+BACKBONE = ("context",)
 
 
 def build(

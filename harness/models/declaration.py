@@ -7,6 +7,7 @@ A file of this project, a user's single file and a module of an installed packag
     STRIDE = 32                 height and width of the input are padded to multiples of it
     PAPER = "…"
     LICENSE = "…"               of the code; LICENCE counts as well
+    BACKBONE = ("encoder",)     the submodules that pretrained weights fill; () where nothing is ever pretrained
 
     def build(num_classes, **params): ...
 """
@@ -20,8 +21,9 @@ from typing import Any
 from harness.errors import PluginError
 
 DEFAULT_STRIDE = 32
-# Constants that say something about a network and do not move its results.
-DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENCE", "LICENSE")
+# Constants that say something about a network and do not move its results. (BACKBONE has a part of the fingerprint to
+# itself where a recipe trains the head at a rate of its own.)
+DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENCE", "LICENSE", "BACKBONE")
 # What reading a source, or evaluating a literal of it, may raise: `1 + 1 + …` can be too deep, `{[1]: 2}` has no hash.
 UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
 
@@ -38,6 +40,8 @@ class Declaration:
     license: str
     builds: bool
     """Whether it has a function, class or value `build`."""
+    backbone: tuple[str, ...] | None
+    """The submodules that pretrained weights fill; () where there are none, None where the file does not say."""
 
 
 def read_declaration(text: str, where: str) -> Declaration:
@@ -48,7 +52,7 @@ def read_declaration(text: str, where: str) -> Declaration:
         where: the file or module, for messages.
 
     Raises:
-        PluginError: it is not Python, or its stride is none; names file and line.
+        PluginError: it is not Python (names file and line), or its stride or backbone is none.
     """
     try:
         tree = ast.parse(text)
@@ -70,7 +74,21 @@ def read_declaration(text: str, where: str) -> Declaration:
         paper=_text(facts, "PAPER"),
         license=_text(facts, "LICENSE") or _text(facts, "LICENCE"),
         builds="build" in facts or any(n.name == "build" for n in functions),
+        backbone=_backbone(facts, where),
     )
+
+
+def _backbone(facts: dict[str, Any], where: str) -> tuple[str, ...] | None:
+    if "BACKBONE" not in facts:
+        return None
+    names = facts["BACKBONE"]
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) and name for name in names):
+        shown = repr(names) if names is not None else "(not a plain tuple)"
+        raise PluginError(
+            f"{where}: BACKBONE = {shown} must be a tuple of names of submodules",
+            'For example BACKBONE = ("encoder",), or BACKBONE = () where nothing is ever pretrained.',
+        )
+    return tuple(names)
 
 
 def _text(facts: dict[str, Any], name: str) -> str:

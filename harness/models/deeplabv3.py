@@ -16,6 +16,7 @@ SUMMARY = "ResNet and atrous spatial pyramid pooling; the heads of v1 and v2 as 
 STRIDE = 32
 PAPER = "Chen et al., Rethinking Atrous Convolution, 2017"
 LICENSE = "Apache-2.0"
+BACKBONE = ("encoder",)
 
 
 def build(

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from .blocks.aspp import ASPP
-from .blocks.resnet import conv_bn_relu, resnet
+from .blocks.resnet import ResNet, conv_bn_relu, resnet
+from .blocks.xception import Xception, xception
 
 NAME = "deeplabv3plus"
-SUMMARY = "ResNet, atrous spatial pyramid pooling and a decoder with low-level features"
+SUMMARY = "ResNet or Xception, atrous spatial pyramid pooling and a decoder with low-level features"
 STRIDE = 32
 PAPER = "Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018"
 LICENSE = "Apache-2.0"
+BACKBONE = ("encoder",)
 
 # Channels the decoder reduces the low-level features to (paper, table 1).
 LOW_LEVEL = 48
@@ -28,7 +31,7 @@ def build(
     rates: Sequence[int] = (6, 12, 18),
     channels: int = 256,
     decoder_convs: int = 2,
-    separable: bool = False,
+    separable: bool | Literal["paper"] = False,
     width: int = 64,
     pretrained: str = "none",
 ) -> DeepLabV3Plus:
@@ -36,20 +39,30 @@ def build(
 
     Args:
         num_classes: K.
-        backbone: resnet18, resnet34, resnet50 or resnet101.
+        backbone: resnet18, resnet34, resnet50, resnet101 or xception (the paper's modified one).
         output_stride: 8, 16 or 32 of the encoder.
         rates: the atrous rates; the paper's 6, 12, 18 belong to output stride 16.
         channels: of the pyramid's branches and the decoder; the paper's is 256.
         decoder_convs: 3×3 convolutions of the decoder; the paper has 2.
-        separable: depthwise separable 3×3 convolutions in pyramid and decoder, as in the paper's Xception model.
-        width: channels of the backbone's stem; 64 is ResNet's.
-        pretrained: `imagenet` or `none`.
+        separable: depthwise separable 3×3 convolutions in pyramid and decoder. `paper`: batch normalization and ReLU
+            after the depthwise convolution, too, as the paper's code has them. True: after both together only.
+        width: channels of the backbone's stem; 64 is ResNet's and Xception's.
+        pretrained: `imagenet` or `none`; there are no weights for xception.
+
+    Raises:
+        ValueError: there is no such form of separable convolutions.
     """
-    encoder = resnet(backbone, output_stride, width, pretrained)
+    if separable not in (False, True, "paper"):
+        raise ValueError(f"separable {separable!r}: use false, true or paper")
+    encoder: ResNet | Xception
+    if backbone == "xception":
+        encoder = xception(output_stride, width, pretrained)
+    else:
+        encoder = resnet(backbone, output_stride, width, pretrained)
     network = DeepLabV3Plus(encoder, num_classes, rates, channels, decoder_convs)
     if separable:
-        separate(network.aspp)
-        separate(network.decoder)
+        for part in (network.aspp, network.decoder):
+            separate(part, between=separable == "paper")
     return network
 
 
@@ -84,17 +97,23 @@ class DeepLabV3Plus(nn.Module):
         return interpolate(y, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def separate(network: nn.Module) -> None:
-    """Replace every k×k convolution, k > 1, by a depthwise one and a 1×1, in place (paper, section 3.1)."""
+def separate(network: nn.Module, between: bool = False) -> None:
+    """Replace every k×k convolution, k > 1, by a depthwise one and a 1×1, in place (paper, section 3.1).
+
+    Args:
+        network: whose convolutions are replaced.
+        between: batch normalization and ReLU after the depthwise convolution.
+    """
     for name, child in network.named_children():
         if isinstance(child, nn.Conv2d) and child.kernel_size[0] > 1:
             inside, outside = child.in_channels, child.out_channels
             kernel, dilation = child.kernel_size[0], child.dilation[0]
             reach = dilation * (kernel // 2)
             depthwise = nn.Conv2d(inside, inside, kernel, padding=reach, dilation=dilation, groups=inside, bias=False)
-            pair = nn.Sequential(depthwise, nn.Conv2d(inside, outside, 1, bias=False))
-            for layer in pair:
-                nn.init.kaiming_normal_(layer.weight)  # type: ignore[arg-type]
-            setattr(network, name, pair)
+            pointwise = nn.Conv2d(inside, outside, 1, bias=False)
+            for layer in (depthwise, pointwise):
+                nn.init.kaiming_normal_(layer.weight)
+            norm = [nn.BatchNorm2d(inside), nn.ReLU(inplace=True)] if between else []
+            setattr(network, name, nn.Sequential(depthwise, *norm, pointwise))
         else:
-            separate(child)
+            separate(child, between)

@@ -16,6 +16,7 @@ SUMMARY = "dilated ResNet and expectation-maximization attention"
 STRIDE = 32
 PAPER = "Li et al., Expectation-Maximization Attention Networks, ICCV 2019"
 LICENSE = "Apache-2.0"
+BACKBONE = ("encoder",)
 
 # The paper keeps the normalizations' running statistics nearly still.
 BN_MOMENTUM = 3e-4

@@ -27,7 +27,7 @@ class Former:
 
 def _without_imagenet(params: Params) -> bool:
     """ImageNet weights once left out fc6 and fc7."""
-    return params.get("pretrained", "none") == "none"
+    return bool(params.get("pretrained", "none") == "none")
 
 
 def _normalized_fcn(params: Params) -> bool:

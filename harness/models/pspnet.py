@@ -15,6 +15,7 @@ SUMMARY = "dilated ResNet with pooled contexts at four grids, and an auxiliary h
 STRIDE = 32
 PAPER = "Zhao et al., Pyramid Scene Parsing Network, CVPR 2017"
 LICENSE = "Apache-2.0"
+BACKBONE = ("encoder",)
 
 
 def build(

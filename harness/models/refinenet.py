@@ -14,6 +14,7 @@ SUMMARY = "ResNet and four cascaded refinement blocks"
 STRIDE = 32
 PAPER = "Lin et al., RefineNet, CVPR 2017"
 LICENSE = "Apache-2.0"
+BACKBONE = ("encoder",)
 
 
 def build(

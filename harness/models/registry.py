@@ -23,12 +23,15 @@ from harness.errors import PluginError, UnknownName
 from .declaration import DEFAULT_STRIDE, Declaration, read_declaration
 from .former_sources import FORMER_SOURCES
 from .sources import OWN, former_module_hash, module_hash, module_text
-from .zoo import TORCHVISION, smp_builder, smp_parts, torchvision_builder
+from .zoo import SMP_BACKBONE, TORCHVISION, TORCHVISION_BACKBONE, smp_builder, smp_parts, torchvision_builder
 
 if TYPE_CHECKING:
     from torch import nn
 
 ENTRY_POINTS = "segbench.models"
+
+# What training version 2 took for a backbone, whatever the network.
+FORMER_BACKBONES = ("encoder", "backbone", "stages")
 
 Build = Callable[..., "nn.Module"]
 
@@ -50,6 +53,8 @@ class ModelEntry:
     """built in, torchvision, smp, plugin PACKAGE, or file NAME."""
     source: str = field(default="", repr=False)
     """Single files: the whole text, which travels to the worker and into the database."""
+    backbone: tuple[str, ...] | None = None
+    """Names of the submodules that pretrained weights fill; () where there are none, None where nobody says."""
 
     @property
     def source_hash(self) -> str:
@@ -71,6 +76,16 @@ class ModelEntry:
             same = known is not None and known.today == self.source_hash and known.same(params)
             return (known.former,) if known is not None and same else ()
         return (former_module_hash(self.target.split(":")[0]),)
+
+    @property
+    def regrouped(self) -> bool:
+        """Whether earlier versions, which guessed the backbone by its name, may have taken something else for it.
+
+        Theirs was what stood under one of `FORMER_BACKBONES`. A network of this project has one of them at most; what
+        else a package's may have is not known.
+        """
+        guessed = self.backbone in [(name,) for name in FORMER_BACKBONES]
+        return self.origin.startswith("plugin") or not guessed
 
     def load(self) -> Build:
         """Import the builder.
@@ -147,7 +162,12 @@ def _known() -> tuple[dict[str, ModelEntry], dict[str, str]]:
     for name, summary in TORCHVISION.items():
         full = f"torchvision/{name}"
         known[full] = ModelEntry(
-            full, f"torchvision.models.segmentation:{name}", summary, license="BSD-3-Clause", origin="torchvision"
+            full,
+            f"torchvision.models.segmentation:{name}",
+            summary,
+            license="BSD-3-Clause",
+            origin="torchvision",
+            backbone=TORCHVISION_BACKBONE,
         )
     broken: dict[str, str] = {}
     for point in entry_points(group=ENTRY_POINTS):
@@ -183,7 +203,7 @@ def _of_package(point: EntryPoint, origin: str) -> ModelEntry:
 
 
 def _entry(name: str, target: str, said: Declaration, origin: str, source: str = "") -> ModelEntry:
-    return ModelEntry(name, target, said.summary, said.stride, said.paper, said.license, origin, source)
+    return ModelEntry(name, target, said.summary, said.stride, said.paper, said.license, origin, source, said.backbone)
 
 
 def _smp_entry(name: str) -> ModelEntry:
@@ -199,6 +219,7 @@ def _smp_entry(name: str) -> ModelEntry:
         f"{architecture} on {encoder}, as segmentation_models_pytorch builds it",
         license="MIT; encoders have terms of their own",
         origin="smp",
+        backbone=SMP_BACKBONE,
     )
 
 

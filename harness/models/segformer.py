@@ -11,6 +11,7 @@ SUMMARY = "hierarchical transformer and a decoder of linear layers; b0 to b5"
 STRIDE = 32
 PAPER = "Xie et al., SegFormer, NeurIPS 2021"
 LICENSE = "Apache-2.0"
+BACKBONE = ("stages",)
 
 # Variant -> channels of the four stages, blocks of each, channels of the decoder (paper, table 6).
 VARIANTS = {

@@ -14,6 +14,7 @@ SUMMARY = "VGG16 and its mirror image, joined by the places of the maxima"
 STRIDE = 32
 PAPER = "Badrinarayanan et al., SegNet, TPAMI 2017"
 LICENSE = "Apache-2.0"
+BACKBONE = ("encoder",)
 
 
 def build(num_classes: int, width: int = 64, pretrained: str = "none") -> SegNet:

@@ -13,6 +13,7 @@ SUMMARY = "contracting and expanding path joined by concatenation"
 STRIDE = 16
 PAPER = "Ronneberger et al., U-Net, MICCAI 2015"
 LICENSE = "Apache-2.0"
+BACKBONE = ()
 
 Padding = Literal["same", "valid"]
 

@@ -11,6 +11,7 @@ SUMMARY = "the U-Net of study C: strided convolutions, nearest upsampling, dropo
 STRIDE = 16
 PAPER = "after Ronneberger et al., U-Net, MICCAI 2015"
 LICENSE = "Apache-2.0"
+BACKBONE = ()
 
 
 def build(num_classes: int, width: int = 64, dropout: tuple[float, float] = (0.3, 0.4)) -> StridedUNet:

@@ -13,6 +13,7 @@ SUMMARY = "U-Net with nested dense skips and deep supervision; can be pruned"
 STRIDE = 16
 PAPER = "Zhou et al., UNet++, DLMIA 2018"
 LICENSE = "Apache-2.0"
+BACKBONE = ()
 
 Up = Literal["bilinear", "learned"]
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 # Libraries whose networks go by the library's version, not by their source.
 ZOOS = ("torchvision", "segmentation_models_pytorch")
 
+# Under which names their networks keep what is pretrained.
+TORCHVISION_BACKBONE = ("backbone",)
+SMP_BACKBONE = ("encoder",)
+
 TORCHVISION: dict[str, str] = {
     "fcn_resnet50": "FCN head on a dilated ResNet-50, with an auxiliary head",
     "fcn_resnet101": "FCN head on a dilated ResNet-101, with an auxiliary head",

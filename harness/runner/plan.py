@@ -25,6 +25,7 @@ from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, mani
 from harness.errors import BenchError, SuiteError
 from harness.models.registry import ModelEntry, find_model
 from harness.results.store import Store
+from harness.runner.backbone import refuse_undeclared_backbones, searched_backbone
 from harness.runner.searchers import SEARCHERS
 from harness.runner.shared_training import share_trainings
 from harness.scoring.evaluate import check_metric
@@ -117,8 +118,8 @@ def make_plan(
         obtain: whether data sets that are not there are downloaded or made.
 
     Raises:
-        BenchError: a name does not exist, data are missing or unsound, or the suite asks for a metric that a
-            data set lacks.
+        BenchError: a name does not exist, data are missing or unsound, the suite asks for a metric that a data set
+            lacks, or for a head's learning rate of a network that does not say what its head is.
     """
     suite = suite.model_copy(update={"datasets": tuple(_resolved(choice, data_folder) for choice in suite.datasets)})
     entries = {m.name: find_model(m.name, dict(plugins or {})) for m in suite.models}
@@ -126,6 +127,7 @@ def make_plan(
     infos = {d.name: dataset_class(d.name, d.params).info for d in suite.datasets}
     jobs = expand(suite, infos, smoke)
     _refuse_impossible(jobs, copies)
+    refuse_undeclared_backbones(jobs, entries, suite.search)
     plan = Plan(suite)
     planner = _Planner(entries, copies, artifacts, store.cells() if store else frozenset())
     if suite.search is not None and smoke is None:
@@ -202,8 +204,9 @@ class _Planner:
         """What the train fingerprint is taken over, and was by earlier versions for the same code."""
         entry = self.entries[job.model.name]
         manifest, weights = self.copy(job).manifest.hash, weights_parts(job)
+        backbone = entry.backbone if entry.regrouped else None
         sources = (entry.source_hash, *entry.former_hashes(job.model.params))
-        return [train_parts(job, source, manifest, weights) for source in sources]
+        return [train_parts(job, source, manifest, weights, backbone) for source in sources]
 
     def task(self, job: Job) -> Task:
         """The task of a job, as if it had to be trained."""
@@ -245,7 +248,8 @@ def _searched(
         job = job.model_copy(update={"recipe": Recipe.model_validate(merge(suite.recipe, base.model.recipe))})
         copy = planner.copy(job)
         _refuse_unfair_search(job, copy.dataset, search.searcher)
-        keys = [digest({"search": canonical(search), "job": p})[:40] for p in planner.parts(job)]
+        about = {"search": canonical(search), **searched_backbone(search, planner.entries[job.model.name])}
+        keys = [digest({**about, "job": p})[:40] for p in planner.parts(job)]
         found = next(filter(None, map(store.search_result, keys)), None) if store else None
         if found is not None:
             winners += [tuned(job, found, seed) for seed in suite.seeds]

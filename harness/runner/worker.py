@@ -118,7 +118,9 @@ class Worker:
         model = build_network(task.model, task.job, channels)
         self._parameters = sum(p.numel() for p in model.parameters())
         samples = DecodedSamples(dataset)
-        context = TrainingContext(model, task.model.stride, channels, dataset, samples, task.files.local)
+        context = TrainingContext(
+            model, task.model.stride, channels, dataset, samples, task.files.local, backbone=task.model.backbone
+        )
         return self._result(task, "ok", times=time_step(task.job, context))
 
     def _rescore(self) -> Result:
@@ -200,6 +202,7 @@ class Worker:
             stopping=self.stopping,
             keep_checkpoint=self._keep_checkpoint,
             group=group,
+            backbone=task.model.backbone,
         )
 
     def _decoded(self, dataset: Dataset) -> DecodedStore | None:

@@ -113,6 +113,8 @@ class TrainingContext:
     """Called after a checkpoint has been written; returns why only this machine has it, where that is so."""
     group: ProcessGroup = field(default_factory=ProcessGroup)
     """The processes that train together."""
+    backbone: tuple[str, ...] | None = None
+    """The submodules that the network declares as its backbone, for the head's learning rate; None: it does not."""
 
     @property
     def scored(self) -> nn.Module:
@@ -175,7 +177,7 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
     forward = context.group.wrap(model)
     forward = torch.compile(forward) if recipe.compile else forward
     context.ema = EmaModel(model, recipe.ema) if recipe.ema is not None else None
-    optimizer = build_optimizer(model, recipe.optimizer)
+    optimizer = build_optimizer(model, recipe.optimizer, context.backbone)
     scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.precision == "fp16")
     progress = load_checkpoint(context, optimizer, scaler) or Progress()
     clock = _Clock(progress)

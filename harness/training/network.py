@@ -34,18 +34,31 @@ def build_network(entry: ModelEntry, job: Job, channels: int, group: ProcessGrou
     """Build a job's network on the device that the job asks for, of several devices that of its rank.
 
     Raises:
-        BadModel: the builder did not return a network with trainable parameters.
+        BadModel: the builder did not return a network with trainable parameters, or it has no such backbone as it
+            declares.
     """
     model = entry.load()(channels, **job.model.params)
     if not isinstance(model, torch.nn.Module):
         raise BadModel(f"build returned {type(model).__name__}, expected a torch.nn.Module")
     if not any(p.requires_grad for p in model.parameters()):
         raise BadModel("the network has no trainable parameter")
+    for name in entry.backbone or ():
+        _check_backbone(model, name)
     if job.resources.gpus <= 0:
         return model
     if group is None or group.world_size == 1:
         return model.to(torch.device("cuda"))
     return synchronize_batch_norm(model.to(group.device))
+
+
+def _check_backbone(model: torch.nn.Module, name: str) -> None:
+    try:
+        model.get_submodule(name)
+    except AttributeError:
+        there = ", ".join(child for child, _ in model.named_children())
+        raise BadModel(
+            f"BACKBONE names {name!r}, which is no submodule of the network; it has {there or 'none'}"
+        ) from None
 
 
 def start_from(model: torch.nn.Module, path: Path) -> None:

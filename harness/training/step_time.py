@@ -39,7 +39,7 @@ def time_step(job: Job, context: TrainingContext) -> dict[str, float]:
     classes = len(context.dataset.info.classes)
     targets = torch.randint(0, classes, (count, *recipe.size), dtype=torch.uint8, generator=generator)
     job = job.model_copy(update={"recipe": recipe.model_copy(update={"accumulate": min(recipe.accumulate, count)})})
-    optimizer = build_optimizer(context.model, recipe.optimizer)
+    optimizer = build_optimizer(context.model, recipe.optimizer, context.backbone)
     scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.precision == "fp16")
     context = replace(context, ema=None)
 

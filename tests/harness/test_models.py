@@ -32,6 +32,7 @@ SMALL = {
     "emanet": {"backbone": "resnet18", "width": 8, "channels": 16, "bases": 8},
     "segformer": {"width": 8, "decoder": 16},
     "deeplabv3plus": {"backbone": "resnet18", "width": 4, "channels": 8},
+    "danet": {"backbone": "resnet18", "width": 8, "channels": 16},
 }
 
 
@@ -225,7 +226,8 @@ def test_the_source_hash_covers_the_networks_own_files_only() -> None:
     assert covered == {
         "unet": {"harness.models.unet"},
         "fcn8s": {"harness.models.fcn8s", f"{blocks}.fcn", f"{blocks}.vgg", f"{blocks}.weights"},
-        "deeplabv3plus": {"harness.models.deeplabv3plus", f"{blocks}.aspp", f"{blocks}.resnet", f"{blocks}.weights"},
+        "deeplabv3plus": {"harness.models.deeplabv3plus"}
+        | {f"{blocks}.{name}" for name in ("aspp", "resnet", "weights", "xception")},
     }
 
 
@@ -290,7 +292,7 @@ def test_networks_are_found_and_hashed_without_importing_torch() -> None:
         "print(len(found), 'torch' in sys.modules, 'harness.models.unet' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.split() == ["14", "False", "False"]
+    assert done.stdout.split() == ["15", "False", "False"]
 
 
 def test_a_network_says_about_itself_what_the_list_shows() -> None:
@@ -443,7 +445,7 @@ def test_auxiliary_heads_are_there_in_training_only() -> None:
     x = torch.randn(2, 3, 64, 64)
     expected = {
         "pspnet": {"out", "aux"}, "bisenet": {"out", "aux16", "aux32"},
-        "unetpp": {"out", "level1", "level2", "level3"},
+        "unetpp": {"out", "level1", "level2", "level3"}, "danet": {"out", "position", "channel"},
     }  # fmt: skip
     for name, keys in expected.items():
         model = build(name, 3, **SMALL[name])
@@ -517,6 +519,7 @@ def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None
         "deeplabv3": {"output_stride": 8, "channels": 32},
         "deeplabv3plus": {"width": 8, "channels": 32},
         "emanet": {"channels": 32, "bases": 16},
+        "danet": {"channels": 32},
     }.get(name, {})
     torch.manual_seed(0)
     x, target = four_images()
@@ -546,7 +549,7 @@ def test_every_listed_network_can_be_measured_and_says_its_license() -> None:
     from harness.models.size import measure, measure_all
 
     entries = [e for e in known_models().values() if e.origin in ("built in", "torchvision")]
-    assert len(entries) == 20
+    assert len(entries) == 21
     assert all(e.license for e in entries)
     assert all(e.paper for e in entries if e.origin == "built in")
     found = measure_all(e for e in entries if e.name in ("segformer", "bisenet"))

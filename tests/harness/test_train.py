@@ -210,7 +210,7 @@ def test_heads_and_norms_get_groups_of_their_own() -> None:
         }
     )  # fmt: skip
     model = build("deeplabv3plus", 2, backbone="resnet18", width=4, channels=8)
-    groups = build_optimizer(model, recipe.optimizer).param_groups
+    groups = build_optimizer(model, recipe.optimizer, ("encoder",)).param_groups
     assert {(g["lr"], g["weight_decay"]) for g in groups} == {(0.1, 0.5), (0.1, 0.0), (1.0, 0.5), (1.0, 0.0)}
     assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
 

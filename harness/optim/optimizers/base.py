@@ -39,7 +39,9 @@ class Optimizer(Component, ABC):
     lr: Positive = 1e-3
     weight_decay: float = Field(0.0, ge=0)
     head_lr_factor: Positive = 1.0
-    """The learning rate of everything but the backbone, as a multiple of `lr`."""
+    """The learning rate of everything but the backbone that the network declares, as a multiple of `lr`.
+
+    Without effect on a network that declares to have none: nothing of it is ever pretrained."""
     decay_norm_and_bias: bool = True
     """False exempts biases and normalization layers from weight decay."""
 
