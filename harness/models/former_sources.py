@@ -35,6 +35,11 @@ def _normalized_fcn(params: Params) -> bool:
     return bool(params.get("norm")) and _without_imagenet(params)
 
 
+def _third_version(params: Params) -> bool:
+    """The heads of DeepLab v1 and v2 were options of v3 before they had networks of their own."""
+    return params.get("head", "v3") == "v3"
+
+
 FORMER_SOURCES: dict[str, Former] = {
     "fcn32s": Former(
         "3ca16a65758e82cd81b92d2d400bfa82be1d083c511b1c913e8f2b78c0197ae1",
@@ -78,6 +83,7 @@ FORMER_SOURCES: dict[str, Former] = {
     "deeplabv3": Former(
         "40495b2112378409aed92fb1748b7bcdb69131b597b1a0094e571881c33823ff",
         "7217476f3bc4ec59409e9a9e2e2247404c7c9e731fc27afdfe36c1f2578440be",
+        _third_version,
     ),
     "deeplabv3plus": Former(
         "b1b906b8046fbff0aa6add30821c678f131a743f4dfc7decf60baf97be79688f",

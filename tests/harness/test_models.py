@@ -27,6 +27,8 @@ SMALL = {
     "segnet": {"width": 4},
     "refinenet": {"backbone": "resnet18", "width": 8, "channels": 8},
     "pspnet": {"backbone": "resnet18", "width": 8, "channels": 8},
+    "deeplabv1": {"width": 4, "hidden": 16},
+    "deeplabv2": {"backbone": "resnet18", "width": 8},
     "deeplabv3": {"backbone": "resnet18", "width": 8, "channels": 8},
     "bisenet": {"width": 8},
     "emanet": {"backbone": "resnet18", "width": 8, "channels": 16, "bases": 8},
@@ -453,12 +455,6 @@ def test_auxiliary_heads_are_there_in_training_only() -> None:
         assert isinstance(model.eval()(x), torch.Tensor)
 
 
-@pytest.mark.parametrize("head", ["v1", "v2", "v3"])
-def test_deeplabs_heads(head: str) -> None:
-    model = build("deeplabv3", 4, head=head, **SMALL["deeplabv3"]).eval()
-    assert model(torch.randn(1, 3, 64, 96)).shape == (1, 4, 64, 96)
-
-
 def test_deeplabv3_has_as_many_parameters_as_torchvisions() -> None:
     from harness.utils.vision import import_torchvision
 
@@ -516,6 +512,7 @@ def test_every_network_in_its_small_form_overfits_four_images(name: str) -> None
         "segnet": {"width": 8},
         "segformer": {"drop_path": 0.0},
         "pspnet": {"width": 8, "channels": 32},
+        "deeplabv1": {"norm": True, "width": 8, "hidden": 64},
         "deeplabv3": {"output_stride": 8, "channels": 32},
         "deeplabv3plus": {"width": 8, "channels": 32},
         "emanet": {"channels": 32, "bases": 16},

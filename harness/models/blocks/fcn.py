@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .vgg import STAGES, copy_classifier, copy_imagenet
+from .vgg import CLASSIFIER_UNITS, STAGES, classifier_weights, copy_imagenet
 
 Upsampling = Literal["learned", "frozen"]
 Padding = Literal["paper", "same"]
@@ -23,8 +23,6 @@ POOL4_OFFSET, POOL3_OFFSET = 5, 9
 # Trained at once, the released FCN-8s scales pool4 and pool3 by these. They belong to Caffe's VGG16, which sees values
 # up to 255, and whose activations are thousands of times larger than those of torchvision's.
 CAFFE_SCALES = (0.01, 0.0001)
-# Units of fc6 and fc7 in VGG16's classifier.
-CLASSIFIER_UNITS = 4096
 
 
 class FCN(nn.Module):
@@ -81,7 +79,7 @@ class FCN(nn.Module):
         if pretrained != "none":
             copy_imagenet(self.stages, "fcn", pretrained, width, norm)
             if hidden == CLASSIFIER_UNITS:
-                copy_classifier(self.fc6, self.fc7, norm)
+                self._copy_classifier(norm)
         how = skip_scale or ("none" if norm else "match")
         # Measured ones belong to the weights, and are kept with them.
         self.register_buffer("skip_scales", self._scales(how), persistent=how == "match" and stride < 32)
@@ -114,6 +112,12 @@ class FCN(nn.Module):
         # The classifier as convolutions.
         x = self.dropout(torch.relu(self.fc6(x)))
         return pools, self.dropout(torch.relu(self.fc7(x)))
+
+    @torch.no_grad()
+    def _copy_classifier(self, norm: bool) -> None:
+        for layer, (weight, bias) in zip((self.fc6, self.fc7), classifier_weights(norm), strict=True):
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)  # type: ignore[union-attr]
 
     def _scales(self, how: SkipScale) -> Tensor:
         """The factors of pool4 and pool3, (2,)."""

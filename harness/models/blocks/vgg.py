@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.errors import WeightsError
 
@@ -11,6 +10,8 @@ from .weights import imagenet_or_none, imagenet_state
 
 # Convolutions of the five stages, and their channels as multiples of the first stage's.
 STAGES = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
+# Units of each hidden layer of the classifier.
+CLASSIFIER_UNITS = 4096
 
 
 def copy_imagenet(stages: nn.ModuleList, network: str, pretrained: str, width: int, norm: bool) -> None:
@@ -36,20 +37,19 @@ def copy_imagenet(stages: nn.ModuleList, network: str, pretrained: str, width: i
         tensor.copy_(weights)
 
 
-@torch.no_grad()
-def copy_classifier(fc6: nn.Conv2d, fc7: nn.Conv2d, norm: bool) -> None:
-    """Copy the two hidden layers of torchvision's VGG16 into convolutions that compute the same at each place.
+def classifier_weights(norm: bool) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias of the two hidden layers of torchvision's VGG16, as convolutions that compute the same.
+
+    The first is 7×7, 512 to 4096 channels, since the classifier sees 7×7 places of a 224×224 image; the second is 1×1.
 
     Args:
-        fc6: 7×7, 512 to 4096 channels: what the classifier sees of a 224×224 image is 7×7.
-        fc7: 1×1, 4096 to 4096 channels.
         norm: whether the stages have batch normalization, and so come from the other VGG16.
 
     Raises:
         WeightsError: the weights cannot be had.
     """
     state = imagenet_state("vgg16_bn" if norm else "vgg16")
-    for layer, name in ((fc6, "classifier.0"), (fc7, "classifier.3")):
-        layer.weight.copy_(state[f"{name}.weight"].view_as(layer.weight))
-        if layer.bias is not None:
-            layer.bias.copy_(state[f"{name}.bias"])
+    side = {"classifier.0": 7, "classifier.3": 1}
+    return [
+        (state[f"{name}.weight"].reshape(CLASSIFIER_UNITS, -1, k, k), state[f"{name}.bias"]) for name, k in side.items()
+    ]
