@@ -9,7 +9,7 @@ SUMMARY = "FCN-32s with a skip from pool4"
 STRIDE = 32
 PAPER = "Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015"
 LICENSE = "Apache-2.0"
-BACKBONE = ("stages",)
+BACKBONE = ("stages", "fc6", "fc7")
 
 
 def build(num_classes: int, **params: object) -> FCN:

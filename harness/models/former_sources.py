@@ -86,7 +86,7 @@ FORMER_SOURCES: dict[str, Former] = {
         _third_version,
     ),
     "deeplabv3plus": Former(
-        "b1b906b8046fbff0aa6add30821c678f131a743f4dfc7decf60baf97be79688f",
+        "d43f22551d70c8d343123063c02ee4403b64273da9bd7bc921d7c1d2fc37a870",
         "7217476f3bc4ec59409e9a9e2e2247404c7c9e731fc27afdfe36c1f2578440be",
     ),
     "bisenet": Former(
@@ -98,7 +98,7 @@ FORMER_SOURCES: dict[str, Former] = {
         "8725a1ecf39baf26227ee58ec078ff4f3e51fc697a5421dc7a15bac69b63f0e7",
     ),
     "segformer": Former(
-        "421f183099db3da173fe7786effa0a16d1b59078d64780f2ba327e94e17fa214",
+        "f2c1defc6e1d896ec546bea99e71803211f24321b2aaf510f7bfb6cbf49f7eac",
         "c24eaafce2896729f91fda42b46e7dbc47660609327457ec425a98e76a5de159",
     ),
 }

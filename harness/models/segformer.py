@@ -6,6 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
+from harness.errors import WeightsError
+
+from .blocks.mit import load_mit
+
 NAME = "segformer"
 SUMMARY = "hierarchical transformer and a decoder of linear layers; b0 to b5"
 STRIDE = 32
@@ -28,7 +32,12 @@ REDUCTIONS = (8, 4, 2, 1)
 
 
 def build(
-    num_classes: int, variant: str = "b0", width: int | None = None, decoder: int | None = None, drop_path: float = 0.1
+    num_classes: int,
+    variant: str = "b0",
+    width: int | None = None,
+    decoder: int | None = None,
+    drop_path: float = 0.1,
+    pretrained: str = "none",
 ) -> SegFormer:
     """Build SegFormer.
 
@@ -38,9 +47,12 @@ def build(
         width: channels of the first stage; the others keep their proportion. None takes the variant's.
         decoder: channels of the decoder; None takes the variant's.
         drop_path: the last block's chance of being skipped in training; the first's is 0.
+        pretrained: `imagenet` or `none`. The weights are not fetched, as their license allows non-commercial use only:
+            the file is placed by hand, in the authors' or in transformers' layout.
 
     Raises:
         ValueError: there is no such variant.
+        WeightsError: the weights cannot be had; says where to place them.
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant {variant!r}: use one of {', '.join(VARIANTS)}")
@@ -49,7 +61,15 @@ def build(
     if width is not None:
         # Attention needs whole heads: 1, 2, 5 and 8 of them.
         channels = tuple(width * heads for heads in HEADS)
-    return SegFormer(num_classes, channels, depths, decoder or embedding, drop_path)
+    network = SegFormer(num_classes, channels, depths, decoder or embedding, drop_path)
+    if pretrained == "none":
+        return network
+    if pretrained != "imagenet":
+        raise WeightsError(f"pretrained={pretrained!r}: use 'imagenet' or 'none'")
+    if width is not None:
+        raise WeightsError(f"segformer: ImageNet weights exist for the variants' own widths, not for width {width}")
+    load_mit(network.stages, variant)
+    return network
 
 
 class SegFormer(nn.Module):
