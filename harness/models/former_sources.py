@@ -42,17 +42,17 @@ def _third_version(params: Params) -> bool:
 
 FORMER_SOURCES: dict[str, Former] = {
     "fcn32s": Former(
-        "3ca16a65758e82cd81b92d2d400bfa82be1d083c511b1c913e8f2b78c0197ae1",
+        "cf5c91c2e6483d69823a7d59c04bee91bc3e2396e1ace25c35378f99e721a1b5",
         "3a5a61fdb99ac0c3d80eacab66e122ebf104ba6052eb9b5f909d2b3d19626e1f",
         _without_imagenet,
     ),
     "fcn16s": Former(
-        "e813dbd519a77a3f0bbdc39b596b175cd909011d1a2aa8ec4b631459bda8942d",
+        "a152ed5dfbb39b772e04db29d715d1d5d5f02e68ca3880b32d2d6413bbd16703",
         "3a5a61fdb99ac0c3d80eacab66e122ebf104ba6052eb9b5f909d2b3d19626e1f",
         _normalized_fcn,
     ),
     "fcn8s": Former(
-        "4c9648b780729643f1356189f0632a1d5e7cc0f8bab84f56e7117a5d54b72ef8",
+        "185b9b420e25900fbffa6b60e734c15c21675b847c467886b73d6d39f8c783b2",
         "3a5a61fdb99ac0c3d80eacab66e122ebf104ba6052eb9b5f909d2b3d19626e1f",
         _normalized_fcn,
     ),
@@ -69,7 +69,7 @@ FORMER_SOURCES: dict[str, Former] = {
         "db8eb6e6cf53daf7f3e33fb59da1e3acce07337d4c5b3abfc0b7f0a1fb8be7dc",
     ),
     "segnet": Former(
-        "a439fd36fdfe208f9078ee39ff17ab715f1a119d4aa86e8c96aefe98ad979fdb",
+        "c7e52219c88f3daf6ff7ec298ad8c512505c5207548fa6ce1c34722edcf8ff16",
         "8d54f6d2d8bc348a053842b51aa2cd431e45c5437e6bb6ac2b552e727bf05880",
     ),
     "refinenet": Former(
@@ -81,7 +81,7 @@ FORMER_SOURCES: dict[str, Former] = {
         "b3026f91104b9eccd6ec8d64997ca6386ed46d647bdbb8f8cdef907ca20ffa37",
     ),
     "deeplabv3": Former(
-        "40495b2112378409aed92fb1748b7bcdb69131b597b1a0094e571881c33823ff",
+        "3a6b2fb5be43539e35b6d4a3ab4c045d13054610ba83e11a6254df4451b848b3",
         "7217476f3bc4ec59409e9a9e2e2247404c7c9e731fc27afdfe36c1f2578440be",
         _third_version,
     ),

@@ -66,6 +66,8 @@ def test_without_a_declaration_a_heads_rate_is_refused_and_one_rate_for_all_is_n
 PRETRAINED: dict[str, dict[str, Any]] = {
     "refinenet": {"backbone": "resnet18", "channels": 8},
     "pspnet": {"backbone": "resnet18", "channels": 8, "deep_stem": False},
+    "deeplabv1": {},
+    "deeplabv2": {"backbone": "resnet18"},
     "deeplabv3": {"backbone": "resnet18", "channels": 8},
     "deeplabv3plus": {"backbone": "resnet18", "channels": 8},
     "bisenet": {},
