@@ -60,10 +60,6 @@ FORMER_SOURCES: dict[str, Former] = {
         "c7616549fb9560344214b85170cde1127dbb49b9586e01f1d8879f6b8f9daf80",
         "a003531667a0442e0701493ee2c709608a75a79e2102d4ba05a2afd15e3a9ecc",
     ),
-    "unet_strided": Former(
-        "82edc2d2dc128a2ad6bbba1c6b7db5cae030736456312abddcdd82efec058c3e",
-        "21180414087d5a4ca7f094d2a08f0cdd1855bf2270c4cc5b1ece8cac09b7ee23",
-    ),
     "unetpp": Former(
         "6ff0b9a2468a1873783da20ddf7ddad6a684637e815365d46c3abc001a2b326b",
         "db8eb6e6cf53daf7f3e33fb59da1e3acce07337d4c5b3abfc0b7f0a1fb8be7dc",

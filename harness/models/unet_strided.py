@@ -17,7 +17,8 @@ BACKBONE = ()
 def build(num_classes: int, width: int = 64, dropout: tuple[float, float] = (0.3, 0.4)) -> StridedUNet:
     """Build it.
 
-    The report's head has three sigmoid channels trained against the mask as an RGB image; here it has `num_classes`.
+    The report's head has three sigmoid channels trained against the mask as an RGB image: `num_classes` is 3 where the
+    recipe's loss is `rgb_bce`.
 
     Args:
         num_classes: K.
@@ -61,8 +62,8 @@ class StridedUNet(nn.Module):
 
 
 def block(inside: int, outside: int, dropout: tuple[float, float]) -> nn.Sequential:
-    """Twice: 3×3 convolution, batch normalization, dropout, LeakyReLU."""
+    """Twice: 3×3 convolution, batch normalization, dropout of single elements as the report prints it, LeakyReLU."""
     layers: list[nn.Module] = []
     for a, b, chance in ((inside, outside, dropout[0]), (outside, outside, dropout[1])):
-        layers += [nn.Conv2d(a, b, kernel_size=3, padding=1), nn.BatchNorm2d(b), nn.Dropout2d(chance), nn.LeakyReLU()]
+        layers += [nn.Conv2d(a, b, kernel_size=3, padding=1), nn.BatchNorm2d(b), nn.Dropout(chance), nn.LeakyReLU()]
     return nn.Sequential(*layers)
