@@ -7,6 +7,7 @@ A file of this project, a user's single file and a module of an installed packag
     STRIDE = 32                 height and width of the input are padded to multiples of it
     PAPER = "…"
     LICENSE = "…"               of the code; LICENCE counts as well
+    PRETRAINED_ON = "ImageNet-1k"   or a list of data sets, or "none": what the weights it starts from were trained on
 
     def build(num_classes, **params): ...
 """
@@ -18,10 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import PluginError
+from harness.utils.pretraining import data_set_names
 
 DEFAULT_STRIDE = 32
 # Constants that say something about a network and do not move its results.
-DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENCE", "LICENSE")
+DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENCE", "LICENSE", "PRETRAINED_ON")
 # What reading a source, or evaluating a literal of it, may raise: `1 + 1 + …` can be too deep, `{[1]: 2}` has no hash.
 UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
 
@@ -38,6 +40,8 @@ class Declaration:
     license: str
     builds: bool
     """Whether it has a function, class or value `build`."""
+    pretrained_on: tuple[str, ...] | None = None
+    """The data sets its first weights were trained on; () from scratch, None where the file does not say."""
 
 
 def read_declaration(text: str, where: str) -> Declaration:
@@ -48,7 +52,7 @@ def read_declaration(text: str, where: str) -> Declaration:
         where: the file or module, for messages.
 
     Raises:
-        PluginError: it is not Python, or its stride is none; names file and line.
+        PluginError: it is not Python, or its stride or pretraining is none; names file and line.
     """
     try:
         tree = ast.parse(text)
@@ -70,7 +74,19 @@ def read_declaration(text: str, where: str) -> Declaration:
         paper=_text(facts, "PAPER"),
         license=_text(facts, "LICENSE") or _text(facts, "LICENCE"),
         builds="build" in facts or any(n.name == "build" for n in functions),
+        pretrained_on=_pretrained_on(facts, where),
     )
+
+
+def _pretrained_on(facts: dict[str, Any], where: str) -> tuple[str, ...] | None:
+    if "PRETRAINED_ON" not in facts:
+        return None
+    try:
+        return data_set_names(facts["PRETRAINED_ON"])
+    except ValueError as error:
+        raise PluginError(
+            f"{where}: PRETRAINED_ON: {error}", 'For example PRETRAINED_ON = "ImageNet-1k", or PRETRAINED_ON = "none".'
+        ) from error
 
 
 def _text(facts: dict[str, Any], name: str) -> str:

@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 ENTRY_POINTS = "segbench.models"
+# Origins whose networks take pretrained weights by the parameter `pretrained`, and start from scratch without it.
+BY_PARAMETER = ("built in", "torchvision", "smp")
 
 Build = Callable[..., "nn.Module"]
 
@@ -50,6 +52,8 @@ class ModelEntry:
     """built in, torchvision, smp, plugin PACKAGE, or file NAME."""
     source: str = field(default="", repr=False)
     """Single files: the whole text, which travels to the worker and into the database."""
+    pretrained_on: tuple[str, ...] | None = None
+    """Strangers' networks: what their first weights were trained on; () from scratch, None if the file does not say."""
 
     @property
     def source_hash(self) -> str:
@@ -183,7 +187,8 @@ def _of_package(point: EntryPoint, origin: str) -> ModelEntry:
 
 
 def _entry(name: str, target: str, said: Declaration, origin: str, source: str = "") -> ModelEntry:
-    return ModelEntry(name, target, said.summary, said.stride, said.paper, said.license, origin, source)
+    described = ModelEntry(name, target, said.summary, said.stride, said.paper, said.license, origin, source)
+    return replace(described, pretrained_on=said.pretrained_on)
 
 
 def _smp_entry(name: str) -> ModelEntry:
