@@ -102,7 +102,7 @@ def _fact_heads(board: Board) -> tuple[str, ...]:
 
 def _facts(board: Board, row: Row) -> tuple[str, ...]:
     """What keeps a row apart from others of its board."""
-    return tuple(fact.text(row.wall) for fact in board.facts)
+    return tuple(fact.text(row.wall) or "–" for fact in board.facts)
 
 
 def ablation(board: Board, metrics: Sequence[str] | None = None) -> Table:

@@ -56,6 +56,7 @@ class Fact:
     """In exports."""
     column: str
     text: Callable[[Wall], str]
+    """Empty where nothing can be known."""
     phrase: Callable[[Wall], str]
     """Empty where other phrases of the heading say enough."""
 
@@ -92,6 +93,8 @@ def _pretraining_phrase(wall: Wall) -> str:
 
 
 def _search(wall: Wall) -> str:
+    if wall.scores_from != "training":
+        return ""
     if wall.search is None:
         return "given"
     trials, hours = wall.search
@@ -128,16 +131,16 @@ FACTS = (
     Fact(
         "variant",
         "train images",
-        lambda w: w.variant or "–",
+        lambda w: w.variant or "",
         lambda w: f"train images: {w.variant}" if w.variant else "",
     ),
 )
 
 
 def differing(walls: Iterable[Wall]) -> tuple[Fact, ...]:
-    """The facts in which some of these differ."""
+    """The facts in which some of these differ; what is not known differs from nothing."""
     every = set(walls)
-    return tuple(fact for fact in FACTS if len({fact.text(wall) for wall in every}) > 1)
+    return tuple(fact for fact in FACTS if len({fact.text(wall) for wall in every} - {""}) > 1)
 
 
 def heading(wall: Wall, facts: Iterable[Fact]) -> str:

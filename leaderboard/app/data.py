@@ -98,7 +98,7 @@ def choose_board(own_metric: bool = True) -> Board:
 
 def _choose_fact(fact: Fact, walls: Iterable[Wall], key: str) -> list[str]:
     """A filter for one of the facts that keep rankings apart."""
-    texts = sorted({fact.text(wall) for wall in walls})
+    texts = sorted({fact.text(wall) for wall in walls} - {""})
     return st.multiselect(fact.column.capitalize(), texts, key=f"{fact.name}-{key}", placeholder="all")
 
 
