@@ -142,7 +142,12 @@ def report(outcome: Outcome, options: RunOptions) -> None:
     for board in boards(results):
         shown = overview(board)
         console.print()
-        console.print(table(shown.columns, shown.text_rows(), title=shown.title, right=len(shown.metrics) + 1))
+        lines = shown.text_rows()
+        for heading, part in shown.groups:
+            title = f"{shown.title}\n{heading}" if heading else shown.title
+            console.print(
+                table(shown.columns, lines[part.start : part.stop], title=title, right=len(shown.metrics) + 1)
+            )
         for note in shown.notes:
             console.print(note)
     if outcome.failures:

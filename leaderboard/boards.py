@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.metrics.metric import higher_is_better, is_known
+from harness.results.schema import FAILED
 from leaderboard.queries import Data, ScoredRun
 from leaderboard.stats import Estimate, estimate
+from leaderboard.walls import Fact, Wall, differing, heading, wall_of
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,22 @@ class Cell:
         """A test score over the seeds."""
         return estimate([r.test.get(metric) for r in self.scored])
 
+    @property
+    def failed(self) -> int:
+        """How many seeds failed; those that are only not done yet do not count."""
+        return sum(n for state, n in self.states.items() if state in FAILED)
+
+    def ranked_by(self, metric: str) -> float | None:
+        """The figure that places the cell: the mean over seeds; where seeds failed, the worst that ended.
+
+        The mean of those that ended says nothing of those that did not: a network that diverges in two seeds of three
+        must not be placed by the lucky one.
+        """
+        values = [v for r in self.scored if (v := r.test.get(metric)) is not None]
+        if not self.failed or not values:
+            return self.test(metric).mean
+        return min(values) if higher_is_better(metric) else max(values)
+
     def selection_score(self) -> float | None:
         """The selection's metric on val, averaged over seeds; None where there is no val."""
         return estimate([r.val.get(self.first.selection["metric"]) for r in self.scored]).mean
@@ -58,7 +78,7 @@ class Row:
     """A model on a board: the cell that val chose, and all its cells."""
 
     rank: int | None
-    """Place by the board's metric; equal figures share one; None without a figure."""
+    """Place by the board's metric within its group; equal figures share one; None without a figure."""
     cell: Cell
     cells: tuple[Cell, ...]
 
@@ -67,10 +87,24 @@ class Row:
         """The model's label."""
         return self.cell.first.model
 
+    @property
+    def wall(self) -> Wall:
+        """The facts in which all rows of its group agree."""
+        return wall_of(self.cell.first)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of a board that are ranked together."""
+
+    heading: str
+    """In plain words; empty where the board has no other group."""
+    rows: tuple[Row, ...]
+
 
 @dataclass(frozen=True)
 class Board:
-    """Rows that may be compared: one suite, one scored split of one data set, one protocol."""
+    """One suite, one scored split of one data set, one protocol; its groups are ranked, each in itself."""
 
     suite: str
     data: Data
@@ -81,6 +115,30 @@ class Board:
     metric: str
     """What it is ranked by."""
     rows: tuple[Row, ...]
+    """Group by group, each best first."""
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What keeps its groups apart."""
+        return differing(row.wall for row in self.rows)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The rows that are ranked together."""
+        facts, found = self.facts, _group(self.rows, lambda row: row.wall)
+        return tuple(Group(heading(rows[0].wall, facts), tuple(rows)) for rows in found.values())
+
+    @property
+    def chosen_by(self) -> str:
+        """By which images the hyperparameters that stand for a model were chosen."""
+        by_checkpoint = self.selection["rule"] == "best" and self.selection["split"] == "test"
+        return "the test images" if self.selected_on_test and not by_checkpoint else "val"
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """What chose checkpoints and cells: of a run that was trained here, where there is one."""
+        every = [row.cell.first for row in self.rows]
+        return next((run.selection for run in every if run.scores_from == "training"), every[0].selection)
 
     @property
     def key_fields(self) -> tuple[str, str, str, str, bool]:
@@ -88,10 +146,28 @@ class Board:
         return board_of(self.rows[0].cell.first)
 
     @property
+    def variant(self) -> str:
+        """The data variant of all rows that were trained here; empty where they differ."""
+        variants = {v for row in self.rows if (v := row.wall.variant) is not None}
+        return variants.pop() if len(variants) == 1 else ""
+
+    @property
     def title(self) -> str:
         """A heading."""
-        apart = ", checkpoints chosen on the scored images" if self.selected_on_test else ""
-        return f"{self.data.title} ({self.data.variant}) · suite {self.suite} · protocol {self.protocol_name}{apart}"
+        variant = f" ({self.variant})" if self.variant else ""
+        apart = f", {self.seen_test}" if self.selected_on_test else ""
+        return f"{self.data.title}{variant} · suite {self.suite} · protocol {self.protocol_name}{apart}"
+
+    @property
+    def seen_test(self) -> str:
+        """What the scored images decided, where they decided anything; empty otherwise."""
+        if not self.selected_on_test:
+            return ""
+        if self.selection["rule"] == "best":
+            return "checkpoints chosen on the test images"
+        if any(len(row.cells) > 1 for row in self.rows):
+            return "hyperparameters chosen on the test images"
+        return "val is the test split"
 
     @property
     def key(self) -> str:
@@ -132,29 +208,23 @@ def boards(runs: Iterable[ScoredRun], metric: str | None = None) -> list[Board]:
 
 
 def rank(runs: Sequence[ScoredRun], metric: str) -> tuple[Row, ...]:
-    """One row for each model, best first; those without a figure last."""
-    rows: list[Row] = []
-    identity = _group(runs, lambda r: (r.model, r.model_name, _frozen(r.params), r.data.variant, r.origin))
+    """One row for each model: wall by wall, and within each best first, those without a figure last."""
+    rows: dict[Wall, list[Row]] = defaultdict(list)
+    identity = _group(runs, lambda r: (r.model, r.model_name, _frozen(r.params), r.data.variant, r.origin, wall_of(r)))
     for own in identity.values():
         cells = tuple(Cell(tuple(group)) for group in _group(own, lambda r: r.cell).values())
-        rows += [Row(None, cell, cells) for cell in representatives(cells)]
+        rows[wall_of(own[0])] += [Row(None, cell, cells) for cell in representatives(cells)]
+    return tuple(row for wall in sorted(rows, key=lambda w: w.order) for row in _placed(rows[wall], metric))
+
+
+def _placed(rows: Sequence[Row], metric: str) -> list[Row]:
+    """The rows of one group with their places."""
     sign = -1 if higher_is_better(metric) else 1
-
-    def order(row: Row) -> tuple[bool, float, str]:
-        value = row.cell.test(metric).mean
-        return (value is None, 0.0 if value is None else sign * value, row.model)
-
-    ordered = sorted(rows, key=order)
-    placed: list[Row] = []
-    for position, row in enumerate(ordered, start=1):
-        value = row.cell.test(metric).mean
-        place: int | None = position
-        if value is None:
-            place = None
-        elif placed and placed[-1].cell.test(metric).mean == value:
-            place = placed[-1].rank
-        placed.append(Row(place, row.cell, row.cells))
-    return tuple(placed)
+    figures = [(row.cell.ranked_by(metric), row) for row in rows]
+    ordered = sorted(figures, key=lambda f: (f[0] is None, 0.0 if f[0] is None else sign * f[0], f[1].model))
+    values = [value for value, _ in ordered]
+    # Equal figures share the place of the first of them.
+    return [replace(row, rank=None if value is None else values.index(value) + 1) for value, row in ordered]
 
 
 def representatives(cells: Sequence[Cell]) -> list[Cell]:
@@ -169,10 +239,10 @@ def representatives(cells: Sequence[Cell]) -> list[Cell]:
     return [max(defined, key=lambda pair: sign * pair[0])[1]]
 
 
-def _group(runs: Iterable[ScoredRun], key: Any) -> dict[Hashable, list[ScoredRun]]:
-    groups: dict[Hashable, list[ScoredRun]] = defaultdict(list)
-    for run in runs:
-        groups[key(run)].append(run)
+def _group(things: Iterable[Thing], key: Callable[[Thing], Hashable]) -> dict[Hashable, list[Thing]]:
+    groups: dict[Hashable, list[Thing]] = defaultdict(list)
+    for thing in things:
+        groups[key(thing)].append(thing)
     return groups
 
 

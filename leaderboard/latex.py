@@ -37,7 +37,7 @@ def escape(text: str) -> str:
 def latex_table(table: Table, caption: str | None = None, label: str | None = None) -> str:
     r"""A complete table environment.
 
-    The best mean of each column is bold, ties included; the standard deviation over seeds follows the mean.
+    The best mean of each column of a group is bold, ties included; the standard deviation over seeds follows it.
     The document needs \usepackage{booktabs}.
     """
     heads = [
@@ -56,15 +56,24 @@ def latex_table(table: Table, caption: str | None = None, label: str | None = No
         f"    {' & '.join(heads)} \\\\",
         r"    \midrule",
     ]
-    for i, (row, figures) in enumerate(zip(table.rows, table.figures, strict=True)):
-        cells = [escape(text) for text in row]
-        cells += [
-            _figure(f, find_metric(m).digits, i in table.best[j])
-            for j, (f, m) in enumerate(zip(figures, table.metrics, strict=True))
-        ]
-        lines.append(f"    {' & '.join([*cells, str(table.runs[i])])} \\\\")
+    for text, part in table.groups:
+        if part.start:
+            lines.append(r"    \addlinespace")
+        if text:
+            lines.append(f"    \\multicolumn{{{len(heads)}}}{{l}}{{\\emph{{{escape(text)}}}}} \\\\")
+        lines += [_line(table, i) for i in part]
     lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""]
     return "\n".join(lines)
+
+
+def _line(table: Table, i: int) -> str:
+    """One row."""
+    cells = [escape(text) for text in table.rows[i]]
+    cells += [
+        _figure(f, find_metric(m).digits, i in table.best[j])
+        for j, (f, m) in enumerate(zip(table.figures[i], table.metrics, strict=True))
+    ]
+    return f"    {' & '.join([*cells, table.run_texts()[i]])} \\\\"
 
 
 def _arrow(metric: str) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import Row, func, select
 
 from harness.config.stored import stored_protocol
 from harness.results import Store
+from harness.results.facts import ScoresFrom, pretraining, scores_from
 from harness.results.schema import (
     OVERALL,
     CurvePoint,
@@ -79,10 +80,20 @@ class ScoredRun:
     """Scores over classes under their names, those of a class as `iou[horse]`; `loss`."""
     val: dict[str, float | None] = field(default_factory=dict)
     n_images: int = 0
+    search: dict[str, Any] | None = None
+    """How its hyperparameters were found, where they were searched: trials, hours, values; None: they were given."""
+    scores_from: ScoresFrom = "training"
+    """Trained here, or weights or label maps from elsewhere that were scored."""
+    pretrained_on: tuple[str, ...] | None = ()
+    """The data sets that its first weights were trained on; () from scratch, None where nobody declared it."""
 
 
 # What no view of all runs reads.
-_UNREAD = ("model_source", "parts", "config", "history", "search")
+_UNREAD = ("model_source", "parts", "config", "history")
+
+
+# Of `parts`, only whether the run was given weights.
+_WEIGHTS = tuple(Run.parts[(part, "sha256")].as_string().label(part) for part in ("checkpoint", "start_from"))
 
 
 def load_runs(store: Store, suite: str | None = None) -> list[ScoredRun]:
@@ -90,7 +101,7 @@ def load_runs(store: Store, suite: str | None = None) -> list[ScoredRun]:
     with store.session() as session:
         # Plain rows, not objects: with ten thousand runs that is most of the time.
         query = (
-            select(SuiteEntry.suite, *(c for c in Run.__table__.columns if c.key not in _UNREAD))
+            select(SuiteEntry.suite, *(c for c in Run.__table__.columns if c.key not in _UNREAD), *_WEIGHTS)
             .join(Run, SuiteEntry.run_id == Run.id)
             .order_by(Run.id)
         )
@@ -207,6 +218,14 @@ def _scored_run(
         test=values("test"),
         val=values("val"),
         n_images=test.n_images if test else 0,
+        search=run.search,
+        scores_from=scores_from(run.model_origin, run.checkpoint is not None),
+        pretrained_on=pretraining(
+            run.model_origin,
+            run.model_params,
+            run.checkpoint is not None or run.start_from is not None,
+            run.provenance,
+        ),
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.config.grid import grid_text
 from harness.metrics.metric import class_score_names, find_metric, higher_is_better, metric_title, score_names
-from harness.results.rows import PREDICTIONS
 from leaderboard.boards import Board, Cell, Row
 from leaderboard.queries import Data
 from leaderboard.stats import Estimate
+from leaderboard.walls import Wall, heading
 
 # What a board shows where nothing else is asked for.
 DEFAULT_METRICS = ("miou", "pa", "mpa", "dice", "hd", "biou")
@@ -26,10 +27,15 @@ class Table:
     metrics: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     """The columns before the metrics."""
+    groups: tuple[tuple[str, range], ...]
+    """The rows that are ranked together: their heading, empty where all are, and which they are."""
     figures: tuple[tuple[Estimate, ...], ...]
     best: tuple[frozenset[int], ...]
-    """For each metric, the rows that hold its best mean."""
+    """For each metric, the rows that hold the best mean of their group."""
     runs: tuple[int, ...]
+    """Runs that ended well."""
+    seeds: tuple[int, ...]
+    """All runs, those that failed or are not done included."""
     notes: tuple[str, ...]
 
     @property
@@ -40,32 +46,63 @@ class Table:
     def text_rows(self) -> list[list[str]]:
         """Every row as text, rounded for reading."""
         return [
-            [*row, *(f.text(find_metric(m).digits) for f, m in zip(figures, self.metrics, strict=True)), str(n)]
-            for row, figures, n in zip(self.rows, self.figures, self.runs, strict=True)
+            [*row, *(f.text(find_metric(m).digits) for f, m in zip(figures, self.metrics, strict=True)), runs]
+            for row, figures, runs in zip(self.rows, self.figures, self.run_texts(), strict=True)
         ]
+
+    def run_texts(self) -> list[str]:
+        """How many runs a figure stands on: `3`, or `2 of 3` where one failed or is not done."""
+        return [str(n) if n == m else f"{n} of {m}" for n, m in zip(self.runs, self.seeds, strict=True)]
 
 
 def overview(board: Board, metrics: Sequence[str] | None = None) -> Table:
-    """The ranked table: one row a model, its hyperparameters chosen by val."""
+    """The ranked table: one row a model, its hyperparameters chosen by val; groups that are ranked apart in turn."""
     chosen = board_metrics(board, metrics)
-    lead = [(str(row.rank or "–"), row.model + outside(row), grid_text(row.cell.first.grid)) for row in board.rows]
+    lead = [
+        (str(row.rank or "–"), row.model + mark(row), *_facts(board, row), grid_text(row.cell.first.grid))
+        for row in board.rows
+    ]
     notes = [f"{row.model}: {row.cell.incomplete()}" for row in board.rows if row.cell.incomplete()]
+    notes += [
+        f"{row.model}: ranked by the worst of the seeds that ended, because others failed"
+        for row in board.rows
+        if row.cell.failed and row.rank is not None
+    ]
     notes += [
         f"{row.model}: {sum(bool(c.incomplete()) for c in row.cells)} of {len(row.cells)} cells incomplete"
         for row in board.rows
         if any(c.incomplete() for c in row.cells if c is not row.cell)
     ]
-    notes += [
-        f"{row.model}{outside(row)}: predictions from elsewhere; how they were made is not known here"
-        for row in board.rows
-        if outside(row)
-    ]
-    return _table(board, ("#", "model", "chosen by val"), chosen, [row.cell for row in board.rows], lead, notes)
+    notes += [f"{row.model}{mark(row)}: {_MARKED[mark(row)]}" for row in board.rows if mark(row)]
+    heads = (
+        "#",
+        "model",
+        *_fact_heads(board),
+        f"chosen {'by' if board.chosen_by == 'val' else 'on'} {board.chosen_by}",
+    )
+    return _table(board, heads, chosen, [(row, row.cell) for row in board.rows], lead, notes)
 
 
-def outside(row: Row) -> str:
-    """The mark of a row whose label maps came from outside."""
-    return " ‡" if row.cell.first.origin == PREDICTIONS else ""
+_MARKED = {
+    " ‡": "predictions from elsewhere; how they were made is not known here",
+    " †": "its declared pretraining includes the scored images",
+}
+
+
+def mark(row: Row) -> str:
+    """The mark of a row whose label maps came from outside, or whose pretraining saw the scored images."""
+    if row.wall.saw_test:
+        return " †"
+    return " ‡" if row.wall.scores_from == "label maps" else ""
+
+
+def _fact_heads(board: Board) -> tuple[str, ...]:
+    return tuple(fact.column for fact in board.facts)
+
+
+def _facts(board: Board, row: Row) -> tuple[str, ...]:
+    """What keeps a row apart from others of its board."""
+    return tuple(fact.text(row.wall) or "–" for fact in board.facts)
 
 
 def ablation(board: Board, metrics: Sequence[str] | None = None) -> Table:
@@ -78,17 +115,18 @@ def ablation(board: Board, metrics: Sequence[str] | None = None) -> Table:
     for row, cell in unique:
         score = cell.selection_score()
         shown = "–" if score is None else f"{score:.4f}"
-        mark = "✓" if any(r.cell.first.cell == cell.first.cell for r in board.rows) else ""
-        lead.append((row.model, grid_text(cell.first.grid), shown, mark, cell.incomplete() or "complete"))
-    heads = ("model", "hyperparameters", "val", "chosen", "runs")
-    return _table(board, heads, chosen, [cell for _, cell in unique], lead, [])
+        tick = "✓" if any(r.cell.first.cell == cell.first.cell for r in board.rows) else ""
+        facts = _facts(board, row)
+        lead.append((row.model, *facts, grid_text(cell.first.grid), shown, tick, cell.incomplete() or "complete"))
+    heads = ("model", *_fact_heads(board), "hyperparameters", "val", "chosen", "runs")
+    return _table(board, heads, chosen, unique, lead, [])
 
 
 def per_class(board: Board, metric: str) -> Table:
     """One per-class score of every row, class by class."""
     names = tuple(f"{metric}[{label}]" for label in board.data.classes)
     lead = [(str(row.rank or "–"), row.model) for row in board.rows]
-    return _table(board, ("#", "model"), names, [row.cell for row in board.rows], lead, [])
+    return _table(board, ("#", "model"), names, [(row, row.cell) for row in board.rows], lead, [])
 
 
 def board_metrics(board: Board, metrics: Sequence[str] | None) -> tuple[str, ...]:
@@ -109,15 +147,19 @@ def records(board: Board) -> list[dict[str, Any]]:
         {
             "suite": board.suite,
             "dataset": board.data.name,
-            "variant": board.data.variant,
+            "variant": row.cell.first.data.variant,
             "test_manifest": board.data.test_manifest,
             "protocol": {"name": board.protocol_name, "hash": board.protocol_hash},
             "selected_on_test": board.selected_on_test,
+            "group": group.heading,
+            **_wall(row.wall),
             "rank": row.rank,
+            "ranked_by": row.cell.ranked_by(board.metric),
             "model": row.model,
             "params": {**row.cell.first.params, **row.cell.first.grid},
             "seeds": row.cell.seeds,
             "n_runs": len(row.cell.scored),
+            "n_seeds": len(row.cell.runs),
             "states": row.cell.states,
             "metrics": {name: _plain(row.cell.test(name)) for name in (*score_names(board.data.foreground), "loss")},
             "per_class": {
@@ -126,8 +168,20 @@ def records(board: Board) -> list[dict[str, Any]]:
             },
             "runs": [r.run_id for r in row.cell.runs],
         }
-        for row in board.rows
+        for group in board.groups
+        for row in group.rows
     ]
+
+
+def _wall(wall: Wall) -> dict[str, Any]:
+    """The facts as plain values."""
+    names, budget = wall.pretrained_on, wall.search
+    return {
+        "pretrained_on": None if names is None else list(names),
+        "tuned": None if budget is None else {"trials": budget[0], "hours": budget[1]},
+        "scores_from": wall.scores_from,
+        "saw_test": wall.saw_test,
+    }
 
 
 def _plain(figure: Estimate) -> dict[str, float | None]:
@@ -138,27 +192,46 @@ def _table(
     board: Board,
     heads: tuple[str, ...],
     metrics: tuple[str, ...],
-    cells: Sequence[Cell],
+    lines: Sequence[tuple[Row, Cell]],
     lead: Sequence[tuple[str, ...]],
     notes: Sequence[str],
 ) -> Table:
+    """A table of cells, each with the row it belongs to; the cells of a group follow one another."""
+    cells = [cell for _, cell in lines]
     figures = tuple(tuple(cell.test(m) for m in metrics) for cell in cells)
-    best = tuple(_best([row[i].mean for row in figures], m) for i, m in enumerate(metrics))
+    groups = _groups(board, [row.wall for row, _ in lines])
+    best = tuple(
+        frozenset[int]().union(*(_best([row[i].mean for row in figures], m, part) for _, part in groups))
+        for i, m in enumerate(metrics)
+    )
     return Table(
         title=board.title,
         columns=(*heads, *(metric_title(m) for m in metrics), "runs"),
         metrics=metrics,
         rows=tuple(lead),
+        groups=groups,
         figures=figures,
         best=best,
         runs=tuple(len(cell.scored) for cell in cells),
+        seeds=tuple(len(cell.runs) for cell in cells),
         notes=tuple(notes),
     )
 
 
-def _best(values: Sequence[float | None], metric: str) -> frozenset[int]:
-    defined = [v for v in values if v is not None]
+def _groups(board: Board, walls: Sequence[Wall]) -> tuple[tuple[str, range], ...]:
+    """Heading and lines of each group, from the wall of each line."""
+    facts, found, first = board.facts, [], 0
+    for wall, lines in itertools.groupby(walls):
+        count = len(list(lines))
+        found.append((heading(wall, facts), range(first, first + count)))
+        first += count
+    return tuple(found)
+
+
+def _best(values: Sequence[float | None], metric: str, part: range) -> frozenset[int]:
+    """Which lines of a group hold its best figure."""
+    defined = [v for i in part if (v := values[i]) is not None]
     if not defined:
         return frozenset()
     top = max(defined) if higher_is_better(metric) else min(defined)
-    return frozenset(i for i, v in enumerate(values) if v == top)
+    return frozenset(i for i in part if values[i] == top)

@@ -18,41 +18,48 @@ def csv_tables(tables: Sequence[tuple[Board, Table]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     spread = [f"{m} {part}" for m in metrics for part in ("mean", "std")]
-    writer.writerow(["suite", "dataset", "variant", "protocol", *leads, *spread, "n_runs"])
+    writer.writerow(["suite", "dataset", "variant", "protocol", *leads, *spread, "n_runs", "n_seeds"])
     for board, table in tables:
-        for row, figures, runs in zip(table.rows, table.figures, table.runs, strict=True):
+        for row, figures, runs, seeds in zip(table.rows, table.figures, table.runs, table.seeds, strict=True):
             own = dict(zip(table.lead, row, strict=True))
             found = dict(zip(table.metrics, figures, strict=True))
             cells: list[object] = []
             for metric in metrics:
                 figure = found.get(metric)
                 cells += ["", ""] if figure is None else [_cell(figure.mean), _cell(figure.std)]
-            where = [board.suite, board.data.name, board.data.variant, board.protocol_name]
-            writer.writerow([*where, *(own.get(c, "") for c in leads), *cells, runs])
+            where = [board.suite, board.data.name, board.variant, board.protocol_name]
+            writer.writerow([*where, *(own.get(c, "") for c in leads), *cells, runs, seeds])
     return buffer.getvalue()
 
 
 def markdown_tables(tables: Sequence[tuple[Board, Table]]) -> str:
-    """One Markdown table for each board; the best mean of each column in bold."""
+    """A Markdown table for each group of each board; the best mean of each column in bold."""
     parts = []
     for board, table in tables:
-        lines = [
-            f"### {_escape(table.title)}",
-            "",
-            "| " + " | ".join(_escape(c) for c in table.columns) + " |",
-            "|" + "|".join("---" for _ in table.lead) + "|" + "---:|" * (len(table.metrics) + 1),
-        ]
-        lead = len(table.lead)
-        for i, row in enumerate(table.text_rows()):
-            cells = [_escape(c) for c in row]
-            for j in range(len(table.metrics)):
-                if i in table.best[j]:
-                    cells[lead + j] = f"**{cells[lead + j]}**"
-            lines.append("| " + " | ".join(cells) + " |")
+        lines = [f"### {_escape(table.title)}", ""]
+        for text, part in table.groups:
+            lines += [f"#### {_escape(text)}", ""] if text else []
+            lines += [*_markdown_rows(table, part), *([""] if part.stop < len(table.rows) else [])]
         lines += [*(f"\n{_escape(note)}" for note in table.notes), ""]
         lines += _reported(board)
         parts.append("\n".join(lines))
     return "\n".join(parts)
+
+
+def _markdown_rows(table: Table, part: range) -> list[str]:
+    """The heads and some of the rows of a table."""
+    lead, rows = len(table.lead), table.text_rows()
+    lines = [
+        "| " + " | ".join(_escape(c) for c in table.columns) + " |",
+        "|" + "|".join("---" for _ in table.lead) + "|" + "---:|" * (len(table.metrics) + 1),
+    ]
+    for i in part:
+        cells = [_escape(c) for c in rows[i]]
+        for j in range(len(table.metrics)):
+            if i in table.best[j]:
+                cells[lead + j] = f"**{cells[lead + j]}**"
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def _reported(board: Board) -> list[str]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from harness.config.grid import grid_text
 from harness.config.recipe import Recipe
 from harness.metrics.protocol import Protocol
 from harness.utils.options import Strict
+from harness.utils.pretraining import data_set_names
+
+
+def _named(value: object) -> tuple[str, ...] | None:
+    return None if value is None else data_set_names(value)
 
 
 class DatasetChoice(Strict):
@@ -39,6 +44,9 @@ class ModelChoice(Strict):
     """A file with weights that the training starts from, as far as names and shapes agree: FCN-16s from FCN-32s."""
     label_map: tuple[int, ...] | None = None
     """With a checkpoint that was trained on other classes: for each of its classes the data set's."""
+    pretrained_on: Annotated[tuple[str, ...] | None, BeforeValidator(_named)] = None
+    """What the weights of `checkpoint`, of `start_from` or of a network of another package were trained on: names of
+    data sets, or `none`. It is shown and keeps rankings apart; nothing that is computed depends on it."""
 
     @property
     def title(self) -> str:

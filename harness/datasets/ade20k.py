@@ -47,6 +47,7 @@ class Ade20k(Dataset):
             "official": "official training (20,210); val and test are both the official validation, and rows say so",
         },
         background=None,
+        scored_in=("ADE20K val", "ADE20K validation", "ADE20K trainval"),
         homepage="the ADE20K scene parsing benchmark's home page (ADEChallengeData2016.zip)",
         license="BSD-3-Clause annotations; images for research",
         citation="Zhou et al., Scene Parsing through ADE20K Dataset, CVPR 2017",

@@ -49,6 +49,9 @@ class DatasetInfo:
     homepage: str = ""
     license: str = ""
     citation: str = ""
+    scored_in: tuple[str, ...] = ()
+    """Names of collections, besides this data set's own, that hold the scored images: a network whose declared
+    pretraining names one of them has seen what it is scored on."""
 
     @property
     def default_variant(self) -> str:

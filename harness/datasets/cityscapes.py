@@ -73,6 +73,7 @@ class Cityscapes(Dataset):
             "official": "official train (2,975); val and test are both the official val (500), and rows say so",
         },
         background=None,
+        scored_in=("Cityscapes val", "Cityscapes trainval", "Cityscapes fine"),
         homepage="the Cityscapes home page (registration): leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip",
         license="non-commercial",
         citation="Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016",

@@ -88,10 +88,15 @@ class Voc(VocLayout):
             "val, and rows say so",
         },
         trimap="void",
+        # SBD's own lists hold most of VOC's official val.
+        scored_in=(
+            "PASCAL VOC", "VOC 2012", "VOC 2012 trainval", "PASCAL VOC 2012 trainval", "VOC 2012 val",
+            "PASCAL VOC 2012 val", "SBD", "SBD train", "SBD val", "SBD trainval",
+        ),
         homepage="the PASCAL VOC 2012 home page (VOCtrainval_11-May-2012.tar, 1.9 GB)",
         license="Flickr terms of use",
         citation="Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, IJCV 2015",
-    )
+    )  # fmt: skip
     folders = ("VOCdevkit/VOC2012", "VOC2012", "voc/VOCdevkit/VOC2012")
 
     def read_splits(self) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ A file of this project, a user's single file and a module of an installed packag
     PAPER = "…"
     LICENSE = "…"               of the code; LICENCE counts as well
     BACKBONE = ("encoder",)     the submodules that pretrained weights fill; () where nothing is ever pretrained
+    PRETRAINED_ON = "ImageNet-1k"   or a list of data sets, or "none": what the weights it starts from were trained on
 
     def build(num_classes, **params): ...
 """
@@ -19,11 +20,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import PluginError
+from harness.utils.pretraining import data_set_names
 
 DEFAULT_STRIDE = 32
 # Constants that say something about a network and do not move its results. (BACKBONE has a part of the fingerprint to
 # itself where a recipe trains the head at a rate of its own.)
-DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENCE", "LICENSE", "BACKBONE")
+DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENCE", "LICENSE", "BACKBONE", "PRETRAINED_ON")
 # What reading a source, or evaluating a literal of it, may raise: `1 + 1 + …` can be too deep, `{[1]: 2}` has no hash.
 UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
 
@@ -42,6 +44,8 @@ class Declaration:
     """Whether it has a function, class or value `build`."""
     backbone: tuple[str, ...] | None
     """The submodules that pretrained weights fill; () where there are none, None where the file does not say."""
+    pretrained_on: tuple[str, ...] | None = None
+    """The data sets its first weights were trained on; () from scratch, None where the file does not say."""
 
 
 def read_declaration(text: str, where: str) -> Declaration:
@@ -52,7 +56,7 @@ def read_declaration(text: str, where: str) -> Declaration:
         where: the file or module, for messages.
 
     Raises:
-        PluginError: it is not Python (names file and line), or its stride or backbone is none.
+        PluginError: it is not Python (names file and line), or its stride, backbone or pretraining is none.
     """
     try:
         tree = ast.parse(text)
@@ -75,6 +79,7 @@ def read_declaration(text: str, where: str) -> Declaration:
         license=_text(facts, "LICENSE") or _text(facts, "LICENCE"),
         builds="build" in facts or any(n.name == "build" for n in functions),
         backbone=_backbone(facts, where),
+        pretrained_on=_pretrained_on(facts, where),
     )
 
 
@@ -89,6 +94,17 @@ def _backbone(facts: dict[str, Any], where: str) -> tuple[str, ...] | None:
             'For example BACKBONE = ("encoder",), or BACKBONE = () where nothing is ever pretrained.',
         )
     return tuple(names)
+
+
+def _pretrained_on(facts: dict[str, Any], where: str) -> tuple[str, ...] | None:
+    if "PRETRAINED_ON" not in facts:
+        return None
+    try:
+        return data_set_names(facts["PRETRAINED_ON"])
+    except ValueError as error:
+        raise PluginError(
+            f"{where}: PRETRAINED_ON: {error}", 'For example PRETRAINED_ON = "ImageNet-1k", or PRETRAINED_ON = "none".'
+        ) from error
 
 
 def _text(facts: dict[str, Any], name: str) -> str:

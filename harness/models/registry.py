@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 ENTRY_POINTS = "segbench.models"
+# Origins whose networks take pretrained weights by the parameter `pretrained`, and start from scratch without it.
+BY_PARAMETER = ("built in", "torchvision", "smp")
 
 # What training version 2 took for a backbone, whatever the network.
 FORMER_BACKBONES = ("encoder", "backbone", "stages")
@@ -55,6 +57,8 @@ class ModelEntry:
     """Single files: the whole text, which travels to the worker and into the database."""
     backbone: tuple[str, ...] | None = None
     """Names of the submodules that pretrained weights fill; () where there are none, None where nobody says."""
+    pretrained_on: tuple[str, ...] | None = None
+    """Strangers' networks: what their first weights were trained on; () from scratch, None if the file does not say."""
 
     @property
     def source_hash(self) -> str:
@@ -203,7 +207,8 @@ def _of_package(point: EntryPoint, origin: str) -> ModelEntry:
 
 
 def _entry(name: str, target: str, said: Declaration, origin: str, source: str = "") -> ModelEntry:
-    return ModelEntry(name, target, said.summary, said.stride, said.paper, said.license, origin, source, said.backbone)
+    described = ModelEntry(name, target, said.summary, said.stride, said.paper, said.license, origin, source)
+    return replace(described, backbone=said.backbone, pretrained_on=said.pretrained_on)
 
 
 def _smp_entry(name: str) -> ModelEntry:

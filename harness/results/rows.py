@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from harness.datasets.base import DatasetInfo, Manifest
@@ -26,6 +26,7 @@ from harness.results.schema import (
 from harness.tasks.result import Evaluation as ScoredSplit
 from harness.tasks.result import GalleryImage as Shown
 from harness.tasks.result import Result, now
+from harness.tasks.stated import stated_facts
 from harness.tasks.task import Task
 
 # The origin of a run whose label maps came from outside.
@@ -89,8 +90,29 @@ def new_run(task: Task) -> Run:
         created=now(),
         times={},
         progress={},
-        provenance={},
+        provenance=stated_facts(task),
     )
+
+
+def restate(session: Session, tasks: Mapping[int, Task]) -> None:
+    """Let rows say what is known of them today and moves no figure: an earlier version, or declaration, said less.
+
+    Args:
+        session: the transaction.
+        tasks: the jobs of rows that exist, by the row's number.
+    """
+    said = {number: task for number, task in tasks.items() if task.selected_on_test or stated_facts(task)}
+    numbers = list(said)
+    for first in range(0, len(numbers), 500):
+        part = select(Run.id, Run.selected_on_test, Run.provenance).where(Run.id.in_(numbers[first : first + 500]))
+        for row in session.execute(part).all():
+            task = said[row.id]
+            facts = {
+                "selected_on_test": row.selected_on_test or task.selected_on_test,
+                "provenance": {**row.provenance, **stated_facts(task)},
+            }
+            if facts != {"selected_on_test": row.selected_on_test, "provenance": row.provenance}:
+                session.execute(update(Run).where(Run.id == row.id).values(facts))
 
 
 def submitted_run(submission: Submission, result: Result) -> Run:

@@ -82,7 +82,7 @@ class Run(Base):
     """The resolved job."""
     selection: Mapped[dict[str, Any]]
     selected_on_test: Mapped[bool]
-    """Whether the checkpoint was chosen on the scored images; such rows are ranked apart."""
+    """Whether the scored images chose: the checkpoint, or, as val, among cells; such rows are ranked apart."""
     state: Mapped[str] = mapped_column(String(16), index=True)
     reason: Mapped[str] = mapped_column(default="")
     """Why it did not end well, in a line; empty if it did."""

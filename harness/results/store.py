@@ -22,6 +22,7 @@ from harness.results.rows import (
     Submission,
     dataset_row,
     new_run,
+    restate,
     submitted_run,
     write_evaluation,
     write_gallery,
@@ -41,6 +42,7 @@ from harness.results.schema import (
 )
 from harness.tasks.artifacts import Artifacts
 from harness.tasks.result import Result, now
+from harness.tasks.stated import stated_facts
 from harness.tasks.task import Task
 
 # A running row whose driver has been silent for so long belongs to nobody.
@@ -209,6 +211,7 @@ class Store:
                 if session.get(DatasetRow, key) is None:
                     session.add(dataset_row(key, info, variant, manifest))
             session.flush()
+            restate(session, {ids[task.fingerprint]: task for task in tasks if task.fingerprint in ids})
             for task in tasks:
                 if task.fingerprint not in ids:
                     run = new_run(task)
@@ -314,7 +317,8 @@ class Store:
             run.times = {**run.times, **result.times}
             run.parameters = result.parameters or run.parameters
             run.progress = result.progress or run.progress
-            run.provenance = result.provenance or run.provenance
+            if result.provenance:
+                run.provenance = {**result.provenance, **stated_facts(task)}
             if result.state == "ok":
                 write_results(session, run, result, task)
 

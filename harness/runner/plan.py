@@ -23,7 +23,7 @@ from harness.config.recipe import Recipe
 from harness.config.suite import Search, Suite
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset, resolved
 from harness.errors import BenchError, SuiteError
-from harness.models.registry import ModelEntry, find_model
+from harness.models.registry import BY_PARAMETER, ModelEntry, find_model
 from harness.results.store import Store
 from harness.runner.backbone import refuse_undeclared_backbones, searched_backbone
 from harness.runner.searchers import SEARCHERS
@@ -128,6 +128,7 @@ def make_plan(
     jobs = expand(suite, infos, smoke)
     _refuse_impossible(jobs, copies)
     refuse_undeclared_backbones(jobs, entries, suite.search)
+    _refuse_untrue(suite, entries)
     plan = Plan(suite)
     planner = _Planner(entries, copies, artifacts, store.cells() if store else frozenset())
     if suite.search is not None and smoke is None:
@@ -187,6 +188,17 @@ def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | Non
             )
 
 
+def _refuse_untrue(suite: Suite, entries: Mapping[str, ModelEntry]) -> None:
+    """Refuse a declared pretraining where it is known from the network's parameters."""
+    for model in suite.models:
+        given = model.checkpoint is not None or model.start_from is not None
+        if model.pretrained_on is not None and not given and entries[model.name].origin in BY_PARAMETER:
+            raise SuiteError(
+                f"suite {suite.name}: pretrained_on: what {model.name} starts from is its parameter pretrained",
+                "Leave pretrained_on out; it is for checkpoint, start_from and networks of other packages.",
+            )
+
+
 @dataclass(frozen=True)
 class _Planner:
     """What makes a task of a job."""
@@ -216,7 +228,6 @@ class _Planner:
             # A cell that the database knows by an earlier hash of the same code goes on under it, with all its seeds.
             parts = next((p for p in former if cell_fingerprint(p) in self.known_cells), today)
         fingerprint, copy = train_fingerprint(parts), self.copy(job)
-        chosen_on = job.selection.split
         return Task(
             job=job,
             model=self.entries[job.model.name],
@@ -229,8 +240,9 @@ class _Planner:
             cell=cell_fingerprint(parts),
             score_fingerprint=score_fingerprint(fingerprint, job),
             manifest=copy.manifest.hash,
-            selected_on_test=job.selection.rule == "best"
-            and (chosen_on == "test" or (chosen_on == "val" and copy.dataset.val_is_test)),
+            # Where val is the test, it chooses among cells and ends trainings early even under `rule: last`.
+            selected_on_test=copy.dataset.val_is_test
+            or (job.selection.rule == "best" and job.selection.split == "test"),
         )
 
 

@@ -59,7 +59,7 @@ class Task:
     manifest: str = ""
     """The hash of the data set's manifest."""
     selected_on_test: bool = False
-    """Whether the checkpoint is chosen on the scored images."""
+    """Whether the checkpoint, or which cell stands for the model, is chosen on the scored images."""
 
     @property
     def first_rank(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import streamlit as st
 
@@ -14,6 +15,7 @@ from harness.utils.environment import setting
 from leaderboard.boards import Board, board_of, boards
 from leaderboard.queries import ScoredRun, load_runs
 from leaderboard.tables import metric_names
+from leaderboard.walls import Fact, Wall, differing, wall_of
 
 
 @st.cache_resource
@@ -67,8 +69,8 @@ def choose_board(own_metric: bool = True) -> Board:
         own = [r for r in found if board_of(r) == board.key_fields]
         models = sorted({r.model for r in own})
         chosen = st.multiselect("Models", models, key=f"models-{key}", placeholder="all")
-        variants = sorted({r.data.variant for r in own})
-        variant = st.multiselect("Data variants", variants, key=f"variants-{key}", placeholder="all")
+        walls = {r.run_id: wall_of(r) for r in own}
+        wanted = {fact: _choose_fact(fact, walls.values(), key) for fact in differing(walls.values())}
         states = sorted({r.state for r in own})
         state = st.multiselect("States", states, key=f"states-{key}", placeholder="all")
         metric = board.metric
@@ -85,13 +87,19 @@ def choose_board(own_metric: bool = True) -> Board:
         r
         for r in own
         if (not chosen or r.model in chosen)
-        and (not variant or r.data.variant in variant)
+        and all(not texts or fact.text(walls[r.run_id]) in texts for fact, texts in wanted.items())
         and (not state or r.state in state)
     ]
     if not own:
         st.info("No run matches these filters.")
         st.stop()
     return boards(own, metric)[0]
+
+
+def _choose_fact(fact: Fact, walls: Iterable[Wall], key: str) -> list[str]:
+    """A filter for one of the facts that keep rankings apart."""
+    texts = sorted({fact.text(wall) for wall in walls} - {""})
+    return st.multiselect(fact.column.capitalize(), texts, key=f"{fact.name}-{key}", placeholder="all")
 
 
 def run_label(result: ScoredRun) -> str:

@@ -71,9 +71,19 @@ def test_a_package_of_another_name_in_another_place_has_the_same_hash(hash_of: C
         lambda text: text.replace('"""Build it."""', '"""Build it, with so many classes."""'),
         lambda text: text.replace('NAME = "net"', 'NAME = "network"'),
         lambda text: text.replace('SUMMARY = "a network"', 'SUMMARY = "a small network"\nPAPER = "none"'),
+        lambda text: text.replace("STRIDE = 4", 'STRIDE = 4\nPRETRAINED_ON = ["ImageNet-1k", "COCO"]'),
         lambda text: text.replace("\n\n\n", "\n\n\n\n"),
     ],
-    ids=["comment", "comment after code", "module's docstring", "docstring", "name", "summary", "blank lines"],
+    ids=[
+        "comment",
+        "comment after code",
+        "module's docstring",
+        "docstring",
+        "name",
+        "summary",
+        "pretraining",
+        "blank lines",
+    ],
 )
 def test_what_only_describes_a_network_does_not_count(hash_of: Callable[..., str], net: Change) -> None:
     assert net(NET) != NET

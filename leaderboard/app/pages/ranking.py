@@ -30,7 +30,7 @@ def show() -> None:
     if board.smoke:
         st.warning("Smoke runs: these figures only show that all parts work.")
     if board.selected_on_test:
-        st.warning("Checkpoints were chosen on the same images that are scored.")
+        st.warning(f"{board.seen_test.capitalize()}: these figures are too good, and ranked apart.")
     metrics = st.multiselect(
         "Metrics",
         [
@@ -47,10 +47,12 @@ def show() -> None:
         table = overview(board, metrics)
         show_table(table)
         st.caption(
-            "One row for each model; its hyperparameters were chosen by the mean of "
-            f"{metric_title(board.rows[0].cell.first.selection['metric'])} on val. Mean ± standard deviation "
+            f"One row for each model; its hyperparameters were chosen by the mean of "
+            f"{metric_title(board.selection['metric'])} on {board.chosen_by}. Mean ± standard deviation "
             "(n − 1) over seeds; bold: best. ↑ higher is better, ↓ lower."
         )
+        if len(board.groups) > 1:
+            st.caption("Each part is ranked in itself: between them stands more than the network.")
         for note in table.notes:
             st.caption(f"⚠ {note}")
         show_reported(board)
@@ -68,21 +70,29 @@ def show_table(table: Table) -> None:
     """A table as HTML: text that can be searched, copied and read by a screen reader."""
     arrows = {metric_title(m): "↑" if higher_is_better(m) else "↓" for m in table.metrics}
     heads = "".join(f"<th>{_html(c)} {arrows.get(c, '')}</th>" for c in table.columns)
-    body = []
-    lead = len(table.lead)
-    for i, row in enumerate(table.text_rows()):
-        tds = []
-        for j, text in enumerate(row):
-            best = lead <= j < len(row) - 1 and i in table.best[j - lead]
-            classes = "number" if j >= lead else "text"
-            column = table.metrics[j - lead] if lead <= j < len(row) - 1 else table.columns[j]
-            inner = f"<b>{_html(text)}</b>" if best else _html(text)
-            tds.append(f'<td class="{classes}" data-column="{_html(column)}">{inner}</td>')
-        body.append(f"<tr>{''.join(tds)}</tr>")
-    st.html(
-        f"<style>{STYLE}</style><div class='board'><table><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
+    rows, bodies = table.text_rows(), []
+    for text, part in table.groups:
+        head = f'<tr><th colspan="{len(table.columns)}" scope="rowgroup">{_html(_first_up(text))}</th></tr>'
+        lines = "".join(_line(table, i, rows[i]) for i in part)
+        bodies.append(f"<tbody>{head if text else ''}{lines}</tbody>")
+    body = "".join(bodies)
+    st.html(f"<style>{STYLE}</style><div class='board'><table><thead><tr>{heads}</tr></thead>{body}</table></div>")
+
+
+def _line(table: Table, i: int, row: list[str]) -> str:
+    """One row as HTML."""
+    tds, lead = [], len(table.lead)
+    for j, text in enumerate(row):
+        best = lead <= j < len(row) - 1 and i in table.best[j - lead]
+        classes = "number" if j >= lead else "text"
+        column = table.metrics[j - lead] if lead <= j < len(row) - 1 else table.columns[j]
+        inner = f"<b>{_html(text)}</b>" if best else _html(text)
+        tds.append(f'<td class="{classes}" data-column="{_html(column)}">{inner}</td>')
+    return f"<tr>{''.join(tds)}</tr>"
+
+
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def show_reported(board: Board) -> None:
@@ -103,15 +113,29 @@ def show_reported(board: Board) -> None:
 
 
 def bars(board: Board) -> object:
-    """The board's metric as bars with the standard deviation."""
+    """The board's metric as bars with the standard deviation, in one color for each group."""
     rows = [
-        {"model": row.model, "mean": e.mean, "std": e.std or 0.0}
-        for row in board.rows
+        # A model can stand in several groups: its bars must not be piled on one another.
+        {"model": row.model, "group": group.heading, "mean": e.mean, "std": e.std or 0.0}
+        for group in board.groups
+        for row in group.rows
         if (e := row.cell.test(board.metric)).mean is not None
     ]
-    frame = pd.DataFrame(rows, columns=["model", "mean", "std"])
-    figure = px.bar(frame, x="mean", y="model", error_x="std", orientation="h", height=90 + 48 * len(rows))
+    frame = pd.DataFrame(rows, columns=["model", "group", "mean", "std"])
+    frame["line"] = [str(n) for n in range(len(rows))]
+    several = len(board.groups) > 1
+    figure = px.bar(
+        frame,
+        x="mean",
+        y="line",
+        color="group" if several else None,
+        error_x="std",
+        orientation="h",
+        height=90 + 48 * len(rows) + (30 * len(board.groups) if several else 0),
+    )
+    figure.update_yaxes(type="category", tickvals=frame["line"], ticktext=frame["model"])
     figure.update_layout(
+        legend={"title": None, "orientation": "h", "y": -0.25} if several else None,
         xaxis_title=metric_title(board.metric),
         yaxis_title=None,
         yaxis_autorange="reversed",
@@ -131,6 +155,7 @@ STYLE = """
 .board table { border-collapse: collapse; font-size: 0.95rem; font-variant-numeric: tabular-nums; }
 .board th, .board td { padding: 0.35rem 0.9rem 0.35rem 0; text-align: left; white-space: nowrap; }
 .board th { border-bottom: 1px solid #8888; font-weight: 600; }
+.board tbody th { padding-top: 1rem; font-weight: 600; }
 .board tbody tr:hover { background: #8881; }
 .board td.number { text-align: right; }
 """
