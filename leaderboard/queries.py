@@ -79,10 +79,12 @@ class ScoredRun:
     """Scores over classes under their names, those of a class as `iou[horse]`; `loss`."""
     val: dict[str, float | None] = field(default_factory=dict)
     n_images: int = 0
+    search: dict[str, Any] | None = None
+    """How its hyperparameters were found, where they were searched: trials, hours, values; None: they were given."""
 
 
 # What no view of all runs reads.
-_UNREAD = ("model_source", "parts", "config", "history", "search")
+_UNREAD = ("model_source", "parts", "config", "history")
 
 
 def load_runs(store: Store, suite: str | None = None) -> list[ScoredRun]:
@@ -207,6 +209,7 @@ def _scored_run(
         test=values("test"),
         val=values("val"),
         n_images=test.n_images if test else 0,
+        search=run.search,
     )
 
 

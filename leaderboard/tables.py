@@ -11,6 +11,7 @@ from harness.metrics.metric import class_score_names, find_metric, higher_is_bet
 from harness.results.rows import PREDICTIONS
 from leaderboard.boards import Board, Cell, Row
 from leaderboard.queries import Data
+from leaderboard.searched import search_cost, searched_facts
 from leaderboard.stats import Estimate
 
 # What a board shows where nothing else is asked for.
@@ -59,6 +60,11 @@ def overview(board: Board, metrics: Sequence[str] | None = None) -> Table:
         f"{row.model}{outside(row)}: predictions from elsewhere; how they were made is not known here"
         for row in board.rows
         if outside(row)
+    ]
+    notes += [
+        f"{row.model}: hyperparameters searched on val: {search_cost(found)}"
+        for row in board.rows
+        if (found := row.cell.first.search)
     ]
     return _table(board, ("#", "model", "chosen by val"), chosen, [row.cell for row in board.rows], lead, notes)
 
@@ -119,6 +125,7 @@ def records(board: Board) -> list[dict[str, Any]]:
             "seeds": row.cell.seeds,
             "n_runs": len(row.cell.scored),
             "states": row.cell.states,
+            "search": searched_facts(row.cell.first.search),
             "metrics": {name: _plain(row.cell.test(name)) for name in (*score_names(board.data.foreground), "loss")},
             "per_class": {
                 name: {c: row.cell.test(f"{name}[{c}]").mean for c in board.data.classes}
