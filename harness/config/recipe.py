@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -84,6 +85,11 @@ class Recipe(Strict):
     val_every: int = Field(1, gt=0)
     """Epochs between validations; the last epoch is always validated."""
     predict: Predict = Predict()
+
+    @property
+    def at_once(self) -> int:
+        """Images that are computed together: a batch, or a part of it."""
+        return math.ceil(self.batch_size / self.accumulate)
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:

@@ -94,10 +94,10 @@ def predictions(
 def _resized_batches(
     model: nn.Module, samples: DecodedSamples, ids: Sequence[str], recipe: Recipe, channels: int, stride: int
 ) -> Iterator[tuple[str, Tensor]]:
-    """Images at the recipe's size, as many at once as in training."""
-    device = next(model.parameters()).device
-    for first in range(0, len(ids), recipe.batch_size):
-        part = ids[first : first + recipe.batch_size]
+    """Images at the recipe's size, as many at once as training computes."""
+    device, count = next(model.parameters()).device, recipe.at_once
+    for first in range(0, len(ids), count):
+        part = ids[first : first + count]
         images = [samples.get(image_id)[0] for image_id in part]
         batch = torch.stack([resize_image(image, recipe.size) for image in images])
         logits = forward(model, batch.to(device), recipe, channels, stride)
