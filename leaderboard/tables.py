@@ -13,6 +13,7 @@ from leaderboard.boards import Board, Cell, Row
 from leaderboard.queries import Data
 from leaderboard.searched import search_cost, searched_facts
 from leaderboard.stats import Estimate
+from leaderboard.suite_note import suite_note
 
 # What a board shows where nothing else is asked for.
 DEFAULT_METRICS = ("miou", "pa", "mpa", "dice", "hd", "biou")
@@ -50,7 +51,8 @@ def overview(board: Board, metrics: Sequence[str] | None = None) -> Table:
     """The ranked table: one row a model, its hyperparameters chosen by val."""
     chosen = board_metrics(board, metrics)
     lead = [(str(row.rank or "–"), row.model + outside(row), grid_text(row.cell.first.grid)) for row in board.rows]
-    notes = [f"{row.model}: {row.cell.incomplete()}" for row in board.rows if row.cell.incomplete()]
+    notes = [text] if (text := suite_note(board.suite)) else []
+    notes += [f"{row.model}: {row.cell.incomplete()}" for row in board.rows if row.cell.incomplete()]
     notes += [
         f"{row.model}: {sum(bool(c.incomplete()) for c in row.cells)} of {len(row.cells)} cells incomplete"
         for row in board.rows

@@ -68,6 +68,8 @@ class Suite(Strict):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     title: str = ""
+    note: str = ""
+    """What the board says under its tables: such as that all networks have one recipe."""
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
     models: tuple[ModelChoice, ...] = Field(min_length=1)
     recipe: dict[str, Any]

@@ -110,15 +110,17 @@ def predict_image(network: Network, image: Tensor, size: tuple[int, int], how: P
 
     With test-time augmentation, probabilities are averaged over scales and mirror images, and returned as logits again.
     """
-    if not how.augmented:
-        return predict_once(network, image, size, how)
     height, width = image.shape[-2:]
+    base = how.shown_size(height, width)
+    if not how.augmented:
+        shown = image if base == (height, width) else resize_image(image, base)
+        return enlarged(predict_once(network, shown, size, how), (height, width))
     chances = []
     for scale in how.scales:
         if how.mode in ("resize", "letterbox"):
             shown, at = image, (round(size[0] * scale), round(size[1] * scale))
         else:
-            shown, at = resize_image(image, (max(1, round(height * scale)), max(1, round(width * scale)))), size
+            shown, at = resize_image(image, (max(1, round(base[0] * scale)), max(1, round(base[1] * scale)))), size
         for mirrored in (False, True) if how.flip else (False,):
             logits = predict_once(network, shown.flip(-1) if mirrored else shown, at, how)
             logits = enlarged(logits.flip(-1) if mirrored else logits, (height, width))
