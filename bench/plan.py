@@ -8,6 +8,7 @@ from bench.console import duration, table
 
 if TYPE_CHECKING:
     from harness.runner import Plan
+    from harness.runner.cost import Cost
 
 
 def print_plan(plan: Plan, console: Any, timed: bool) -> None:
@@ -55,13 +56,16 @@ def print_cost(plan: Plan, console: Any, timed: bool) -> None:
         if timed:
             row += ["–" if cost.seconds_per_image is None else f"{cost.seconds_per_image:.3g} s"]
             row += ["not timed" if cost.seconds is None else duration(cost.seconds)]
+            row += ["–" if cost.memory is None else f"{cost.memory / 1e9:.1f} GB"]
         rows.append(row)
     columns = ["data set", "model", "trainings", "epochs", "training images", "predictions"]
-    columns += ["an image", "one slot"] if timed else []
+    columns += ["an image", "one slot", "peak memory"] if timed else []
     console.print(table(columns, rows, title="Cost", right=len(columns) - 2))
     for cost in costs:
         if cost.problem:
             console.print(f"{cost.model}: a step could not be timed: {cost.problem}", markup=False)
+    if timed:
+        print_memory(costs, console)
     known = [cost.seconds for cost in costs if cost.seconds is not None]
     if not known:
         return
@@ -70,3 +74,18 @@ def print_cost(plan: Plan, console: Any, timed: bool) -> None:
     console.print(f"About {duration(sum(known))} of one slot, from one step of each network timed on {where}.")
     if asked.gpus and not used.gpus:
         console.print("The suite asks for a GPU, and this machine has none. On a GPU it takes a fraction of that time.")
+
+
+def print_memory(costs: list[Cost], console: Any) -> None:
+    """Where the figures of memory come from, and which networks need more than the suite's GPUs have."""
+    if any(cost.memory for cost in costs):
+        way = "measured here" if all(cost.measured for cost in costs) else "an estimate: tensors alone"
+        console.print(f"Peak memory is that of one GPU, {way}; CUDA itself takes about 1 GB more.")
+    for cost in costs:
+        limit = cost.memory_limit
+        if limit is not None and cost.memory is not None and cost.memory > limit * 1e9:
+            console.print(
+                f"warning: {cost.model} needs about {cost.memory / 1e9:.1f} GB, the suite is meant for GPUs of "
+                f"{limit:g} GB. Compute its batches in more parts (recipe.accumulate), or on fewer images.",
+                markup=False,
+            )

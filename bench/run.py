@@ -45,6 +45,10 @@ def run(
     ] = None,
     datasets: Annotated[str | None, typer.Option(metavar="A,B", help="Only these data sets.")] = None,
     seeds: Annotated[str | None, typer.Option(metavar="0,1|0-4", help="These seeds.")] = None,
+    tune: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="First search every model's hyperparameters on val, with N trials each."),
+    ] = None,
     plugin: Annotated[
         list[Path] | None, typer.Option("--plugin", metavar="FILE", help="A model file the suite may name.")
     ] = None,
@@ -86,9 +90,9 @@ def run(
         cpus=cpus,
     )
     if dry_run:
-        dry(wanted, options, timing)
+        dry(wanted, options, timing, tune)
         return
-    code = run_and_report(wanted, options)
+    code = run_and_report(wanted, options, tune)
     if code:
         raise typer.Exit(code)
 
@@ -100,21 +104,21 @@ def run_options(*, local: bool = False, in_process: bool = False, **fields: Any)
     return RunOptions(backend="in-process" if in_process else "local" if local else "ray", **fields)
 
 
-def dry(suite: Suite, options: RunOptions, timing: bool) -> None:
+def dry(suite: Suite, options: RunOptions, timing: bool, tune: int | None = None) -> None:
     """Print what would be done."""
     from bench.plan import print_plan
     from bench.progress import Display
     from harness.runner.suite_run import plan
 
-    print_plan(plan(suite, options, Display()), new_console(), timing)
+    print_plan(plan(suite, options, Display(), tune=tune), new_console(), timing)
 
 
-def run_and_report(suite: Suite, options: RunOptions) -> int:
+def run_and_report(suite: Suite, options: RunOptions, tune: int | None = None) -> int:
     """Run a suite and print its boards; returns the exit code: 0, 1 (jobs failed) or 130 (stopped)."""
     from bench.progress import Display
     from harness.runner.suite_run import run
 
-    outcome = run(suite, options, Display())
+    outcome = run(suite, options, Display(), tune=tune)
     report(outcome, options)
     return outcome.exit_code
 

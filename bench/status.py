@@ -95,13 +95,12 @@ def provenance_rows(run: Run) -> list[tuple[str, str]]:
 
 def searched(run: Run) -> str:
     """How a run's hyperparameters were found."""
+    from leaderboard.searched import search_cost
+
     if run.search is None:
         return "none: its hyperparameters were given"
     values = ", ".join(f"{key}={value:.4g}" for key, value in run.search["values"].items())
-    return (
-        f"{values} from {run.search['trials']} trials ({run.search['stopped']} stopped early), "
-        f"{run.search['gpu_hours']:.2f} GPU hours, {run.search['cpu_hours']:.2f} processor hours"
-    )
+    return f"{values} from {search_cost(run.search)}"
 
 
 def stale_parts(run: Run, data_dir: object) -> list[str]:

@@ -11,7 +11,9 @@ from harness.config.grid import grid_text
 from harness.metrics.metric import class_score_names, find_metric, higher_is_better, metric_title, score_names
 from leaderboard.boards import Board, Cell, Row
 from leaderboard.queries import Data
+from leaderboard.searched import search_cost, searched_facts
 from leaderboard.stats import Estimate
+from leaderboard.suite_note import suite_note
 from leaderboard.walls import Wall, heading
 
 # What a board shows where nothing else is asked for.
@@ -62,7 +64,8 @@ def overview(board: Board, metrics: Sequence[str] | None = None) -> Table:
         (str(row.rank or "–"), row.model + mark(row), *_facts(board, row), grid_text(row.cell.first.grid))
         for row in board.rows
     ]
-    notes = [f"{row.model}: {row.cell.incomplete()}" for row in board.rows if row.cell.incomplete()]
+    notes = [text] if (text := suite_note(board.suite)) else []
+    notes += [f"{row.model}: {row.cell.incomplete()}" for row in board.rows if row.cell.incomplete()]
     notes += [
         f"{row.model}: ranked by the worst of the seeds that ended, because others failed"
         for row in board.rows
@@ -74,6 +77,11 @@ def overview(board: Board, metrics: Sequence[str] | None = None) -> Table:
         if any(c.incomplete() for c in row.cells if c is not row.cell)
     ]
     notes += [f"{row.model}{mark(row)}: {_MARKED[mark(row)]}" for row in board.rows if mark(row)]
+    notes += [
+        f"{row.model}: hyperparameters searched on val: {search_cost(found)}"
+        for row in board.rows
+        if (found := row.cell.first.search)
+    ]
     heads = (
         "#",
         "model",
@@ -161,6 +169,7 @@ def records(board: Board) -> list[dict[str, Any]]:
             "n_runs": len(row.cell.scored),
             "n_seeds": len(row.cell.runs),
             "states": row.cell.states,
+            "search": searched_facts(row.cell.first.search),
             "metrics": {name: _plain(row.cell.test(name)) for name in (*score_names(board.data.foreground), "loss")},
             "per_class": {
                 name: {c: row.cell.test(f"{name}[{c}]").mean for c in board.data.classes}

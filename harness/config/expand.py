@@ -33,6 +33,7 @@ class Smoke(BaseModel):
             "iterations": self.iterations,
             "val_every": self.iterations,
             "batch_size": min(self.batch_size, recipe.batch_size),
+            "accumulate": 1,
             "size": size,
         }
         return Recipe.model_validate(data)

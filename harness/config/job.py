@@ -69,6 +69,8 @@ class Resources(Strict):
 
     cpus: int = Field(1, ge=1)
     gpus: float = Field(0.0, ge=0)
+    gpu_memory_gb: float | None = Field(None, gt=0)
+    """Memory of the GPUs that the suite is meant for: `bench run --dry-run` warns of networks that need more."""
     memory_gb: float | None = Field(None, gt=0)
     """Resident memory above which the trial is stopped and recorded as out of memory."""
     time_limit_s: float | None = Field(None, gt=0)

@@ -42,6 +42,9 @@ def load_suite(name_or_path: str, overrides: Iterable[str] = ()) -> Suite:
         raise SuiteError(f"{path}:1: a suite file is a mapping of fields")
     data = copy.deepcopy(file.data)
     data["recipe"] = _resolved_recipe(data.get("recipe"), file)
+    for number, model in enumerate(data.get("models") or []):
+        if isinstance(model, dict) and "recipe" in model:
+            model["recipe"] = _own_recipe(model["recipe"], file, number)
     for override in overrides:
         _apply(data, override)
     data.setdefault("name", path.stem)
@@ -71,12 +74,27 @@ def _resolved_recipe(given: Any, file: YamlFile) -> Any:
         raise SuiteError(f"{file.path}:{file.line(['recipe'])}: recipe: a name or a mapping of fields")
     own = dict(own)
     base = own.pop("base", None)
-    if base is None:
-        return own
+    return own if base is None else _named_recipe(base, own, file, ["recipe", "base"])
+
+
+def _own_recipe(given: Any, file: YamlFile, number: int) -> Any:
+    """A network's own recipe: fields on top of the suite's, or one by name, which takes the place of the suite's."""
+    own = {"base": given} if isinstance(given, str) else given
+    if not isinstance(own, dict) or "base" not in own:
+        return own  # of another kind than a mapping: the suite's record says so
+    own = dict(own)
+    named = _named_recipe(own.pop("base"), own, file, ["models", number, "recipe"])
+    # Every field, so that nothing of the suite's recipe shows through.
+    whole = validate(Recipe, named, None, f"{file.path}:{file.line(['models', number, 'recipe'])}: recipe")
+    return whole.model_dump(mode="json")
+
+
+def _named_recipe(base: Any, own: dict[str, Any], file: YamlFile, place: Sequence[int | str]) -> dict[str, Any]:
+    """The recipe of a file, with fields on top."""
     recipes = {p.stem: p for p in sorted((config_dir() / "recipes").glob("*.yaml"))}
     if base not in recipes:
         error = UnknownName.of("recipe", str(base), recipes, "ls configs/recipes")
-        raise SuiteError(f"{file.path}:{file.line(['recipe', 'base'])}: recipe: {error.message}")
+        raise SuiteError(f"{file.path}:{file.line(place)}: recipe: {error.message}")
     recipe_file = YamlFile.read(recipes[base])
     merged = merge(recipe_file.data, own)
     validate(Recipe, recipe_file.data, recipe_file, str(recipe_file.path))

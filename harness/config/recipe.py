@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -15,6 +16,7 @@ from harness.optim.optimizers import OPTIMIZERS, Optimizer
 from harness.optim.optimizers.adamw import AdamW
 from harness.optim.schedules import SCHEDULES, Schedule
 from harness.optim.schedules.constant import Constant
+from harness.utils.canonical import LeftOutAt
 from harness.utils.options import ByName, Positive, Strict
 
 
@@ -25,6 +27,10 @@ class Predict(Strict):
     """`resize`: the image at the recipe's size, the logits resized back. `letterbox`: the same after padding it with
     black to the size's proportions, which is cut away again. `whole`: as it is, padded to the network's stride and cut
     back. `slide`: windows of the recipe's size, evenly spaced, joined where they overlap."""
+    short_side: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    long_side: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    """whole and slide: the pixels that the image's shorter or longer side is resized to before; the logits are resized
+    back. None: the image as it is."""
     overlap: float = Field(1 / 3, ge=0, lt=1)
     """slide: the least share of a window that its neighbour covers as well."""
     blend: Literal["mean", "gaussian"] = "mean"
@@ -33,6 +39,23 @@ class Predict(Strict):
     """Test-time augmentation: probabilities averaged over these sizes of the image."""
     flip: bool = False
     """Test-time augmentation: and over its mirror image."""
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Predict:
+        given = [name for name in ("short_side", "long_side") if getattr(self, name) is not None]
+        if len(given) == 2:
+            raise ValueError("give one of short_side and long_side")
+        if given and self.mode in ("resize", "letterbox"):
+            raise ValueError(f"{given[0]}: the mode {self.mode} resizes to the recipe's size; use whole or slide")
+        return self
+
+    def shown_size(self, height: int, width: int) -> tuple[int, int]:
+        """What whole and slide resize an image to, scales left out."""
+        side = self.short_side or self.long_side
+        if side is None:
+            return height, width
+        factor = side / (min(height, width) if self.short_side else max(height, width))
+        return max(1, round(height * factor)), max(1, round(width * factor))
 
     @property
     def augmented(self) -> bool:
@@ -84,6 +107,11 @@ class Recipe(Strict):
     val_every: int = Field(1, gt=0)
     """Epochs between validations; the last epoch is always validated."""
     predict: Predict = Predict()
+
+    @property
+    def at_once(self) -> int:
+        """Images that are computed together: a batch, or a part of it."""
+        return math.ceil(self.batch_size / self.accumulate)
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:

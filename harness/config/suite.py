@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from harness.config.fields import check_recipe_path
 from harness.config.job import DatasetChoice, ModelChoice, Resources, Selection
+from harness.utils.canonical import LeftOutAt
 from harness.utils.options import Strict
 
 
@@ -19,16 +20,19 @@ class Range(Strict):
     integers: tuple[int, int] | None = None
     """Both ends included."""
     choice: tuple[Any, ...] | None = None
+    times: Annotated[tuple[float, float] | None, LeftOutAt(None)] = None
+    """The value that the network's own recipe has, times a factor drawn log-uniformly; a value of 0 stays."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Range:
-        given = [v for v in (self.uniform, self.loguniform, self.integers, self.choice) if v is not None]
+        given = [v for v in (self.uniform, self.loguniform, self.integers, self.choice, self.times) if v is not None]
         if len(given) != 1:
-            raise ValueError("give one of uniform, loguniform, integers and choice")
+            raise ValueError("give one of uniform, loguniform, integers, choice and times")
         if self.choice is None and given[0][0] >= given[0][1]:
             raise ValueError("the first end must be less than the second")
-        if self.loguniform is not None and self.loguniform[0] <= 0:
-            raise ValueError("loguniform: both ends must be positive")
+        for name, ends in (("loguniform", self.loguniform), ("times", self.times)):
+            if ends is not None and ends[0] <= 0:
+                raise ValueError(f"{name}: both ends must be positive")
         return self
 
 
@@ -64,6 +68,8 @@ class Suite(Strict):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     title: str = ""
+    note: str = ""
+    """What the board says under its tables: such as that all networks have one recipe."""
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
     models: tuple[ModelChoice, ...] = Field(min_length=1)
     recipe: dict[str, Any]

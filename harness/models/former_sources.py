@@ -37,7 +37,7 @@ def _normalized_fcn(params: Params) -> bool:
 
 def _third_version(params: Params) -> bool:
     """The heads of DeepLab v1 and v2 were options of v3 before they had networks of their own."""
-    return params.get("head", "v3") == "v3"
+    return bool(params.get("head", "v3") == "v3")
 
 
 FORMER_SOURCES: dict[str, Former] = {

@@ -1,4 +1,4 @@
-"""What a plan would cost: epochs, images, and hours from one timed step of each network."""
+"""What a plan would cost: epochs, images, and hours and memory from one step of each network."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 
@@ -41,6 +42,12 @@ class Cost:
     """Of training; None where it was not or could not be timed."""
     seconds: float | None = None
     """Of one slot, everything together; None as above."""
+    memory: int | None = None
+    """Bytes that one GPU needs at the peak; None where they are not known."""
+    measured: bool = False
+    """Whether the memory was measured on a GPU here; else it is estimated."""
+    memory_limit: float | None = None
+    """GB of the GPUs that the suite is meant for; None where it does not say."""
     problem: str = ""
     """Why the step could not be timed."""
 
@@ -50,7 +57,7 @@ def estimate(plan: Plan, timed: bool = True, tick: Tick = lambda what, done, tot
 
     Args:
         plan: the plan; jobs that share a training are counted with it once.
-        timed: time one step of each network, in a process of its own.
+        timed: time one step of each network and find out its memory, in a process of its own.
         tick: told how far that is.
     """
     rows: dict[tuple[str, str], Cost] = {}
@@ -67,6 +74,7 @@ def estimate(plan: Plan, timed: bool = True, tick: Tick = lambda what, done, tot
         steps = _Steps()
         for done, (key, row) in enumerate(rows.items()):
             tick("Timing a step", done, len(rows))
+            _add_memory(row, tasks[key], steps)
             _add_times(row, tasks[key], plan, steps)
         tick("Timing a step", len(rows), len(rows))
         steps.save()
@@ -90,33 +98,45 @@ def amounts(job: Job, manifest: Manifest) -> tuple[int, int, int]:
 def _add_times(row: Cost, tasks: Sequence[Task], plan: Plan, steps: _Steps) -> None:
     total = 0.0
     for task in tasks:
-        found = steps.of(task)
+        found = steps.of(task, "time")
         if isinstance(found, str):
             row.problem = found
             return
-        train, predict = found
         _, images, predicted = amounts(task.job, plan.datasets[task.manifest][2])
-        total += images * train + predicted * predict
-        row.seconds_per_image = train
+        total += images * found["train"] + predicted * found["predict"]
+        row.seconds_per_image = found["train"]
     row.seconds = total
 
 
+def _add_memory(row: Cost, tasks: Sequence[Task], steps: _Steps) -> None:
+    """The memory of the job that needs most: cells may differ in batch and size."""
+    row.measured = bool(tasks[0].job.resources.gpus and gpu_count())
+    found = [steps.of(task, "time" if row.measured else "memory") for task in tasks]
+    row.memory = max((int(one["memory"]) for one in found if not isinstance(one, str)), default=None)
+    row.memory_limit = tasks[0].job.resources.gpu_memory_gb
+
+
 class _Steps:
-    """Timed steps, remembered in the user's cache by everything that decides them."""
+    """What single steps have shown, remembered in the user's cache by everything that decides it."""
 
     def __init__(self) -> None:
         self._known = JsonCache("steps.json")
         self._failed: dict[str, str] = {}
 
-    def of(self, task: Task) -> tuple[float, float] | str:
-        """Seconds an image of training and of prediction, or why they could not be had."""
+    def of(self, task: Task, kind: Literal["time", "memory"]) -> dict[str, float] | str:
+        """Seconds an image of training and of prediction, or bytes at the peak; a text says why they are not known."""
         job = here(task.job)
-        recipe = job.recipe.model_dump(mode="json", include={"size", "batch_size", "loss", "precision", "optimizer"})
+        recipe = job.recipe.model_dump(
+            mode="json",
+            include={"size", "batch_size", "accumulate", "loss", "precision", "optimizer", "ema", "predict"},
+        )
         key = digest(
             {
+                "kind": kind,
                 "model": [task.parts["model_source"], job.model.name, job.model.params, job.dataset.name],
                 "recipe": recipe,
                 "where": [platform.node(), job.resources.cpus, job.resources.gpus > 0, torch.__version__],
+                "processes": job.resources.world_size,
                 "training_version": TRAINING_VERSION,
             }
         )
@@ -124,14 +144,14 @@ class _Steps:
             return self._failed[key]
         if key not in self._known:
             with tempfile.TemporaryDirectory(prefix="segbench-step-") as folder:
-                timing = replace(task, job=job, folder=folder, kind="time", shorter=())
-                result = run_isolated(timing, lambda message: None, lambda: False)
+                step = replace(task, job=job, folder=folder, kind=kind, shorter=())
+                result = run_isolated(step, lambda message: None, lambda: False)
             if result.state != "ok":
                 self._failed[key] = result.reason
                 return result.reason
-            self._known.put(key, [result.times["train"], result.times["predict"]])
-        train, predict = self._known.get(key)
-        return train, predict
+            self._known.put(key, result.times)
+        found: dict[str, float] = self._known.get(key)
+        return found
 
     def save(self) -> None:
         """Remember the steps for the next command."""
@@ -139,14 +159,16 @@ class _Steps:
 
 
 def here(job: Job) -> Job:
-    """The job as it can be timed on this machine: without weights that would have to be fetched, on what is here."""
+    """The job as a step of it can be taken on this machine: without weights that would have to be fetched."""
     params = {name: value for name, value in job.model.params.items() if name != "pretrained"}
-    gpus = job.resources.gpus if gpu_count() else 0.0
+    wanted = job.resources
+    update: dict[str, Any] = {"time_limit_s": TIME_LIMIT_S, "memory_gb": None}
+    if not gpu_count():
+        # As many processes share a batch as on the GPUs that are not here.
+        update |= {"gpus": 0.0, "processes": wanted.local_processes}
     return job.model_copy(
         update={
             "model": job.model.model_copy(update={"params": params, "checkpoint": None, "start_from": None}),
-            "resources": job.resources.model_copy(
-                update={"gpus": gpus, "time_limit_s": TIME_LIMIT_S, "memory_gb": None}
-            ),
+            "resources": wanted.model_copy(update=update),
         }
     )

@@ -21,6 +21,7 @@ from harness.config.fingerprint import (
 from harness.config.job import DatasetChoice, Job
 from harness.config.recipe import Recipe
 from harness.config.suite import Search, Suite
+from harness.config.trials import search_around
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset, resolved
 from harness.errors import BenchError, SuiteError
 from harness.models.registry import BY_PARAMETER, ModelEntry, find_model
@@ -250,15 +251,18 @@ def _searched(
     suite: Suite, jobs: Sequence[Job], planner: _Planner, store: Store | None
 ) -> tuple[list[Job], list[SearchTask]]:
     """The winners of the searches that are done, and the searches that are not."""
-    search = suite.search
-    assert search is not None  # noqa: S101 (the caller asked)
+    given = suite.search
+    assert given is not None  # noqa: S101 (the caller asked)
     winners: list[Job] = []
     open_searches = []
     bases = {(job.dataset.name, job.dataset.variant, job.model.title): job for job in reversed(jobs)}
     for base in reversed(list(bases.values())):
-        job = base.model_copy(update={"seed": search.seed, "grid": {}})
+        if base.model.checkpoint is not None:
+            continue  # weights that are only scored: there is nothing to search
+        job = base.model_copy(update={"seed": given.seed, "grid": {}})
         job = job.model_copy(update={"recipe": Recipe.model_validate(merge(suite.recipe, base.model.recipe))})
         copy = planner.copy(job)
+        search = search_around(given, job.recipe, job.model.title)
         _refuse_unfair_search(job, copy.dataset, search.searcher)
         about = {"search": canonical(search), **searched_backbone(search, planner.entries[job.model.name])}
         keys = [digest({**about, "job": p})[:40] for p in planner.parts(job)]

@@ -123,7 +123,7 @@ def run_searches(
             found = _run(wanted)
             say(
                 f"found    {wanted.title}: {', '.join(f'{k}={v:.4g}' for k, v in found['values'].items())} after "
-                f"{found['trials']} trials, {found['stopped']} of them stopped early"
+                f"{found['trials']} trials and {found['hours']:.2g} hours, {found['stopped']} of them stopped early"
             )
             keep(wanted, found)
     except BaseException:
@@ -204,6 +204,7 @@ def _summary(wanted: SearchTask, results: Any, mode: str) -> dict[str, Any]:
         "score": float(best.metrics[SCORE]),
         "trials": len(results),
         "stopped": sum(1 for r in ended if r.metrics.get("state") != "ok" and r.metrics.get("epoch", epochs) < epochs),
+        "hours": hours,
         "gpu_hours": hours * resources.gpus * resources.nodes,
         "cpu_hours": hours * resources.cpus * resources.world_size,
         "spec": wanted.search.model_dump(mode="json"),

@@ -12,6 +12,7 @@ from typing import Literal
 from harness.config.expand import Smoke
 from harness.config.load import load_suite
 from harness.config.suite import Suite
+from harness.config.trials import with_trials
 from harness.datasets import data_dir as data_folder
 from harness.datasets.cache import NoCache, decoded_store
 from harness.errors import ArtifactsError, SuiteError
@@ -62,6 +63,7 @@ def plan(
     *,
     overrides: Iterable[str] = (),
     obtain: bool = False,
+    tune: int | None = None,
 ) -> Plan:
     """What of a suite has to be trained or scored, and what is done; nothing is run or written.
 
@@ -71,14 +73,16 @@ def plan(
         watcher: told of downloads and of the data check.
         overrides: `key=value` pairs for a suite's name or file, as `bench run --set` takes them.
         obtain: download or make data sets that are not there.
+        tune: search each network's hyperparameters on val with so many trials, as `run` does.
 
     Raises:
         BenchError: a name does not exist, or data are missing or unsound.
     """
     options, watcher = options or RunOptions(), watcher or Watcher()
+    wanted = _suite(suite, overrides, tune, options)
     store = open_existing(options.db)
     try:
-        return _planned(_suite(suite, overrides), options, store, _artifacts(store, options), watcher, obtain)
+        return _planned(wanted, options, store, _artifacts(store, options), watcher, obtain)
     finally:
         if store:
             store.close()
@@ -90,6 +94,7 @@ def run(
     watcher: Watcher | None = None,
     *,
     overrides: Iterable[str] = (),
+    tune: int | None = None,
 ) -> Outcome:
     """Train and score every job of a suite that is not done yet. Prints nothing.
 
@@ -100,13 +105,16 @@ def run(
         options: where and how it is run.
         watcher: told of everything that happens.
         overrides: `key=value` pairs for a suite's name or file, as `bench run --set` takes them.
+        tune: search each network's hyperparameters on val first, with so many trials, over the suite's own space or
+            a decade down and up from the learning rate and the weight decay of its recipe. The winner is trained
+            beside the network as the suite gives it, as a row of its own.
 
     Raises:
         BenchError: a name does not exist, data are missing or unsound, jobs ask for what is not there, or the database
             cannot be used. A job that fails is no error: it is in the outcome, and a row of the database.
     """
     options, watcher = options or RunOptions(), watcher or Watcher()
-    suite = _suite(suite, overrides)
+    suite = _suite(suite, overrides, tune, options)
     store = open_existing(options.db)
     try:
         place = _artifacts(store, options)
@@ -135,8 +143,23 @@ def run(
             store.close()
 
 
-def _suite(suite: Suite | str | Path, overrides: Iterable[str]) -> Suite:
-    return suite if isinstance(suite, Suite) else load_suite(str(suite), overrides)
+def _suite(suite: Suite | str | Path, overrides: Iterable[str], tune: int | None, options: RunOptions) -> Suite:
+    """The suite to run, with the search that `tune` asks for.
+
+    Raises:
+        SuiteError: it cannot be read, or there is nothing to search with.
+    """
+    loaded = suite if isinstance(suite, Suite) else load_suite(str(suite), overrides)
+    if tune is None:
+        return loaded
+    searched = with_trials(loaded, tune)
+    if options.smoke:
+        raise SuiteError("tune: a smoke run trains too little for a search", "Leave one of --smoke and --tune out.")
+    if options.backend != "ray":
+        raise SuiteError("tune: a search needs Ray", "Leave --local and --in-process out, or --tune.")
+    if all(model.checkpoint is not None for model in loaded.models):
+        raise SuiteError("tune: weights that are only scored have nothing to search", "Leave --tune out.")
+    return searched
 
 
 def _planned(

@@ -34,6 +34,7 @@ from harness.training.distributed import ProcessGroup, process_group
 from harness.training.loop import CHECKPOINTS, RESUME, Interrupted, Progress, TrainingContext, train
 from harness.training.network import build_network, load_weights, logit_channels, start_from
 from harness.training.prefixes import Milestone, catch_up, reach
+from harness.training.step_memory import estimated_memory
 from harness.training.step_time import time_step
 from harness.training.tensorboard import LOG_FOLDER, TrainingLog
 
@@ -74,7 +75,10 @@ class Worker:
 
     def _do(self) -> Result:
         if self.task.kind == "time":
-            return self._time()
+            return self._result(self.task, "ok", times=time_step(self.task.job, self._step_context()))
+        if self.task.kind == "memory":
+            used = estimated_memory(self.task.job, self._step_context)
+            return self._result(self.task, "ok", times={"memory": float(used)})
         if self.task.kind == "rescore":
             return self._rescore()
         return self._train_and_score()
@@ -111,17 +115,21 @@ class Worker:
 
     # -- the kinds of tasks ------------------------------------------------------------------------
 
-    def _time(self) -> Result:
-        """Seconds of a training step and a prediction, for each image."""
+    def _step_context(self) -> TrainingContext:
+        """The network, and what a single step needs beside it."""
         task, dataset = self.task, self.task.dataset
         channels = logit_channels(task.job, dataset.info)
         model = build_network(task.model, task.job, channels)
         self._parameters = sum(p.numel() for p in model.parameters())
-        samples = DecodedSamples(dataset)
-        context = TrainingContext(
-            model, task.model.stride, channels, dataset, samples, task.files.local, backbone=task.model.backbone
+        return TrainingContext(
+            model,
+            task.model.stride,
+            channels,
+            dataset,
+            DecodedSamples(dataset),
+            task.files.local,
+            backbone=task.model.backbone,
         )
-        return self._result(task, "ok", times=time_step(task.job, context))
 
     def _rescore(self) -> Result:
         """Score the label maps that are kept."""

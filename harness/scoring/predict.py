@@ -94,10 +94,10 @@ def predictions(
 def _resized_batches(
     model: nn.Module, samples: DecodedSamples, ids: Sequence[str], recipe: Recipe, channels: int, stride: int
 ) -> Iterator[tuple[str, Tensor]]:
-    """Images at the recipe's size, as many at once as in training."""
-    device = next(model.parameters()).device
-    for first in range(0, len(ids), recipe.batch_size):
-        part = ids[first : first + recipe.batch_size]
+    """Images at the recipe's size, as many at once as training computes."""
+    device, count = next(model.parameters()).device, recipe.at_once
+    for first in range(0, len(ids), count):
+        part = ids[first : first + count]
         images = [samples.get(image_id)[0] for image_id in part]
         batch = torch.stack([resize_image(image, recipe.size) for image in images])
         logits = forward(model, batch.to(device), recipe, channels, stride)
@@ -110,15 +110,17 @@ def predict_image(network: Network, image: Tensor, size: tuple[int, int], how: P
 
     With test-time augmentation, probabilities are averaged over scales and mirror images, and returned as logits again.
     """
-    if not how.augmented:
-        return predict_once(network, image, size, how)
     height, width = image.shape[-2:]
+    base = how.shown_size(height, width)
+    if not how.augmented:
+        shown = image if base == (height, width) else resize_image(image, base)
+        return enlarged(predict_once(network, shown, size, how), (height, width))
     chances = []
     for scale in how.scales:
         if how.mode in ("resize", "letterbox"):
             shown, at = image, (round(size[0] * scale), round(size[1] * scale))
         else:
-            shown, at = resize_image(image, (max(1, round(height * scale)), max(1, round(width * scale)))), size
+            shown, at = resize_image(image, (max(1, round(base[0] * scale)), max(1, round(base[1] * scale)))), size
         for mirrored in (False, True) if how.flip else (False,):
             logits = predict_once(network, shown.flip(-1) if mirrored else shown, at, how)
             logits = enlarged(logits.flip(-1) if mirrored else logits, (height, width))

@@ -12,7 +12,7 @@ from harness.datasets import Dataset, dataset_class
 from harness.models.registry import ModelEntry
 from harness.tasks.artifacts import RunFiles
 
-Kind = Literal["train", "rescore", "search trial", "time"]
+Kind = Literal["train", "rescore", "search trial", "time", "memory"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Task:
     """Where checkpoints, label maps and the log go: a folder, or the URL of one in an object store."""
     kind: Kind = "train"
     """`train`: train and score. `rescore`: score the label maps that are kept, under the job's protocol.
-    `search trial`: train and validate; nothing is scored or kept. `time`: time a training step and a prediction; keep
-    nothing."""
+    `search trial`: train and validate; nothing is scored or kept. `time`: time a training step and a prediction;
+    `memory`: estimate the memory they need; both keep nothing."""
     attempt: int = 1
     shorter: tuple[Task, ...] = ()
     """Jobs with fewer epochs that this training passes on its way; each has a result and a row of its own."""

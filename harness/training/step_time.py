@@ -1,4 +1,4 @@
-"""How long one training step and one prediction of a network take here: what a plan's cost is estimated from."""
+"""How long one training step and one prediction of a network take here, and on a GPU how much memory they need."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def time_step(job: Job, context: TrainingContext) -> dict[str, float]:
         context: the network and the data set's facts; its weights are changed.
 
     Returns:
-        `train` and `predict`: seconds an image.
+        `train` and `predict`: seconds an image; on a GPU also `memory`: bytes allocated at the peak.
     """
     recipe = job.recipe
     on_gpu = context.device.type == "cuda"
@@ -38,7 +38,9 @@ def time_step(job: Job, context: TrainingContext) -> dict[str, float]:
     images = torch.randint(0, 256, (count, 3, *recipe.size), dtype=torch.uint8, generator=generator)
     classes = len(context.dataset.info.classes)
     targets = torch.randint(0, classes, (count, *recipe.size), dtype=torch.uint8, generator=generator)
-    job = job.model_copy(update={"recipe": recipe.model_copy(update={"accumulate": min(recipe.accumulate, count)})})
+    # Parts as large as in training: batch normalization cannot work on single images.
+    parts = recipe.accumulate if count == recipe.batch_size else max(1, count // recipe.at_once)
+    job = job.model_copy(update={"recipe": recipe.model_copy(update={"accumulate": parts})})
     optimizer = build_optimizer(context.model, recipe.optimizer, context.backbone)
     scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.precision == "fp16")
     context = replace(context, ema=None)
@@ -50,9 +52,15 @@ def time_step(job: Job, context: TrainingContext) -> dict[str, float]:
     def predict() -> None:
         context.model.eval()
         with torch.inference_mode():
-            forward(context.model, images.to(context.device), recipe, context.channels, context.stride)
+            for part in images.split(recipe.at_once):
+                forward(context.model, part.to(context.device), recipe, context.channels, context.stride)
 
-    return {"train": _seconds(train, on_gpu) / count, "predict": _seconds(predict, on_gpu) / count}
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    times = {"train": _seconds(train, on_gpu) / count, "predict": _seconds(predict, on_gpu) / count}
+    if on_gpu:
+        times["memory"] = float(torch.cuda.max_memory_allocated())
+    return times
 
 
 def _seconds(work: Callable[[], None], on_gpu: bool) -> float:

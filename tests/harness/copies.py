@@ -129,8 +129,8 @@ def voc(root: Path, train: Sequence[str] = (), val: Sequence[str] = ()) -> Path:
     return root
 
 
-def trainaug(folder: Path) -> Path:
-    """VOC's and SBD's lists at their true sizes; of the files, those of a few images."""
+def trainaug(folder: Path, all_files: bool = False) -> Path:
+    """VOC's and SBD's lists at their true sizes; of the files, those of a few images, or all with their content."""
     root = folder / "VOCdevkit" / "VOC2012"
     train, val = [f"t{n}" for n in range(1464)], [f"v{n}" for n in range(1449)]
     write_lists(root / "ImageSets" / "Segmentation", {"train": train, "val": val})
@@ -149,4 +149,9 @@ def trainaug(folder: Path) -> Path:
     labels[1:3] = 15
     savemat(sbd / "cls" / "s0.mat", {"GTcls": {"Segmentation": labels}})
     savemat(sbd / "cls" / "t0.mat", {"GTcls": {"Segmentation": labels}})
+    for name in (*train[1:], *val[1:], *extra[1:]) if all_files else ():
+        first = f"{name[0]}0"
+        (root / "JPEGImages" / f"{name}.jpg").hardlink_to(root / "JPEGImages" / f"{first}.jpg")
+        suffix, masks = (".mat", sbd / "cls") if first == "s0" else (".png", root / "SegmentationClass")
+        (masks / f"{name}{suffix}").hardlink_to(masks / f"{first}{suffix}")
     return root

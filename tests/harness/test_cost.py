@@ -11,7 +11,7 @@ from harness.models.registry import read_plugin
 from harness.runner import Plan, make_plan
 from harness.runner.cost import estimate
 from harness.tasks.artifacts import Artifacts
-from tests.conftest import TINY
+from tests.conftest import TINY, run_bench
 
 
 def plan_of(home: Path, *overrides: str, **plugins: Path) -> Plan:
@@ -31,6 +31,8 @@ def test_epochs_and_images_are_counted_and_a_step_is_timed(home: Path) -> None:
         assert 0 < cost.seconds_per_image < 1
         assert cost.seconds is not None
         assert cost.seconds == pytest.approx(cost.images * cost.seconds_per_image, rel=0.5)
+        assert cost.memory is not None
+        assert 1e6 < cost.memory < 1e9
 
 
 def test_shared_trainings_are_counted_once(home: Path) -> None:
@@ -50,3 +52,15 @@ def test_a_network_that_cannot_be_timed_says_why_and_the_others_are_timed(home: 
     assert costs[0].problem == "ValueError: no such width"
     assert costs[0].seconds is None
     assert costs[1].seconds is not None
+
+
+def test_a_plan_shows_the_memory_of_each_network_and_warns_of_too_much(home: Path) -> None:
+    words = ("run", "--suite", TINY, "--dry-run", "--set", "seeds=[0]", "--set", "resources.gpu_memory_gb=0.001")
+    shown = run_bench(*words, cwd=home).stdout
+    assert "peak memory" in shown
+    assert "0.0 GB" in shown
+    assert "an estimate" in shown
+    assert shown.count("the suite is meant for GPUs of 0.001 GB") == 2
+    enough = run_bench(*words[:-1], "resources.gpu_memory_gb=24", cwd=home).stdout
+    assert "meant for" not in enough
+    assert "peak memory" not in run_bench(*words, "--no-timing", cwd=home).stdout
