@@ -1,4 +1,4 @@
-"""Figures that others reported: read from configs/references.yaml, shown beside a board, never ranked with it."""
+"""Figures that others reported: as configs/references.yaml has them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.config.grid import grid_text
 from harness.config.paths import config_dir
-from harness.metrics.metric import find_metric, metric_title
 from harness.utils.yaml_file import YamlFile, validate
-from leaderboard.boards import Board
 
 
 class Reported(BaseModel):
@@ -31,6 +28,28 @@ class Reported(BaseModel):
         return data
 
 
+class Point(BaseModel):
+    """What was reported of a training at one epoch; its figures are named as our learning curves are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epoch: int = Field(ge=1)
+    approximate: bool = False
+    """Read off a plot, or said in words."""
+    best: bool = False
+    """Reported as the best epoch."""
+    values: dict[str, float]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any) -> Any:
+        """Everything but the other fields is a figure."""
+        if isinstance(data, dict) and "values" not in data:
+            own = {k: v for k, v in data.items() if k in ("epoch", "approximate", "best")}
+            return own | {"values": {k: v for k, v in data.items() if k not in own}}
+        return data
+
+
 class Reference(BaseModel):
     """What a paper or report says of one model."""
 
@@ -40,9 +59,16 @@ class Reference(BaseModel):
     model: str
     source: str
     note: str = ""
+    ours: tuple[str, ...] = ()
+    """The labels of the suite's rows that are meant to be the same."""
     comparable: tuple[str, ...] = ()
     """The metrics whose definition is ours; the others are shown with a mark."""
     rows: tuple[Reported, ...]
+    curve: tuple[Point, ...] = ()
+
+    def mark(self, metric: str) -> str:
+        """What a figure that is defined otherwise than ours is shown with."""
+        return "" if metric in self.comparable else " ≁"
 
 
 class References(BaseModel):
@@ -59,26 +85,3 @@ def load_references(path: Path | None = None) -> tuple[Reference, ...]:
     """
     file = YamlFile.read(path or config_dir() / "references.yaml")
     return validate(References, {"entries": file.data}, None, str(file.path)).entries
-
-
-def reported_rows(board: Board, references: tuple[Reference, ...]) -> tuple[list[str], list[list[str]], list[str]]:
-    """The references of a board's suite as a table.
-
-    Returns:
-        The headings, the rows as text, and a note for each source. A figure marked ≁ is defined otherwise than ours.
-    """
-    own = [r for r in references if r.suite == board.suite]
-    names = list(dict.fromkeys(name for r in own for row in r.rows for name in row.metrics))
-    heads = ["model", "setting", *(metric_title(name) for name in names), "source"]
-    rows = []
-    for reference in own:
-        for row in reference.rows:
-            setting = grid_text(row.grid)
-            figures = []
-            for name in names:
-                value = row.metrics.get(name)
-                mark = "" if name in reference.comparable else " ≁"
-                figures.append("–" if value is None else f"{value:.{find_metric(name).digits}f}{mark}")
-            rows.append([f"{reference.model} (reported)", setting, *figures, reference.source])
-    notes = list(dict.fromkeys(f"{r.source}: {r.note}" for r in own if r.note))
-    return heads, rows, notes

@@ -7,7 +7,8 @@ import io
 from collections.abc import Sequence
 
 from leaderboard.boards import Board
-from leaderboard.references import load_references, reported_rows
+from leaderboard.references import load_references
+from leaderboard.reported import reported_rows
 from leaderboard.tables import Table
 
 

@@ -61,6 +61,8 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
         chosen = model.model_copy(update={"params": {**model.params, **extra}})
         resources = Resources.model_validate(merge(suite.resources.model_dump(), model.resources))
         selection = suite.selection
+        if selection.protocol is not None:
+            selection = selection.model_copy(update={"protocol": {**info.protocol, **selection.protocol}})
         if smoke:
             # After two steps there is nothing to choose; the largest networks' weights would be written for nothing.
             selection = selection.model_copy(update={"rule": "last"})

@@ -99,7 +99,7 @@ def _validation(job: Job) -> dict[str, Any]:
     if job.selection.rule == "last" and job.recipe.early_stop is None:
         return {}
     metric = split_metric(job.selection.metric)[0]
-    unusual = job.protocol.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    unusual = job.validation.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
     if find_metric(metric).family == "region":
         unusual = {name: value for name, value in unusual.items() if name in _OF_REGIONS}
     elif metric != "trimap_iou":
@@ -125,7 +125,8 @@ def _shared_parts(job: Job) -> dict[str, Any]:
             },
             "model": {"name": job.model.name, "params": job.model.params},
             "recipe": {k: v for k, v in canonical(job.recipe).items() if k not in ("name", "description")},
-            "selection": canonical(job.selection),
+            # Its conventions are in `_validation`, whoever says them.
+            "selection": {k: v for k, v in canonical(job.selection).items() if k != "protocol"},
         } | _foreign_code(job)
         _last = (made_from, parts)
     return _last[1]

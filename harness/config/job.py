@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from harness.config.grid import grid_text
 from harness.config.recipe import Recipe
 from harness.metrics.protocol import Protocol
+from harness.utils.canonical import LeftOutAt
 from harness.utils.options import Strict
 from harness.utils.pretraining import data_set_names
 
@@ -62,6 +63,9 @@ class Selection(Strict):
     rule: Literal["best", "last"] = "best"
     split: Literal["train", "val", "test"] = "val"
     metric: str = "miou"
+    protocol: Annotated[dict[str, Any] | None, LeftOutAt(None)] = None
+    """The conventions of that figure, where it is not the suite's protocol that chooses: a training whose checkpoint
+    was chosen by one protocol is then scored by another without being trained again."""
 
 
 class Resources(Strict):
@@ -125,6 +129,12 @@ class Job(Strict):
     def protocol_hash(self) -> str:
         """The hash of what its scores are scored under: only those of the same hash are ranked together."""
         return self.protocol.hash_of(self.smoke, self.images)
+
+    @property
+    def validation(self) -> Protocol:
+        """The conventions by which val chooses."""
+        own = self.selection.protocol
+        return self.protocol if own is None else Protocol.model_validate({"name": "validation"} | own)
 
     @property
     def stored_protocol(self) -> dict[str, Any]:

@@ -157,10 +157,11 @@ def _check_parts(suite: Suite, file: YamlFile) -> None:
         except SuiteError as error:
             line = file.line(["models", number, "resources"])
             raise SuiteError(f"{file.path}:{line}: {error.message}") from error
-    try:
-        validate(Protocol, suite.protocol, None, "protocol")
-    except SuiteError as error:
-        raise SuiteError(f"{file.path}:{file.line(['protocol'])}: {error.message}") from error
+    for place, conventions in ((["protocol"], suite.protocol), (["selection", "protocol"], suite.selection.protocol)):
+        try:
+            validate(Protocol, conventions or {}, None, ".".join(place))
+        except SuiteError as error:
+            raise SuiteError(f"{file.path}:{file.line(place)}: {error.message}") from error
 
 
 def _place_in_recipe(

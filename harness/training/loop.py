@@ -314,7 +314,7 @@ def output_loss(model: nn.Module, outputs: Any, targets: Tensor, recipe: Recipe,
 
 
 def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
-    """Scores and loss on the selection's split: the very figures that the job's protocol gives, and that is scored by.
+    """Scores and loss on the selection's split: the very figures that the protocol gives that chooses.
 
     Where one confusion matrix is enough, no more is counted. The full evaluator runs if the selection asks for a
     distance or a boundary score, or if the protocol scores image by image or at a size of its own.
@@ -326,9 +326,10 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
         return {}
     k = len(info.classes)
     metric, label = split_metric(job.selection.metric)
-    simple = job.protocol.size is None and job.protocol.level == "dataset"
+    protocol = job.validation
+    simple = protocol.size is None and protocol.level == "dataset"
     wants_all = find_metric(metric).family != "region" or not simple
-    evaluator = new_evaluator(info, job.protocol)
+    evaluator = new_evaluator(info, protocol)
     counter = ConfusionCounter(k, info.ignore_index)
     losses = []
     for image_id, logits in predictions(
@@ -343,7 +344,7 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
             if metric == "auc" and info.foreground is not None:
                 score = foreground_probability(logits, info.foreground)
             evaluator.update(labels, mask, image_id, valid, score)
-    values, per_class = _counted(counter, job.protocol)
+    values, per_class = _counted(counter, protocol)
     if wants_all:
         scores = evaluator.compute()
         chosen = pick(scores, job.selection.metric, info)

@@ -245,6 +245,14 @@ def test_conventions_that_move_what_val_chooses_by_move_the_training(
     assert fingerprint(last.model_copy(update=other)) == fingerprint(last)
 
 
+def test_what_val_chose_by_one_protocol_is_scored_by_another_without_training_again() -> None:
+    report = {"size": (64, 64), "level": "image"}
+    together = JOB.model_copy(update={"protocol": Protocol(**report)})
+    chosen = JOB.model_copy(update={"selection": Selection(metric="pa", protocol=report)})
+    assert fingerprint(together) == fingerprint(chosen) != fingerprint(JOB)
+    assert fingerprint(chosen.model_copy(update={"protocol": Protocol(void="mask")})) == fingerprint(chosen)
+
+
 def test_a_protocol_moves_only_the_score_fingerprint() -> None:
     other = JOB.model_copy(update={"protocol": Protocol(void="mask")})
     assert score_fingerprint("t", JOB) != score_fingerprint("t", other)

@@ -1,4 +1,4 @@
-"""Study C, U-Net on DRIVE, as its report has it: dropout, three channels against an RGB mask, losses of test batches."""
+"""Study C, U-Net on DRIVE, as its report has it: dropout, an RGB mask, losses of batches."""
 
 from __future__ import annotations
 

@@ -11,11 +11,14 @@ from harness.config.load import load_suite, suite_files
 from harness.datasets import dataset_class
 from harness.errors import SuiteError
 from harness.results import open_store
+from harness.training.loop import CURVES
 from leaderboard.boards import boards
 from leaderboard.queries import load_runs
-from leaderboard.references import load_references, reported_rows
+from leaderboard.references import Reference, Reported, load_references
+from leaderboard.reported import epoch_table, grid_metrics, reported_curve, reported_grids, reported_rows
 from leaderboard.tables import metric_names, overview
 from leaderboard.text import markdown_tables
+from tests.leaderboard.test_tables import result
 
 
 def test_every_reference_names_a_suite_and_metrics_that_exist() -> None:
@@ -30,6 +33,15 @@ def test_every_reference_names_a_suite_and_metrics_that_exist() -> None:
             assert set(reference.comparable) <= known
             for key, value in row.grid.items():
                 assert value in suite.grid[key]
+        assert set(reference.ours) <= {model.title for model in suite.models}
+        curves = {
+            "train_loss",
+            "val_loss",
+            *(f"val_{name}" for name in (*CURVES, suite.selection.metric, info.headline)),
+        }
+        for point in reference.curve:
+            assert set(point.values) <= curves
+            assert point.epoch <= suite.recipe["epochs"]
 
 
 def _metrics(info: object) -> list[str]:
@@ -59,6 +71,80 @@ def test_a_board_shows_what_others_reported_apart_from_its_ranking(finished: Pat
     text = markdown_tables([(other, overview(other))])
     assert "Reported by others" in text
     assert text.index("U-Net (study D) (reported)") > text.index("| # |")
+
+
+GRID = Reference.model_validate(
+    {
+        "suite": "s", "model": "FCN", "source": "a report", "ours": ["a"], "comparable": ["miou"],
+        "rows": [
+            {"grid": {"lr": lr, "epochs": epochs}, "miou": value, "hd": 7.0}
+            for lr, epochs, value in ((0.1, 5, 0.2), (0.1, 9, 0.3), (0.01, 5, 0.4), (0.01, 9, 0.5))
+        ],
+    }
+)  # fmt: skip
+
+
+def test_a_reported_grid_stands_beside_ours_cell_by_cell() -> None:
+    runs = [
+        result("a", "x", seed, 0.5, test, grid={"lr": lr, "epochs": epochs}, cell=f"{lr}{epochs}")
+        for lr, epochs, seed, test in ((0.1, 5, 0, 0.25), (0.1, 5, 1, 0.35), (0.01, 9, 0, 0.45))
+    ]
+    (board,) = boards([*runs, result("b", "y", 0, 0.9, 0.9)])
+    assert grid_metrics(board, [GRID]) == ["miou", "hd"]
+    (table,) = reported_grids(board, [GRID], "miou")
+    assert table.title == "mIoU: FCN, reported → a, here"
+    assert table.heads == ("", "epochs=5", "epochs=9")
+    assert table.rows == (
+        ("lr=0.1", "0.2000 → 0.3000 (+0.1000)", "0.3000 → –"),
+        ("lr=0.01", "0.4000 → –", "0.5000 → 0.4500 (-0.0500)"),
+    )
+    assert "HD ≁" in reported_grids(board, [GRID], "hd")[0].title
+
+
+def test_a_reported_range_of_one_axis_is_a_column() -> None:
+    rows = [{"grid": {"epochs": 5}, "miou": 0.2}, {"grid": {"epochs": 9}, "miou": 0.3}]
+    one = GRID.model_copy(update={"rows": tuple(map(Reported.model_validate, rows))})
+    (board,) = boards([result("a", "x", 0, 0.5, 0.25, grid={"epochs": 9})])
+    (table,) = reported_grids(board, [one], "miou")
+    assert table.rows == (("epochs=5", "0.2000 → –"), ("epochs=9", "0.3000 → 0.2500 (-0.0500)"))
+
+
+CURVE = Reference.model_validate(
+    {
+        "suite": "s", "model": "Net", "source": "a report", "ours": ["a"], "rows": [{"miou": 0.5}],
+        "curve": [
+            {"epoch": 1, "val_miou": 0.1}, {"epoch": 40, "best": True, "val_miou": 0.5},
+            {"epoch": 20, "approximate": True, "val_loss": 0.3},
+        ],
+    }
+)  # fmt: skip
+
+
+def test_reported_epochs_stand_beside_ours_and_the_best_beside_the_chosen_one() -> None:
+    runs = [result("a", "x", seed, 0.5, 0.5, run_id=seed + 1, progress={"selected_epoch": 33}) for seed in (0, 1)]
+    (board,) = boards(runs)
+    curves = [(1, "val_miou", 1, 0.15), (1, "val_miou", 33, 0.52), (2, "val_miou", 1, 0.9)]
+    table = epoch_table(board, [CURVE], curves)
+    assert table is not None
+    assert table.heads == ("reported → here", "epoch", "mIoU on val")
+    assert table.rows == (
+        ("Net → a", "1", "0.1000 → 0.1500 (+0.0500)"),
+        ("Net → a", "best: 40 → 33", "0.5000 → 0.5200 (+0.0200)"),
+    )
+    assert epoch_table(board, [GRID], curves) is None
+
+
+def test_reported_points_of_a_curve_say_which_are_approximate() -> None:
+    (board,) = boards([result("a", "x", 0, 0.5, 0.5)])
+    assert [(p.epoch, p.value) for p in reported_curve(board, [CURVE], "val_miou")] == [(1, 0.1), (40, 0.5)]
+    (point,) = reported_curve(board, [CURVE], "val_loss")
+    assert point.label == "Net, reported (approximate)"
+
+
+def test_study_d_has_its_epochs_as_printed() -> None:
+    table = {r.model: r.curve for r in load_references() if r.suite == "horse-report"}
+    assert [p.epoch for p in table["U-Net (study D)"]] == [1, 20, 47]
+    assert table["EMANet (study D)"][-1].values == {"val_iou[horse]": 0.806, "val_biou": 0.493}
 
 
 def test_a_broken_reference_file_names_the_field(tmp_path: Path) -> None:

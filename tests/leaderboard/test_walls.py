@@ -23,7 +23,8 @@ from tests.conftest import Shared, run_bench
 from tests.leaderboard.mixed import mixed_database, mixed_plan
 from tests.leaderboard.test_tables import DATA, result
 
-SEARCH = {"trials": 20, "spec": {"trials": 20, "hours": None}}
+COST = {"stopped": 12, "gpu_hours": 0.0, "cpu_hours": 1.5}
+SEARCH = {"trials": 20, "spec": {"trials": 20, "hours": None}, **COST}
 # What keeps a row apart -> the heading of its group beside rows that were trained here, from scratch, as given.
 APART = {
     "train images": ({"data": replace(DATA, variant="w")}, "train images: w"),

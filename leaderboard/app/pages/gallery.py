@@ -12,7 +12,7 @@ from harness.config.grid import grid_text
 from leaderboard.app.data import choose_board, store
 from leaderboard.boards import Board
 from leaderboard.overlay import error_map, legend
-from leaderboard.queries import load_gallery
+from leaderboard.queries import ScoredRun, Shown, load_gallery
 
 TITLE, URL, ORDER = "Gallery", "gallery", 2
 
@@ -21,32 +21,48 @@ def show() -> None:
     """The page."""
     board = choose_board(own_metric=False)
     st.title("Gallery")
+    everything = st.toggle("All cells, not only the chosen ones", key=f"cells-{board.key}")
+    whose = "every cell" if everything else f"the cell that {board.chosen_by} chose"
     st.caption(
-        f"{board.title}. For each model: the cell that val chose, its lowest seed. In the error maps grey is right, "
-        "red is wrong, white is void and not scored."
+        f"{board.title}. For each model: {whose}, its lowest seed. In the error maps grey is right, red is wrong, "
+        "white is void and not scored."
     )
-    scored = [row for row in board.rows if row.cell.scored]
-    chosen = [min(row.cell.scored, key=lambda r: r.seed).run_id for row in scored]
-    shown = load_gallery(store(), board.data.test_manifest, chosen)
+    runs = pictured(board, everything)
+    shown = load_gallery(store(), board.data.test_manifest, [run.run_id for run in runs])
     if not shown:
         st.info("There are no predictions for this board yet.")
         st.stop()
     show_legend(board)
     names = [s.image_id for s in shown]
-    picked = st.multiselect("Images", names, default=names[:4], key=f"images-{board.key}")
+    picked = st.multiselect("Images", names, default=names[: 1 if everything else 4], key=f"images-{board.key}")
     for sample in (s for s in shown if s.image_id in picked):
         st.subheader(sample.image_id, divider="gray")
-        target = Image.open(io.BytesIO(sample.target))
+        show_sample(sample, [run for run in runs if run.run_id in sample.predictions])
+
+
+def pictured(board: Board, everything: bool) -> list[ScoredRun]:
+    """The runs whose predictions are shown: of each chosen cell, or of every cell, the lowest seed."""
+    cells = [cell for row in board.rows for cell in (row.cells if everything else (row.cell,))]
+    return [min(cell.scored, key=lambda run: run.seed) for cell in cells if cell.scored]
+
+
+# Predictions beside one another; more go to the next line.
+PER_LINE = 6
+
+
+def show_sample(sample: Shown, runs: list[ScoredRun]) -> None:
+    """Photograph and truth, then each prediction with its error map below."""
+    target = Image.open(io.BytesIO(sample.target))
+    for first in range(0, max(1, len(runs)), PER_LINE):
+        part = runs[first : first + PER_LINE]
         # Two rows of columns, so that the error maps stand on one line whatever the captions' length.
-        above, below = st.columns(2 + len(scored)), st.columns(2 + len(scored))
+        width = 2 + (min(len(runs), PER_LINE) if len(runs) > PER_LINE else len(part))
+        above, below = st.columns(width), st.columns(width)
         above[0].image(sample.image, caption="image", width="stretch")
         above[1].image(target.convert("RGB"), caption="truth", width="stretch")
-        for i, (row, run) in enumerate(zip(scored, chosen, strict=True), start=2):
-            data = sample.predictions.get(run)
-            if data is None:
-                continue
-            prediction = Image.open(io.BytesIO(data))
-            name = f"{row.model} {grid_text(row.cell.first.grid)}".strip()
+        for i, run in enumerate(part, start=2):
+            prediction = Image.open(io.BytesIO(sample.predictions[run.run_id]))
+            name = f"{run.model} {grid_text(run.grid)}".strip()
             above[i].image(prediction.convert("RGB"), caption=f"prediction: {name}", width="stretch")
             wrong = error_map(np.asarray(target), np.asarray(prediction))
             below[i].image(wrong, caption=f"error: {name}", width="stretch")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pandas as pd
 import plotly.express as px
 import streamlit as st
 
 from harness.metrics.metric import class_score_names, higher_is_better, metric_title, score_names
 from leaderboard.app.data import choose_board
+from leaderboard.app.html import STYLE, show_beside
 from leaderboard.boards import Board
 from leaderboard.latex import latex_table
-from leaderboard.references import load_references, reported_rows
+from leaderboard.references import load_references
+from leaderboard.reported import Beside, grid_metrics, reported_grids, reported_rows
 from leaderboard.tables import (
     Table,
     ablation,
@@ -69,10 +73,10 @@ def show() -> None:
 def show_table(table: Table) -> None:
     """A table as HTML: text that can be searched, copied and read by a screen reader."""
     arrows = {metric_title(m): "↑" if higher_is_better(m) else "↓" for m in table.metrics}
-    heads = "".join(f"<th>{_html(c)} {arrows.get(c, '')}</th>" for c in table.columns)
+    heads = "".join(f"<th>{escape(c)} {arrows.get(c, '')}</th>" for c in table.columns)
     rows, bodies = table.text_rows(), []
     for text, part in table.groups:
-        head = f'<tr><th colspan="{len(table.columns)}" scope="rowgroup">{_html(_first_up(text))}</th></tr>'
+        head = f'<tr><th colspan="{len(table.columns)}" scope="rowgroup">{escape(_first_up(text))}</th></tr>'
         lines = "".join(_line(table, i, rows[i]) for i in part)
         bodies.append(f"<tbody>{head if text else ''}{lines}</tbody>")
     body = "".join(bodies)
@@ -86,8 +90,8 @@ def _line(table: Table, i: int, row: list[str]) -> str:
         best = lead <= j < len(row) - 1 and i in table.best[j - lead]
         classes = "number" if j >= lead else "text"
         column = table.metrics[j - lead] if lead <= j < len(row) - 1 else table.columns[j]
-        inner = f"<b>{_html(text)}</b>" if best else _html(text)
-        tds.append(f'<td class="{classes}" data-column="{_html(column)}">{inner}</td>')
+        inner = f"<b>{escape(text)}</b>" if best else escape(text)
+        tds.append(f'<td class="{classes}" data-column="{escape(column)}">{inner}</td>')
     return f"<tr>{''.join(tds)}</tr>"
 
 
@@ -97,17 +101,20 @@ def _first_up(text: str) -> str:
 
 def show_reported(board: Board) -> None:
     """What others reported for this suite: apart from the ranking, each figure with its source."""
-    heads, rows, notes = reported_rows(board, load_references())
+    references = load_references()
+    heads, rows, notes = reported_rows(board, references)
     if not rows:
         return
     st.subheader("Reported by others")
-    cells = "".join(f"<tr>{''.join(f'<td>{_html(text)}</td>' for text in row)}</tr>" for row in rows)
-    head = "".join(f"<th>{_html(text)}</th>" for text in heads)
-    st.html(
-        f"<style>{STYLE}</style><div class='board reported'><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{cells}</tbody></table></div>"
-    )
-    st.caption("Not reproduced here and not ranked. ≁: defined in another way than here, so not comparable.")
+    metrics = grid_metrics(board, references)
+    if metrics:
+        metric = st.selectbox("Reported score", metrics, format_func=metric_title, key=f"reported-{board.key}")
+        for table in reported_grids(board, references, metric):
+            st.caption(table.title)
+            show_beside(table)
+    with st.expander("Every reported figure", expanded=not metrics):
+        show_beside(Beside("", tuple(heads), tuple(map(tuple, rows))))
+    st.caption("Reported figures are not ranked. ≁: defined in another way than here, so not comparable.")
     for note in notes:
         st.caption(note)
 
@@ -142,20 +149,3 @@ def bars(board: Board) -> object:
         margin={"l": 0, "r": 0, "t": 10, "b": 0},
     )
     return figure
-
-
-def _html(text: str) -> str:
-    import html
-
-    return html.escape(text)
-
-
-STYLE = """
-.board { overflow-x: auto; }
-.board table { border-collapse: collapse; font-size: 0.95rem; font-variant-numeric: tabular-nums; }
-.board th, .board td { padding: 0.35rem 0.9rem 0.35rem 0; text-align: left; white-space: nowrap; }
-.board th { border-bottom: 1px solid #8888; font-weight: 600; }
-.board tbody th { padding-top: 1rem; font-weight: 600; }
-.board tbody tr:hover { background: #8881; }
-.board td.number { text-align: right; }
-"""
