@@ -15,6 +15,7 @@ from harness.optim.optimizers import OPTIMIZERS, Optimizer
 from harness.optim.optimizers.adamw import AdamW
 from harness.optim.schedules import SCHEDULES, Schedule
 from harness.optim.schedules.constant import Constant
+from harness.utils.canonical import LeftOutAt
 from harness.utils.options import ByName, Positive, Strict
 
 
@@ -33,11 +34,20 @@ class Predict(Strict):
     """Test-time augmentation: probabilities averaged over these sizes of the image."""
     flip: bool = False
     """Test-time augmentation: and over its mirror image."""
+    loss_batch: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    """Keep the loss of each batch of so many images of a scored split, in order, on the network's own input; None: no
+    such loss. Images and masks are resized (letterbox: padded first) as for training."""
 
     @property
     def augmented(self) -> bool:
         """Whether an image is predicted more than once."""
         return self.flip or self.scales != (1.0,)
+
+    @model_validator(mode="after")
+    def _batches_of_one_size(self) -> Predict:
+        if self.loss_batch is not None and self.mode not in ("resize", "letterbox"):
+            raise ValueError("loss_batch: images make a batch in the modes resize and letterbox only")
+        return self
 
 
 class EarlyStop(Strict):
