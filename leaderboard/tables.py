@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.config.grid import grid_text
-from harness.metrics.metric import class_score_names, find_metric, higher_is_better, metric_title, score_names
+from harness.metrics.metric import class_score_names, find_metric, higher_is_better, metric_title, names_of, score_names
 from leaderboard.boards import Board, Cell, Row
 from leaderboard.queries import Data
 from leaderboard.searched import search_cost, searched_facts
@@ -146,7 +146,11 @@ def board_metrics(board: Board, metrics: Sequence[str] | None) -> tuple[str, ...
 
 def metric_names(data: Data) -> list[str]:
     """Every metric a board can show or be ranked by."""
-    return [*score_names(data.foreground), "loss", *(f"{m}[{c}]" for m in class_score_names() for c in data.classes)]
+    return [
+        *score_names(data.foreground),
+        *names_of("loss"),
+        *(f"{m}[{c}]" for m in class_score_names() for c in data.classes),
+    ]
 
 
 def records(board: Board) -> list[dict[str, Any]]:

@@ -39,6 +39,9 @@ class Predict(Strict):
     """Test-time augmentation: probabilities averaged over these sizes of the image."""
     flip: bool = False
     """Test-time augmentation: and over its mirror image."""
+    loss_batch: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    """Keep the loss of each batch of so many images of a scored split, in order, on the network's own input; None: no
+    such loss. Images and masks are resized (letterbox: padded first) as for training."""
 
     @model_validator(mode="after")
     def _one_side(self) -> Predict:
@@ -61,6 +64,12 @@ class Predict(Strict):
     def augmented(self) -> bool:
         """Whether an image is predicted more than once."""
         return self.flip or self.scales != (1.0,)
+
+    @model_validator(mode="after")
+    def _batches_of_one_size(self) -> Predict:
+        if self.loss_batch is not None and self.mode not in ("resize", "letterbox"):
+            raise ValueError("loss_batch: images make a batch in the modes resize and letterbox only")
+        return self
 
 
 class EarlyStop(Strict):

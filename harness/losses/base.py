@@ -29,6 +29,8 @@ class LossTerm(Component, ABC):
     """Whether it works on one sigmoid channel."""
     several_channels: ClassVar[bool] = True
     """Whether it works on a channel for each class."""
+    sigmoid_channels: ClassVar[int] = 1
+    """How many sigmoid channels it needs, all for class 1 of a binary set, where it works on nothing else."""
 
     name: str
     weight: Positive = 1.0
@@ -40,7 +42,8 @@ class LossTerm(Component, ABC):
         The built-in losses are a mean over the pixels that are not void, and 0 (with a gradient of 0) where all are.
 
         Args:
-            logits: (N, K, H, W) floats; K = 1 for a sigmoid channel, whose positive values mean class 1.
+            logits: (N, K, H, W) floats; K = 1 for a sigmoid channel, whose positive values mean class 1, or the
+                `sigmoid_channels` of the term.
             target: (N, H, W) labels.
             ignore_index: the void label; pixels that have it never count.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from harness.losses.base import LOSSES, LossTerm
 from harness.losses.cross_entropy import CrossEntropy
+from harness.utils.canonical import LeftOutAt
 from harness.utils.options import ByName, Strict
 
 if TYPE_CHECKING:
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 
 
 class Loss(Strict):
-    """A weighted sum of terms; void pixels never count."""
+    """A weighted sum of terms."""
 
     terms: tuple[Annotated[LossTerm, ByName(LOSSES, LossTerm, default="ce")], ...] = (CrossEntropy(),)
     aux_weight: float = Field(0.4, ge=0)
     """Weight of every auxiliary output."""
+    ignore: Annotated[Literal["void", "nothing"], LeftOutAt("void")] = "void"
+    """`void`: void, padding and what is not valid never count. `nothing`: every pixel of the input counts; void and
+    padding are label 0, and what is not valid has the label that its mask says."""
 
     @model_validator(mode="before")
     @classmethod
@@ -28,32 +32,64 @@ class Loss(Strict):
         if isinstance(data, str):
             data = [data]
         if isinstance(data, list):
-            return {"terms": [{"name": t} if isinstance(t, str) else t for t in data]}
+            data = {"terms": data}
+        if isinstance(data, dict) and isinstance(data.get("terms"), list):
+            return {**data, "terms": [{"name": t} if isinstance(t, str) else t for t in data["terms"]]}
         return data
 
     @property
     def binary(self) -> bool:
-        """Whether the network has one sigmoid channel, because a term works on nothing else."""
+        """Whether the network has sigmoid channels for a binary set, because a term works on nothing else."""
         return bool(self._sigmoid_terms)
+
+    @property
+    def sigmoid_channels(self) -> int | None:
+        """How many sigmoid channels the network has for a binary set; None: a channel for each class."""
+        return self._sigmoid_terms[0].sigmoid_channels if self.binary else None
 
     @property
     def binary_term(self) -> str:
         """The name of such a term, for messages; empty where there is none."""
-        return next(iter(self._sigmoid_terms), "")
+        return self._sigmoid_terms[0].name if self.binary else ""
 
     @property
-    def _sigmoid_terms(self) -> list[str]:
-        return [term.name for term in self.terms if not term.several_channels]
+    def _sigmoid_terms(self) -> list[LossTerm]:
+        return [term for term in self.terms if not term.several_channels]
 
     @model_validator(mode="after")
     def _one_kind(self) -> Loss:
         if not self.terms:
             raise ValueError("a loss needs at least one term")
-        others = [term.name for term in self.terms if not term.one_channel]
-        if self.binary and others:
-            joined = " or ".join(others)
-            raise ValueError(f"{self.binary_term} works on one sigmoid channel and cannot be summed with {joined}")
+        channels = self.sigmoid_channels
+        if channels is None:
+            return self
+        others = [term.name for term in self.terms if not _works_on(term, channels)]
+        if others:
+            what = "one sigmoid channel" if channels == 1 else f"{channels} sigmoid channels"
+            raise ValueError(f"{self.binary_term} works on {what} and cannot be summed with {' or '.join(others)}")
         return self
+
+    def target(self, labels: Tensor, ignore_index: int, valid: Tensor | None = None) -> Tensor:
+        """The labels that the loss compares with.
+
+        Args:
+            labels: (…, H, W) as a mask has them.
+            ignore_index: the void label.
+            valid: booleans of the same shape: the region to score; None: everywhere.
+
+        Returns:
+            Labels of the same shape. What does not count is void: nothing, where nothing is ignored.
+        """
+        import torch
+
+        if self.ignore == "nothing":
+            return torch.where(labels == ignore_index, torch.zeros_like(labels), labels)
+        return labels if valid is None else torch.where(valid, labels, torch.full_like(labels, ignore_index))
+
+
+def _works_on(term: LossTerm, channels: int) -> bool:
+    """Whether a term works on so many sigmoid channels."""
+    return (term.one_channel and channels == 1) or (not term.several_channels and term.sigmoid_channels == channels)
 
 
 def total_loss(logits: Tensor, target: Tensor, loss: Loss, ignore_index: int) -> Tensor:

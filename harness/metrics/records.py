@@ -115,6 +115,8 @@ class StatisticsTable:
     """(h, 4): image, bin, whether the target is the foreground, pixels."""
     loss: NDArray[np.float64]
     """(N,): the loss of each image; NaN where there is none."""
+    batch_loss: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """(B,): the loss of each batch of images, in order, where they are kept."""
 
     @classmethod
     def of(cls, images: Sequence[ImageStatistics]) -> StatisticsTable:
@@ -137,7 +139,7 @@ class StatisticsTable:
         )
 
     def subset(self, ids: Iterable[str]) -> StatisticsTable:
-        """The same statistics for some of the images only, in the table's order."""
+        """The same statistics for some of the images only, in the table's order; batches are not kept."""
         wanted = set(ids)
         keep = np.array([name in wanted for name in self.ids], dtype=bool)
         renumber = np.cumsum(keep) - 1
@@ -159,7 +161,10 @@ class StatisticsTable:
         )
 
     def with_scores_of(self, other: StatisticsTable) -> StatisticsTable:
-        """The same statistics with another table's losses and score histograms, which label maps alone do not give."""
+        """The same statistics with another table's losses and score histograms, which label maps alone do not give.
+
+        The losses of batches are taken over where the images are the same.
+        """
         place = {name: index for index, name in enumerate(self.ids)}
         renumber = np.array([place.get(name, -1) for name in other.ids], dtype=np.int64)
         known = renumber >= 0
@@ -167,11 +172,14 @@ class StatisticsTable:
         loss[renumber[known]] = other.loss[known]
         histogram = other.histogram[known[other.histogram[:, 0]]].copy()
         histogram[:, 0] = renumber[histogram[:, 0]]
-        return replace(self, loss=loss, histogram=histogram)
+        batch_loss = other.batch_loss if other.ids == self.ids else self.batch_loss
+        return replace(self, loss=loss, histogram=histogram, batch_loss=batch_loss)
 
     def to_bytes(self) -> bytes:
         """Serialise in NumPy's npz format: compressed, without pickled objects, the same bytes for the same values."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
+        if not len(self.batch_loss):  # as it was before they were kept
+            del arrays["batch_loss"]
         arrays["version"] = np.array(FORMAT_VERSION)
         arrays["ids"] = np.frombuffer("\n".join(self.ids).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
@@ -195,7 +203,7 @@ class StatisticsTable:
             if version != FORMAT_VERSION:
                 raise ValueError(f"statistics of format {version}; this version reads format {FORMAT_VERSION}")
             text = stored["ids"].tobytes().decode()
-            arrays = {f.name: stored[f.name] for f in fields(cls) if f.name != "ids"}
+            arrays = {f.name: stored[f.name] for f in fields(cls) if f.name in stored and f.name != "ids"}
         return cls(ids=tuple(text.split("\n")) if text else (), **arrays)
 
 

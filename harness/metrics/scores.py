@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness.metrics.confusion import sum_cells
 from harness.metrics.exact import exact_mean, mean, number
 from harness.metrics.families.binary import binary_scores
+from harness.metrics.families.loss import batch_loss_scores
 from harness.metrics.families.region import region_scores, region_values
 from harness.metrics.families.surface import boundary_scores
 from harness.metrics.families.trimap import trimap_ious
@@ -58,14 +59,17 @@ class Scores:
     """Images without one."""
     protocol: dict[str, Any] = field(default_factory=dict)
     protocol_hash: str = ""
+    batch_losses: list[float | None] = field(default_factory=list)
+    """The loss of each batch of images, where the recipe keeps them."""
     problems: dict[str, str] = field(default_factory=dict)
     """Metrics of other packages that failed, and why; their figures are None."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain Python values, the figures over classes at the top level."""
         record = asdict(self)
-        if not self.problems:
-            del record["problems"]
+        for name in ("batch_losses", "problems"):
+            if not record[name]:
+                del record[name]
         return {**record.pop("values"), **record}
 
     def details(self) -> dict[str, Any]:
@@ -120,7 +124,7 @@ def fold(table: StatisticsTable, num_classes: int, protocol: Protocol, foregroun
         }
     extra = extra_scores(table, num_classes, protocol, foreground)
     return Scores(
-        values=values | extra.values,
+        values=values | batch_loss_scores(table) | extra.values,
         per_class=lists | extra.per_class,
         foreground=of_foreground,
         loss=mean(table.loss),
@@ -137,6 +141,7 @@ def fold(table: StatisticsTable, num_classes: int, protocol: Protocol, foregroun
         skipped=int((~scored).sum()),
         protocol=protocol.model_dump(mode="json"),
         protocol_hash=protocol.hash,
+        batch_losses=[number(loss) for loss in table.batch_loss],
         problems=extra.problems,
     )
 

@@ -170,6 +170,11 @@ def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | Non
                 f"suite {job.suite}: the loss {job.recipe.loss.binary_term} needs a binary data set, "
                 f"{dataset.info.name} is not"
             )
+        if job.model.label_map is not None and (job.recipe.loss.sigmoid_channels or 1) > 1:
+            raise SuiteError(
+                f"suite {job.suite}: the loss {job.recipe.loss.binary_term} reads several channels as one; "
+                "a label map needs a channel for each class"
+            )
         if job.model.label_map is not None and any(not 0 <= v < len(dataset.info.classes) for v in job.model.label_map):
             raise SuiteError(
                 f"suite {job.suite}: the label map {list(job.model.label_map)} names a class that {dataset.info.name} "

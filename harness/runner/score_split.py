@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from harness.config.job import Job
 from harness.datasets.palette import save_labels
 from harness.metrics import StatisticsTable
+from harness.scoring.batch_loss import batch_losses
 from harness.scoring.evaluate import Predicted, evaluate_images, stored_label_maps
 from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps
-from harness.scoring.predict import foreground_probability, label_map, predictions
+from harness.scoring.predict import as_one_channel, foreground_probability, label_map, predictions
 from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
 from harness.tasks.task import Task
 from harness.training.loop import TrainingContext, image_loss
@@ -48,7 +49,7 @@ def predict_and_score(task: Task, context: TrainingContext, split: str) -> Split
             job.resources.cpus,
             lambda one: save_labels(kept.folder / f"{one.image_id}.png", one.labels, dataset.info.palette),
         )
-        table = evaluator.statistics()
+        table = with_batch_losses(evaluator.statistics(), job, context, split)
         (kept.folder / STATISTICS).write_bytes(table.to_bytes())
     label_maps = kept.finished
     shown = gallery(dataset, dataset.ids(split, job.images), folder / label_maps.path) if split == "test" else []
@@ -82,11 +83,20 @@ def predicted_images(job: Job, context: TrainingContext, split: str) -> Iterator
             yield Predicted(image_id, np.asarray(table, dtype=np.uint8)[label_map(logits).cpu().numpy()])
             continue
         _, mask, valid = context.samples.get(image_id)
-        score = None
+        loss = image_loss(logits, mask, valid, job.recipe, info.ignore_index)
+        logits, score = as_one_channel(logits, job.recipe.loss), None
         if info.foreground is not None and len(info.classes) == 2:
             score = foreground_probability(logits, info.foreground).cpu().numpy()
-        loss = image_loss(logits, mask, valid, job.recipe, info.ignore_index)
         yield Predicted(image_id, label_map(logits).cpu().numpy(), score, loss)
+
+
+def with_batch_losses(table: StatisticsTable, job: Job, context: TrainingContext, split: str) -> StatisticsTable:
+    """The statistics with the loss of each batch of a split, where the recipe keeps them."""
+    if job.recipe.predict.loss_batch is None or job.model.label_map is not None:
+        return table
+    ids = context.dataset.ids(split, job.images)
+    found = batch_losses(context.model, context.samples, ids, job.recipe, context.channels, context.stride)
+    return replace(table, batch_loss=np.array(found, dtype=np.float64))
 
 
 class Timed(Iterator[Predicted]):

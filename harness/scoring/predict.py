@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate, pad
 
 from harness.config.recipe import Predict, Recipe
 from harness.errors import BadModel
+from harness.losses import Loss
 from harness.metrics import has_kernels
 from harness.scoring.samples import DecodedSamples
 from harness.utils.images import letterbox_margins, normalize, resize_image
@@ -83,10 +84,11 @@ def predictions(
         if recipe.predict.mode == "resize" and not recipe.predict.augmented:
             yield from _resized_batches(model, samples, ids, recipe, channels, stride)
             return
+        sigmoid = channels in (1, recipe.loss.sigmoid_channels)
         network = partial(forward, model, recipe=recipe, channels=channels, stride=stride)
         for image_id in ids:
             image = samples.get(image_id)[0].to(next(model.parameters()).device)
-            yield image_id, predict_image(network, image, recipe.size, recipe.predict)
+            yield image_id, predict_image(network, image, recipe.size, recipe.predict, sigmoid)
     finally:
         model.train(was_training)
 
@@ -105,10 +107,19 @@ def _resized_batches(
             yield image_id, enlarged(one, image.shape[-2:])
 
 
-def predict_image(network: Network, image: Tensor, size: tuple[int, int], how: Predict) -> Tensor:
+def predict_image(
+    network: Network, image: Tensor, size: tuple[int, int], how: Predict, sigmoid: bool = False
+) -> Tensor:
     """The logits (K, H, W) of one image (3, H, W) at its own resolution.
 
     With test-time augmentation, probabilities are averaged over scales and mirror images, and returned as logits again.
+
+    Args:
+        network: gives the logits.
+        image: uint8.
+        size: the recipe's.
+        how: modes, scales and mirror images.
+        sigmoid: each channel has a probability of its own; one channel always has.
     """
     height, width = image.shape[-2:]
     base = how.shown_size(height, width)
@@ -124,9 +135,10 @@ def predict_image(network: Network, image: Tensor, size: tuple[int, int], how: P
         for mirrored in (False, True) if how.flip else (False,):
             logits = predict_once(network, shown.flip(-1) if mirrored else shown, at, how)
             logits = enlarged(logits.flip(-1) if mirrored else logits, (height, width))
-            chances.append(logits.sigmoid() if len(logits) == 1 else logits.softmax(dim=0))
+            sigmoid = sigmoid or len(logits) == 1
+            chances.append(logits.sigmoid() if sigmoid else logits.softmax(dim=0))
     mean = torch.stack(chances).mean(dim=0)
-    return torch.logit(mean, eps=1e-7) if len(mean) == 1 else mean.clamp(min=1e-12).log()
+    return torch.logit(mean, eps=1e-7) if sigmoid else mean.clamp(min=1e-12).log()
 
 
 def predict_once(network: Network, image: Tensor, size: tuple[int, int], how: Predict) -> Tensor:
@@ -198,6 +210,21 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Mixed precision as the recipe says; off for fp32."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+
+
+def as_one_channel(logits: Tensor, loss: Loss) -> Tensor:
+    """What labels and probabilities are made of: several sigmoid channels become one, other logits stay as they are.
+
+    Args:
+        logits: (K, H, W).
+        loss: the recipe's; says whether its channels are several sigmoids for one class.
+
+    Returns:
+        (1, H, W), the logit of the mean of the K probabilities; else the logits.
+    """
+    if len(logits) == 1 or len(logits) != loss.sigmoid_channels:
+        return logits
+    return torch.logit(logits.sigmoid().mean(dim=0, keepdim=True))
 
 
 def label_map(logits: Tensor) -> Tensor:

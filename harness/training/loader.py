@@ -13,6 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 from harness.augmentations.transforms.compose import augmented, training_transform
 from harness.config.job import Resources
 from harness.config.recipe import Recipe
+from harness.losses import Loss
 from harness.scoring.samples import CPU, DecodedSamples, derived_seed, seeded
 from harness.training.distributed import ProcessGroup
 
@@ -22,15 +23,16 @@ Decoded = tuple[tuple[int, int], Tensor, Tensor]
 
 
 class DecodedTraining(TorchDataset[Decoded]):
-    """Training samples as they are, addressed by (epoch, index); what is not valid is void.
+    """Training samples as they are, addressed by (epoch, index); what the loss ignores is void.
 
     Args:
         samples: where they come from.
         ids: the training images.
+        loss: says what counts of a mask.
     """
 
-    def __init__(self, samples: DecodedSamples, ids: list[str]) -> None:
-        self.samples, self.ids = samples, ids
+    def __init__(self, samples: DecodedSamples, ids: list[str], loss: Loss | None = None) -> None:
+        self.samples, self.ids, self.loss = samples, ids, loss or Loss()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -38,9 +40,7 @@ class DecodedTraining(TorchDataset[Decoded]):
     def __getitem__(self, address: tuple[int, int]) -> Decoded:
         """One sample with its address."""
         image, mask, valid = self.samples.get(self.ids[address[1]])
-        if valid is not None:
-            mask = torch.where(valid, mask, torch.full_like(mask, self.samples.dataset.info.ignore_index))
-        return address, image, mask
+        return address, image, self.loss.target(mask, self.samples.dataset.info.ignore_index, valid)
 
 
 class Augmentation:
@@ -173,7 +173,7 @@ def training_loader(
     """
     weights = class_balanced_weights(samples, ids) if recipe.sampling == "class_balanced" else None
     batches = EpochBatches(len(ids), recipe.batch_size, seed, weights, group)
-    decoded, augment = DecodedTraining(samples, ids), Augmentation(recipe, seed, device)
+    decoded, augment = DecodedTraining(samples, ids, recipe.loss), Augmentation(recipe, seed, device)
     # A generator of its own: an iterator would otherwise draw its base seed from the global one.
     how: dict[str, Any] = {
         "batch_sampler": batches,

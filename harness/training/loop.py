@@ -33,6 +33,7 @@ from harness.metrics.protocol import Protocol
 from harness.optim import build_optimizer, set_learning_rate
 from harness.scoring.evaluate import new_evaluator, pick
 from harness.scoring.predict import (
+    as_one_channel,
     autocast,
     foreground_probability,
     label_map,
@@ -270,6 +271,7 @@ def training_step(
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=device)
     parts = min(recipe.accumulate, len(images))
+    targets = recipe.loss.target(targets, ignore)
     # A part counts by its pixels that are not void: so that the parts' losses add up to the whole batch's.
     counted = group.all_reduce((targets != ignore).sum().to(device)).clamp(min=1)
     for part, truth in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
@@ -336,9 +338,10 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
         context.scored, context.samples, ids, job.recipe, context.channels, context.stride
     ):
         _, mask, valid = context.samples.get(image_id)
+        losses.append(image_loss(logits, mask, valid, job.recipe, info.ignore_index))
+        logits = as_one_channel(logits, job.recipe.loss)
         labels = label_map(logits)
         counter.update(labels, mask, valid)
-        losses.append(image_loss(logits, mask, valid, job.recipe, info.ignore_index))
         if wants_all:
             score = None
             if metric == "auc" and info.foreground is not None:
@@ -368,8 +371,8 @@ def _counted(
 
 
 def image_loss(logits: Tensor, mask: Tensor, valid: Tensor | None, recipe: Recipe, ignore_index: int) -> float:
-    """The recipe's loss of one image at its original resolution; void and invalid pixels do not count."""
-    target = mask if valid is None else torch.where(valid, mask, torch.full_like(mask, ignore_index))
+    """The recipe's loss of one image at its original resolution."""
+    target = recipe.loss.target(mask, ignore_index, valid)
     return float(total_loss(logits[None], target[None].to(logits.device), recipe.loss, ignore_index))
 
 

@@ -15,19 +15,20 @@ from harness.training.distributed import ProcessGroup, synchronize_batch_norm
 
 
 def logit_channels(job: Job, info: DatasetInfo) -> int:
-    """K of the logits: one sigmoid channel for a binary loss on a binary set, else one for each class.
+    """K of the logits: the sigmoid channels of a binary loss on a binary set, else one for each class.
 
     Raises:
         BenchError: a binary loss on a set that is not binary.
     """
     if job.model.label_map is not None:
         return len(job.model.label_map)
-    if not job.recipe.loss.binary:
+    channels = job.recipe.loss.sigmoid_channels
+    if channels is None:
         return len(info.classes)
     if len(info.classes) != 2:
         loss = job.recipe.loss.binary_term
         raise BenchError(f"the loss {loss} needs a binary data set; {info.name} has more classes")
-    return 1
+    return channels
 
 
 def build_network(entry: ModelEntry, job: Job, channels: int, group: ProcessGroup | None = None) -> torch.nn.Module:

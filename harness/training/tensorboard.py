@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from harness.config.job import Job
 from harness.datasets.base import Dataset
 from harness.datasets.palette import palette_image
-from harness.scoring.predict import label_map, predictions
+from harness.scoring.predict import as_one_channel, label_map, predictions
 from harness.tasks.messages import EpochDone
 from harness.training.loop import TrainingContext
 
@@ -53,7 +53,7 @@ class TrainingLog:
         shown = predictions(context.scored, context.samples, ids, job.recipe, context.channels, context.stride)
         for image_id, logits in shown:
             image, mask, _ = context.samples.get(image_id)
-            maps = [mask.numpy(), label_map(logits).cpu().numpy()]
+            maps = [mask.numpy(), label_map(as_one_channel(logits, job.recipe.loss)).cpu().numpy()]
             strip = side_by_side(image, maps, dataset)
             self._open(epoch).add_image(f"samples/{image_id}", strip, epoch, dataformats="HWC")
 

@@ -148,6 +148,7 @@ def test_a_registered_augmentation_changes_the_images(registered: None) -> None:
         ("  optimizer: {name: sgd, momentum: 2}", 5, "optimizer.momentum: input should be less than 1 (given: 2)"),
         ("  optimizer: sgd", 5, "optimizer: a mapping of fields is needed"),
         ("  loss: [bce, dice, ohem]", 5, "bce works on one sigmoid channel and cannot be summed with ohem"),
+        ("  loss: [rgb_bce, dice]", 5, "rgb_bce works on 3 sigmoid channels and cannot be summed with dice"),
     ],
     ids=lambda value: str(value)[:25].strip().replace("\n", " "),
 )

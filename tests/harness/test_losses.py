@@ -7,7 +7,7 @@ import torch
 
 from harness.losses import Loss, total_loss
 
-NAMES = ["ce", "bce", "dice", "focal", "lovasz", "ohem"]
+NAMES = ["ce", "bce", "rgb_bce", "dice", "focal", "lovasz", "ohem"]
 
 
 def logits_for(name: str) -> torch.Tensor:

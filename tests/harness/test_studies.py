@@ -9,7 +9,9 @@ from harness.config.expand import expand
 from harness.config.job import Job
 from harness.config.load import load_suite
 from harness.datasets import dataset_class
+from harness.datasets.drive import Drive
 from harness.models import build
+from harness.training.network import logit_channels
 
 
 def jobs(name: str) -> list[Job]:
@@ -40,8 +42,11 @@ def test_study_b() -> None:
 
 def test_study_c() -> None:
     found = jobs("unet-drive")
-    assert [j.recipe.epochs for j in found] == [300, 600, 900]
+    assert [j.recipe.epochs for j in found] == [300, 600, 900] * 2
     recipe = found[0].recipe
+    assert [logit_channels(j, Drive.info) for j in found] == [3] * 3 + [1] * 3
+    assert (recipe.loss.ignore, found[-1].recipe.loss.ignore) == ("nothing", "void")
+    assert {j.recipe.predict.loss_batch for j in found} == {2}
     assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.batch_size, recipe.size) == ("adam", 1e-3, 4, (256, 256))
     assert recipe.loss.binary
     assert recipe.predict.mode == "letterbox"

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.express as px
 import streamlit as st
 
-from harness.metrics.metric import class_score_names, higher_is_better, metric_title, score_names
+from harness.metrics.metric import class_score_names, higher_is_better, metric_title, names_of, score_names
 from leaderboard.app.data import choose_board
 from leaderboard.app.html import STYLE, show_beside
 from leaderboard.boards import Board
@@ -39,7 +39,7 @@ def show() -> None:
         "Metrics",
         [
             *score_names(board.data.foreground),
-            "loss",
+            *names_of("loss"),
             *([board.data.headline] if board.data.foreground is not None else []),
         ],
         default=list(board_metrics(board, None)),
