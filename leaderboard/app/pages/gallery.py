@@ -22,8 +22,8 @@ def show() -> None:
     board = choose_board(own_metric=False)
     st.title("Gallery")
     st.caption(
-        f"{board.title}. For each model: the cell that val chose, its lowest seed. In the error maps grey is right, "
-        "red is wrong, white is void and not scored."
+        f"{board.title}. For each model: the cell chosen on {board.chosen_by}, its lowest seed. In the error maps grey "
+        "is right, red is wrong, white is void and not scored."
     )
     scored = [row for row in board.rows if row.cell.scored]
     chosen = [min(row.cell.scored, key=lambda r: r.seed).run_id for row in scored]
