@@ -163,7 +163,7 @@ class Board:
         """What the scored images decided, where they decided anything; empty otherwise."""
         if not self.selected_on_test:
             return ""
-        if self.selection["rule"] == "best":
+        if self.selection["rule"] == "best" and self.selection["split"] != "train":
             return "checkpoints chosen on the test images"
         if any(len(row.cells) > 1 for row in self.rows):
             return "hyperparameters chosen on the test images"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -90,6 +90,8 @@ def sparse(matrix: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 SURFACE_INTEGERS = ("label", "band_intersection", "band_union")
+# The columns of texts, a line for each image.
+_TEXTS = ("ids", "groups")
 SURFACE_FLOATS = tuple(f.name for f in fields(ClassSurface) if f.name not in SURFACE_INTEGERS)
 
 
@@ -117,6 +119,9 @@ class StatisticsTable:
     """(N,): the loss of each image; NaN where there is none."""
     batch_loss: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """(B,): the loss of each batch of images, in order, where they are kept."""
+    groups: tuple[str, ...] = ()
+    """The patient, drive or city of each image; () where the data set has none. Images of one group are not
+    independent, which intervals over images have to know."""
 
     @classmethod
     def of(cls, images: Sequence[ImageStatistics]) -> StatisticsTable:
@@ -158,7 +163,17 @@ class StatisticsTable:
             surface_floats=self.surface_floats[keep[self.surface_integers[:, 0]]],
             histogram=part(self.histogram),
             loss=self.loss[keep],
+            groups=tuple(name for name, k in zip(self.groups, keep, strict=True) if k) if self.groups else (),
         )
+
+    def with_groups(self, group: Callable[[str], str]) -> StatisticsTable:
+        """The same statistics with each image's group; nothing is kept where every image is one to itself.
+
+        Args:
+            group: gives the group of an image's id, or the id itself.
+        """
+        groups = tuple(group(name) for name in self.ids)
+        return replace(self, groups=() if groups == self.ids else groups)
 
     def with_scores_of(self, other: StatisticsTable) -> StatisticsTable:
         """The same statistics with another table's losses and score histograms, which label maps alone do not give.
@@ -177,11 +192,13 @@ class StatisticsTable:
 
     def to_bytes(self) -> bytes:
         """Serialise in NumPy's npz format: compressed, without pickled objects, the same bytes for the same values."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TEXTS}
         if not len(self.batch_loss):  # as it was before they were kept
             del arrays["batch_loss"]
         arrays["version"] = np.array(FORMAT_VERSION)
-        arrays["ids"] = np.frombuffer("\n".join(self.ids).encode(), dtype=np.uint8)
+        # Without groups the bytes are those of versions that knew of none.
+        texts = {name: getattr(self, name) for name in _TEXTS if name == "ids" or getattr(self, name)}
+        arrays |= {name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8) for name, lines in texts.items()}
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, array in arrays.items():
@@ -202,9 +219,10 @@ class StatisticsTable:
             version = int(stored["version"])
             if version != FORMAT_VERSION:
                 raise ValueError(f"statistics of format {version}; this version reads format {FORMAT_VERSION}")
-            text = stored["ids"].tobytes().decode()
-            arrays = {f.name: stored[f.name] for f in fields(cls) if f.name in stored and f.name != "ids"}
-        return cls(ids=tuple(text.split("\n")) if text else (), **arrays)
+            texts = {name: stored[name].tobytes().decode() if name in stored else "" for name in _TEXTS}
+            arrays = {f.name: stored[f.name] for f in fields(cls) if f.name in stored and f.name not in _TEXTS}
+        ids, groups = (tuple(texts[name].split("\n")) if texts[name] else () for name in _TEXTS)
+        return cls(ids=ids, groups=groups, **arrays)
 
 
 def _rows(rows: list[tuple[int, ...]], width: int) -> NDArray[np.int64]:

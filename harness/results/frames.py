@@ -14,6 +14,7 @@ from harness.metrics import Protocol, StatisticsTable
 from harness.metrics.families.region import ratios
 from harness.metrics.image_level import image_boundary_iou, image_counts
 from harness.metrics.records import SURFACE_FLOATS
+from harness.results.facts import pretraining, scores_from, search_budget
 from harness.results.opening import open_results
 from harness.results.schema import OVERALL, CurvePoint, DatasetRow, Evaluation, Run, Score, SuiteEntry
 from harness.results.store import Store
@@ -41,8 +42,11 @@ class Results:
         """One row for each run of each suite.
 
         Columns: run, suite, dataset, variant, model, model_name, origin, recipe, seed, cell, state, reason, error,
-        selected_on_test, parameters, attempt, started, finished, fingerprint; `grid.NAME` for each hyperparameter of a
-        grid; `seconds.PART` for each part of the time; `commit` of this project's code.
+        selected_on_test, parameters, attempt, started, finished, fingerprint; `scores_from` (training, checkpoint or
+        label maps); `pretrained_on` (a tuple of data sets, empty from scratch, None where nobody declared it);
+        `search_trials` and `search_hours`, the budget of the search for its hyperparameters (None: given, or no limit);
+        `grid.NAME` for each hyperparameter of a grid; `seconds.PART` for each part of the time; `commit` of this
+        project's code.
         """
         query = (
             select(SuiteEntry.suite, Run, DatasetRow.name, DatasetRow.variant)
@@ -89,9 +93,10 @@ class Results:
     def image_scores(self) -> pd.DataFrame:
         """One row for each score of each image, folded from the stored statistics; images without a scored pixel lack.
 
-        Columns: run, split, protocol, protocol_hash, image, metric, class, value. For each class that target or
-        prediction holds: `iou`, `dice`, `hd`, `hd95`, `biou`. For the image: `pa`, `miou` (mean over the classes that
-        it holds), `loss`.
+        Columns: run, split, protocol, protocol_hash, image, group, metric, class, value. `group` is the patient, drive
+        or city of the image, and the image itself where the data set has none. (Scores of versions that kept no groups
+        have the image, too, until the run is scored again.) For each class that target or prediction holds: `iou`,
+        `dice`, `hd`, `hd95`, `biou`. For the image: `pa`, `miou` (mean over the classes that it holds), `loss`.
         """
         query = (
             select(Evaluation, DatasetRow.classes)
@@ -105,8 +110,10 @@ class Results:
                 place = (one.run_id, one.split, one.protocol_name, one.protocol_hash)
                 table = StatisticsTable.from_bytes(one.statistics)
                 protocol = Protocol.from_stored(one.protocol)
-                rows += [(*place, *figure) for figure in _image_figures(table, classes, protocol)]
-        return _frame(rows, "run split protocol protocol_hash image metric class value")
+                group = dict(zip(table.ids, table.groups or table.ids, strict=True))
+                figures = _image_figures(table, classes, protocol)
+                rows += [(*place, image, group[image], *figure) for image, *figure in figures]
+        return _frame(rows, "run split protocol protocol_hash image group metric class value")
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -138,6 +145,11 @@ def _run_row(suite: str, run: Run, dataset: str, variant: str) -> dict[str, Any]
     row |= {name: getattr(run, name) for name in ("recipe", "seed", "cell", "state", "reason", "error")}
     row |= {name: getattr(run, name) for name in ("selected_on_test", "parameters", "attempt", "started", "finished")}
     row |= {"fingerprint": run.fingerprint, "commit": run.provenance.get("code", {}).get("commit")}
+    weights, given = "checkpoint" in run.parts, "start_from" in run.parts
+    row |= {"scores_from": scores_from(run.model_origin, weights)}
+    row |= {"pretrained_on": pretraining(run.model_origin, run.model_params, weights or given, run.provenance)}
+    trials, hours = search_budget(run.search) or (None, None)
+    row |= {"search_trials": trials, "search_hours": hours}
     row |= {f"grid.{name}": value for name, value in run.grid.items()}
     return row | {f"seconds.{name}": value for name, value in run.times.items()}
 

@@ -84,7 +84,7 @@ def score_submission(
             started=started,
             finished=now(),
             times={"evaluate": time.monotonic() - began},
-            evaluations=[evaluation(split, evaluator, table)],
+            evaluations=[evaluation(dataset, split, evaluator, table)],
             gallery=shown,
             label_maps=[kept.finished],
             provenance=where,

@@ -55,7 +55,7 @@ def predict_and_score(task: Task, context: TrainingContext, split: str) -> Split
     shown = gallery(dataset, dataset.ids(split, job.images), folder / label_maps.path) if split == "test" else []
     spent = time.monotonic() - began
     return SplitScores(
-        evaluation(split, evaluator, table), label_maps, shown, predicted.seconds, spent - predicted.seconds
+        evaluation(dataset, split, evaluator, table), label_maps, shown, predicted.seconds, spent - predicted.seconds
     )
 
 
@@ -67,7 +67,7 @@ def rescore_split(task: Task, split: str) -> SplitScores:
     label_maps = stored_label_maps(kept, dataset.ids(split, job.images))
     evaluator = evaluate_images(dataset, job.protocol, label_maps, job.resources.cpus)
     before = StatisticsTable.from_bytes((kept / STATISTICS).read_bytes())
-    scored = evaluation(split, evaluator, evaluator.statistics().with_scores_of(before))
+    scored = evaluation(dataset, split, evaluator, evaluator.statistics().with_scores_of(before))
     return SplitScores(scored, evaluate_s=time.monotonic() - began)
 
 

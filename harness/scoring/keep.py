@@ -25,9 +25,9 @@ PREDICTIONS = "predictions"
 STATISTICS = "statistics.npz"
 
 
-def evaluation(split: str, evaluator: Evaluator, table: StatisticsTable) -> Evaluation:
-    """The record of one scored split."""
-    return Evaluation(split, evaluator.scores_of(table), table.to_bytes())
+def evaluation(dataset: Dataset, split: str, evaluator: Evaluator, table: StatisticsTable) -> Evaluation:
+    """The record of one scored split; its statistics know the group of each image."""
+    return Evaluation(split, evaluator.scores_of(table), table.with_groups(dataset.group).to_bytes())
 
 
 @dataclass
