@@ -100,7 +100,11 @@ def board_metrics(board: Board, metrics: Sequence[str] | None) -> tuple[str, ...
 
 def metric_names(data: Data) -> list[str]:
     """Every metric a board can show or be ranked by."""
-    return [*score_names(data.foreground), *names_of("loss"), *(f"{m}[{c}]" for m in class_score_names() for c in data.classes)]
+    return [
+        *score_names(data.foreground),
+        *names_of("loss"),
+        *(f"{m}[{c}]" for m in class_score_names() for c in data.classes),
+    ]
 
 
 def records(board: Board) -> list[dict[str, Any]]:
