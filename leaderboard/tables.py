@@ -67,7 +67,7 @@ def overview(board: Board, metrics: Sequence[str] | None = None) -> Table:
     notes = [text] if (text := suite_note(board.suite)) else []
     notes += [f"{row.model}: {row.cell.incomplete()}" for row in board.rows if row.cell.incomplete()]
     notes += [
-        f"{row.model}: ranked by the worst of the seeds that ended, because others failed"
+        f"{row.model}: only {len(row.cell.scored)} of {len(row.cell.runs)} seeds ended; the worst of them ranks it"
         for row in board.rows
         if row.cell.failed and row.rank is not None
     ]

@@ -87,6 +87,8 @@ def _pretraining(wall: Wall) -> str:
 
 
 def _pretraining_phrase(wall: Wall) -> str:
+    if wall.saw_test:
+        return ""  # the first phrase says it
     if wall.pretrained_on is None:
         return "pretraining not declared" if wall.scores_from == "training" else ""
     return f"pretrained on {_pretraining(wall)}" if wall.pretrained_on else "trained from scratch"
@@ -116,14 +118,14 @@ _SOURCES: dict[ScoresFrom, str] = {
 FACTS = (
     Fact(
         "saw_test",
-        "saw the test images",
+        "saw test",
         lambda w: "yes" if w.saw_test else "no",
-        lambda w: "pretrained on the scored images" if w.saw_test else "",
+        lambda w: f"pretrained on the scored images ({_pretraining(w)})" if w.saw_test else "",
     ),
     Fact(
         "scores_from",
         "scores from",
-        lambda w: "trained here" if w.scores_from == "training" else w.scores_from,
+        lambda w: w.scores_from,
         lambda w: _SOURCES[w.scores_from],
     ),
     Fact("pretrained_on", "pretrained on", _pretraining, _pretraining_phrase),

@@ -17,6 +17,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: install Debian's package chromium"),
 ]
+HEALTH = "/_stcore/health"
 # Without the last three the browser asks the network for things a closed machine refuses.
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic",
@@ -28,7 +29,7 @@ FLAGS = [
 def address(finished: Path) -> Iterator[str]:
     """The real command, serving the finished database."""
     words = ["-m", "bench", "leaderboard", "--db", str(finished), "--port", "{port}", "--no-browser"]
-    with serving(words, "/_stcore/health") as served:
+    with serving(words, HEALTH) as served:
         yield f"http://{served}"
 
 
@@ -73,6 +74,47 @@ def test_a_filter_narrows_the_board(page: object, address: str) -> None:
     page.wait_for_function(  # type: ignore[attr-defined]
         """() => [...document.querySelectorAll('td[data-column="model"]')].every(e => e.innerText === 'FCN')"""
     )
+
+
+@pytest.fixture(scope="module")
+def mixed_address(mixed: Path) -> Iterator[str]:
+    """The real command, serving the database with rows of every kind."""
+    with serving(["-m", "bench", "leaderboard", "--db", str(mixed), "--port", "{port}", "--no-browser"], HEALTH) as at:
+        yield f"http://{at}"
+
+
+def ranked(page: object) -> list[list[str]]:
+    """Headings and rows (rank, model) of the first table on the page, as they stand there."""
+    page.locator('td[data-column="miou"]').first.wait_for()  # type: ignore[attr-defined]
+    return page.locator(".board").first.evaluate(  # type: ignore[attr-defined,no-any-return]
+        """board => [...board.querySelectorAll('tbody tr')].map(
+            row => [...row.children].slice(0, 2).map(cell => cell.innerText.trim()))"""
+    )
+
+
+def test_groups_that_are_never_ranked_together_stand_one_below_the_other(
+    page: object, mixed_address: str, mixed: Path
+) -> None:
+    page.goto(mixed_address)  # type: ignore[attr-defined]
+    expected: list[list[str]] = []
+    for row in json.loads(export_text("json", str(mixed), "mixed")):
+        heading = [row["group"][0].upper() + row["group"][1:]]
+        expected += [heading] if heading not in expected else []
+        mark = {"leaky": " †", "Elsewhere": " ‡"}.get(row["model"], "")
+        expected.append([str(row["rank"]), row["model"] + mark])
+    assert ranked(page) == expected
+    assert sum(len(line) == 1 for line in expected) == 7
+    assert page.locator('td[data-column="pretrained on"]').first.inner_text() == "from scratch"  # type: ignore[attr-defined]
+    assert page.get_by_text("1 of 3 seeds ended").count() == 1  # type: ignore[attr-defined]
+
+
+def test_a_fact_that_keeps_rows_apart_is_a_filter(page: object, mixed_address: str) -> None:
+    page.goto(mixed_address)  # type: ignore[attr-defined]
+    page.get_by_role("combobox", name="Pretrained on").click()  # type: ignore[attr-defined]
+    page.get_by_role("option", name="ImageNet", exact=True).click()  # type: ignore[attr-defined]
+    page.get_by_text("All rows: pretrained on ImageNet").wait_for()  # type: ignore[attr-defined]
+    assert [rank for rank, _ in ranked(page)] == ["1", "2", "3"]
+    assert {model for _, model in ranked(page)} == {"announced", "DeepLabV3+", "PSPNet"}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from leaderboard.tables import (
     overview,
     per_class,
 )
+from leaderboard.walls import FACTS, heading
 
 TITLE, URL, ORDER = "Leaderboard", "leaderboard", 1
 
@@ -55,8 +56,12 @@ def show() -> None:
             f"{metric_title(board.selection['metric'])} on {board.chosen_by}. Mean ± standard deviation "
             "(n − 1) over seeds; bold: best. ↑ higher is better, ↓ lower."
         )
-        if len(board.groups) > 1:
-            st.caption("Each part is ranked in itself: between them stands more than the network.")
+        alone = len(board.groups) == 1
+        st.caption(
+            f"All rows: {heading(board.rows[0].wall, FACTS)}."
+            if alone
+            else "Each part is ranked in itself: more than the network differs between them."
+        )
         for note in table.notes:
             st.caption(f"⚠ {note}")
         show_reported(board)
@@ -130,7 +135,7 @@ def bars(board: Board) -> object:
     ]
     frame = pd.DataFrame(rows, columns=["model", "group", "mean", "std"])
     frame["line"] = [str(n) for n in range(len(rows))]
-    several = len(board.groups) > 1
+    several, height = len(board.groups) > 1, 90 + 48 * len(rows)
     figure = px.bar(
         frame,
         x="mean",
@@ -138,11 +143,11 @@ def bars(board: Board) -> object:
         color="group" if several else None,
         error_x="std",
         orientation="h",
-        height=90 + 48 * len(rows) + (30 * len(board.groups) if several else 0),
+        height=height + (20 * len(board.groups) if several else 0),
     )
     figure.update_yaxes(type="category", tickvals=frame["line"], ticktext=frame["model"])
     figure.update_layout(
-        legend={"title": None, "orientation": "h", "y": -0.25} if several else None,
+        legend={"title": None, "orientation": "h", "yanchor": "top", "y": -60 / height} if several else None,
         xaxis_title=metric_title(board.metric),
         yaxis_title=None,
         yaxis_autorange="reversed",
