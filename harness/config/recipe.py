@@ -20,6 +20,27 @@ from harness.utils.canonical import LeftOutAt
 from harness.utils.options import ByName, Positive, Strict
 
 
+class Crf(Strict):
+    """The fully connected CRF on the network's probabilities (Krähenbühl and Koltun, NIPS 2011, equation 3).
+
+    Neighbors that look alike pull each other to one label. The defaults are those DeepLab v2 used with ResNet-101 on
+    VOC; distances are in pixels of the original image.
+    """
+
+    iterations: int = Field(10, gt=0)
+    """Steps of mean-field inference."""
+    appearance_weight: float = Field(4, ge=0)
+    """How strongly pixels of similar place and color pull."""
+    appearance_distance: Positive = 67
+    """Standard deviation of the distance within which they do."""
+    appearance_color: Positive = 3
+    """Standard deviation of the difference in red, green and blue, of 255."""
+    smoothness_weight: float = Field(3, ge=0)
+    """How strongly near pixels pull, whatever their color."""
+    smoothness_distance: Positive = 1
+    """Standard deviation of their distance."""
+
+
 class Predict(Strict):
     """How label maps are made. They always come out at the image's original resolution."""
 
@@ -42,6 +63,8 @@ class Predict(Strict):
     loss_batch: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
     """Keep the loss of each batch of so many images of a scored split, in order, on the network's own input; None: no
     such loss. Images and masks are resized (letterbox: padded first) as for training."""
+    crf: Annotated[Crf | None, LeftOutAt(None)] = None
+    """A CRF that refines the probabilities, after all of this; `{}` for its defaults. Needs the extra `crf`."""
 
     @model_validator(mode="after")
     def _one_side(self) -> Predict:

@@ -29,6 +29,7 @@ from harness.results.store import Store
 from harness.runner.backbone import refuse_undeclared_backbones, searched_backbone
 from harness.runner.searchers import SEARCHERS
 from harness.runner.shared_training import share_trainings
+from harness.scoring.crf import require_crf
 from harness.scoring.evaluate import check_metric
 from harness.tasks.artifacts import Artifacts
 from harness.tasks.task import Task
@@ -165,6 +166,8 @@ def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | Non
     for job in jobs:
         dataset = copies[job.dataset.name, job.dataset.variant].dataset
         check_metric(job.selection.metric, dataset.info)
+        if job.recipe.predict.crf is not None:
+            require_crf()
         if job.recipe.loss.binary and len(dataset.info.classes) != 2:
             raise SuiteError(
                 f"suite {job.suite}: the loss {job.recipe.loss.binary_term} needs a binary data set, "

@@ -15,6 +15,7 @@ from harness.config.recipe import Predict, Recipe
 from harness.errors import BadModel
 from harness.losses import Loss
 from harness.metrics import has_kernels
+from harness.scoring.crf import refined
 from harness.scoring.samples import DecodedSamples
 from harness.utils.images import letterbox_margins, normalize, resize_image
 
@@ -76,8 +77,23 @@ def predictions(
         stride: the network's stride.
 
     Yields:
-        The image's id and its logits (K, H, W) in float32.
+        The image's id and its logits (K, H, W) in float32; where the recipe has a CRF, refined by it.
+
+    Raises:
+        BenchError: the recipe has a CRF, and its package is not installed.
     """
+    crf = recipe.predict.crf
+    for image_id, image, logits in _unrefined(model, samples, ids, recipe, channels, stride):
+        if crf is not None:
+            # Several channels for one class get what becomes of their mean.
+            logits = refined(as_one_channel(logits, recipe.loss), image, crf).expand_as(logits)
+        yield image_id, logits
+
+
+def _unrefined(
+    model: nn.Module, samples: DecodedSamples, ids: Sequence[str], recipe: Recipe, channels: int, stride: int
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each image's id, the image (3, H, W) and the network's logits for it."""
     was_training = model.training
     model.eval()
     try:
@@ -88,14 +104,14 @@ def predictions(
         network = partial(forward, model, recipe=recipe, channels=channels, stride=stride)
         for image_id in ids:
             image = samples.get(image_id)[0].to(next(model.parameters()).device)
-            yield image_id, predict_image(network, image, recipe.size, recipe.predict, sigmoid)
+            yield image_id, image, predict_image(network, image, recipe.size, recipe.predict, sigmoid)
     finally:
         model.train(was_training)
 
 
 def _resized_batches(
     model: nn.Module, samples: DecodedSamples, ids: Sequence[str], recipe: Recipe, channels: int, stride: int
-) -> Iterator[tuple[str, Tensor]]:
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Images at the recipe's size, as many at once as training computes."""
     device, count = next(model.parameters()).device, recipe.at_once
     for first in range(0, len(ids), count):
@@ -104,7 +120,7 @@ def _resized_batches(
         batch = torch.stack([resize_image(image, recipe.size) for image in images])
         logits = forward(model, batch.to(device), recipe, channels, stride)
         for image_id, image, one in zip(part, images, logits, strict=True):
-            yield image_id, enlarged(one, image.shape[-2:])
+            yield image_id, image, enlarged(one, image.shape[-2:])
 
 
 def predict_image(

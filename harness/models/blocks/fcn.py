@@ -21,7 +21,7 @@ SkipScale = Literal["match", "caffe", "none"]
 FINAL_OFFSET = {32: 19, 16: 27, 8: 31}
 POOL4_OFFSET, POOL3_OFFSET = 5, 9
 # Trained at once, the released FCN-8s scales pool4 and pool3 by these. They belong to Caffe's VGG16, which sees values
-# up to 255, and whose activations are thousands of times larger than those of torchvision's.
+# up to 255; torchvision's sees some 58 times smaller ones, and without biases its activations would be as much smaller.
 CAFFE_SCALES = (0.01, 0.0001)
 
 
