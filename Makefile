@@ -21,6 +21,8 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo "Adding the development tools to $(VENV)"
 	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[crf]' >/dev/null 2>&1 \
+	    || echo "pydensecrf2 cannot be compiled here (C++ compiler?): the tests of predict.crf will skip"
 	@touch $@
 
 setup: $(VENV)/.runtime ## build the environment alone

@@ -151,10 +151,6 @@ class Recipe(Strict):
             raise ValueError("give exactly one of epochs and iterations")
         if min(self.size) < 8:
             raise ValueError("size: at least 8 × 8")
-        if self.predict.crf is not None and (self.loss.sigmoid_channels or 1) > 1:
-            raise ValueError(
-                "predict.crf: works on classes or on one sigmoid channel, not on several channels of one class"
-            )
         if self.accumulate > self.batch_size:
             raise ValueError("accumulate: a batch cannot be split into more parts than it has images")
         return self

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from .blocks.vgg import CLASSIFIER_UNITS, STAGES, classifier_weights, copy_imagenet
+from .blocks.vgg import STAGES, copy_classifier, copy_imagenet
 
 NAME = "deeplabv1"
 SUMMARY = "VGG16 kept at 1/8 by dilation, and one atrous 3×3 with a large field of view (LargeFOV)"
@@ -38,7 +38,7 @@ def build(
     network = DeepLabV1(num_classes, width, hidden, rate, norm)
     if pretrained != "none":
         copy_imagenet(network.stages, "deeplabv1", pretrained, width, norm)
-        copy_thinned_classifier(network.fc6, network.fc7, norm)
+        copy_classifier(network.fc6, network.fc7, "deeplabv1", norm)
     return network
 
 
@@ -84,28 +84,3 @@ def stages(width: int, norm: bool) -> nn.ModuleList:
             inside = width * factor
         found.append(nn.Sequential(*layers, nn.MaxPool2d(3, stride=1 if number >= 4 else 2, padding=1)))
     return found
-
-
-@torch.no_grad()
-def copy_thinned_classifier(fc6: nn.Conv2d, fc7: nn.Conv2d, norm: bool) -> None:
-    """Fill fc6 and fc7 with a part of VGG16's classifier: 3×3 of its 7×7 places, and as many channels as they have.
-
-    Args:
-        fc6: 3×3, 512 channels to C, at most 4096.
-        fc7: 1×1, C to C channels.
-        norm: whether the stages have batch normalization, and so come from the other VGG16.
-
-    Raises:
-        ValueError: they have more channels than the classifier.
-        WeightsError: the weights cannot be had.
-    """
-    channels = fc6.out_channels
-    if channels > CLASSIFIER_UNITS:
-        raise ValueError(f"hidden {channels}: VGG16's classifier has only {CLASSIFIER_UNITS} units")
-    kept = torch.arange(channels) * CLASSIFIER_UNITS // channels
-    (weight6, bias6), (weight7, bias7) = classifier_weights(norm)
-    fc6.weight.copy_(weight6[kept][:, :, ::3, ::3])
-    fc7.weight.copy_(weight7[kept][:, kept])
-    for layer, bias in ((fc6, bias6), (fc7, bias7)):
-        if layer.bias is not None:
-            layer.bias.copy_(bias[kept])

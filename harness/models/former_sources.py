@@ -42,17 +42,17 @@ def _third_version(params: Params) -> bool:
 
 FORMER_SOURCES: dict[str, Former] = {
     "fcn32s": Former(
-        "cf5c91c2e6483d69823a7d59c04bee91bc3e2396e1ace25c35378f99e721a1b5",
+        "3e413d3d804822eaeed699032ba27212f53bb3fe4e022a88506cd77cf38fba71",
         "3a5a61fdb99ac0c3d80eacab66e122ebf104ba6052eb9b5f909d2b3d19626e1f",
         _without_imagenet,
     ),
     "fcn16s": Former(
-        "a152ed5dfbb39b772e04db29d715d1d5d5f02e68ca3880b32d2d6413bbd16703",
+        "1f89afb2e334098c1d5f129843cccd6097bd2e41855cc9e5eb0987eb6d64810a",
         "3a5a61fdb99ac0c3d80eacab66e122ebf104ba6052eb9b5f909d2b3d19626e1f",
         _normalized_fcn,
     ),
     "fcn8s": Former(
-        "185b9b420e25900fbffa6b60e734c15c21675b847c467886b73d6d39f8c783b2",
+        "d1cbb0af9e47ba447e3d4d70aa4bb02e6fcd03166f0fbb288603702d527ae487",
         "3a5a61fdb99ac0c3d80eacab66e122ebf104ba6052eb9b5f909d2b3d19626e1f",
         _normalized_fcn,
     ),
@@ -65,7 +65,7 @@ FORMER_SOURCES: dict[str, Former] = {
         "db8eb6e6cf53daf7f3e33fb59da1e3acce07337d4c5b3abfc0b7f0a1fb8be7dc",
     ),
     "segnet": Former(
-        "c7e52219c88f3daf6ff7ec298ad8c512505c5207548fa6ce1c34722edcf8ff16",
+        "f1354f24be1a0e4841750ba766c638a64818e2ffd77c4acd01be02b8aa99886a",
         "8d54f6d2d8bc348a053842b51aa2cd431e45c5437e6bb6ac2b552e727bf05880",
     ),
     "refinenet": Former(

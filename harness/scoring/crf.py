@@ -57,8 +57,9 @@ def refined(logits: Tensor, image: Tensor, crf: Crf) -> Tensor:
     from pydensecrf.densecrf import DenseCRF2D
 
     one_channel = len(logits) == 1
-    classes = torch.cat([torch.zeros_like(logits), logits]) if one_channel else logits
-    chances = classes.float().softmax(dim=0).clamp(min=LEAST)
+    logits = logits.float()
+    chances = torch.cat([(-logits).sigmoid(), logits.sigmoid()]) if one_channel else logits.softmax(dim=0)
+    chances = chances.clamp(min=LEAST)
     count, height, width = chances.shape
     field = DenseCRF2D(width, height, count)
     field.setUnaryEnergy((-chances.log()).flatten(1).cpu().contiguous().numpy())

@@ -84,7 +84,10 @@ def predictions(
     """
     crf = recipe.predict.crf
     for image_id, image, logits in _unrefined(model, samples, ids, recipe, channels, stride):
-        yield image_id, logits if crf is None else refined(logits, image, crf)
+        if crf is not None:
+            # Several channels for one class get what becomes of their mean.
+            logits = refined(as_one_channel(logits, recipe.loss), image, crf).expand_as(logits)
+        yield image_id, logits
 
 
 def _unrefined(

@@ -113,6 +113,29 @@ def test_one_sigmoid_channel_is_refined_as_two_classes() -> None:
     assert torch.allclose(found.sigmoid(), expected.softmax(0)[1:], atol=1e-4)
 
 
+@needs_crf
+def test_a_logit_without_bounds_is_no_accident() -> None:
+    image, target = two_halves()
+    sure = torch.where(target == 1, torch.inf, -torch.inf)[None]
+    assert torch.equal((refined(sure, image, Crf())[0] > 0).long(), target)
+
+
+@needs_crf
+def test_several_sigmoid_channels_of_one_class_are_refined_together(shapes: Shapes) -> None:
+    torch.manual_seed(0)
+    model, samples, ids = build("unet", 3, width=4, depth=2), DecodedSamples(shapes), shapes.ids("val", 1)
+
+    def predicted(**more: object) -> torch.Tensor:
+        given = {"epochs": 1, "size": [64, 64], "loss": {"terms": [{"name": "rgb_bce"}]}, "predict": more}
+        recipe = Recipe.model_validate(given)
+        return dict(predictions(model, samples, ids, recipe, 3, 16))[ids[0]]
+
+    moved = predicted(crf={})
+    assert moved.shape == (3, 64, 64)
+    one = torch.logit(predicted().sigmoid().mean(0, keepdim=True))
+    assert torch.allclose(moved[1:2], refined(one, samples.get(ids[0])[0], Crf()), atol=1e-5)
+
+
 @pytest.fixture
 def shapes(shapes_home: Path) -> Shapes:
     return Shapes(shapes_home / "data" / Shapes.folders[0])

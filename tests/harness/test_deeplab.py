@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from harness.errors import WeightsError
 from harness.models import build
 from harness.models.blocks import vgg
-from harness.models.deeplabv1 import DeepLabV1, copy_thinned_classifier
+from harness.models.deeplabv1 import DeepLabV1
 from harness.models.deeplabv2 import DeepLabV2
 
 
@@ -94,7 +95,7 @@ def test_v1_starts_from_a_part_of_vgg16s_classifier(monkeypatch: pytest.MonkeyPa
     }
     monkeypatch.setattr(vgg, "imagenet_state", lambda name: state)
     fc6, fc7 = nn.Conv2d(4, 1024, 3), nn.Conv2d(1024, 1024, 1)
-    copy_thinned_classifier(fc6, fc7, norm=False)
+    vgg.copy_classifier(fc6, fc7, "deeplabv1", norm=False)
     places = torch.zeros(1, 4, 7, 7)
     places[..., ::3, ::3] = torch.randn(1, 4, 3, 3, generator=generator)
     whole = nn.functional.linear(places.flatten(1), state["classifier.0.weight"], state["classifier.0.bias"])
@@ -102,5 +103,5 @@ def test_v1_starts_from_a_part_of_vgg16s_classifier(monkeypatch: pytest.MonkeyPa
         found = fc6(places[..., ::3, ::3])[:, :, 0, 0]
     assert torch.allclose(found, whole[:, ::4], atol=1e-4)
     assert torch.equal(fc7.weight[:, :, 0, 0], state["classifier.3.weight"][::4, ::4])
-    with pytest.raises(ValueError, match="4096 units"):
-        copy_thinned_classifier(nn.Conv2d(4, 5000, 3), fc7, norm=False)
+    with pytest.raises(WeightsError, match="deeplabv1: ImageNet weights exist for hidden up to 4096"):
+        vgg.copy_classifier(nn.Conv2d(4, 5000, 3), fc7, "deeplabv1", norm=False)

@@ -31,6 +31,11 @@ def test_converted_weights_give_the_classifiers_logits(norm: bool, monkeypatch: 
         last: nn.Linear = theirs.classifier[6]
         logits = last(fc7[0, :, 3, 3])
         expected = theirs(image)[0]
+        # A narrower one computes what some of the classifier's units do.
+        narrow = build("fcn32s", 2, padding="same", norm=norm, hidden=1024, pretrained="imagenet").eval()
+        seen = theirs.features(image)
+        units = theirs.classifier[0](seen.flatten(1))[0]
+        assert torch.allclose(narrow.fc6(seen)[0, :, 3, 3], units[::4], atol=1e-5, rtol=1e-4)  # type: ignore[operator]
     assert logits.shape == (1000,)
     assert expected.std() > 0.02
     assert torch.allclose(logits, expected, atol=1e-5, rtol=1e-4)

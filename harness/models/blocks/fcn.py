@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .vgg import CLASSIFIER_UNITS, STAGES, classifier_weights, copy_imagenet
+from .vgg import STAGES, copy_classifier, copy_imagenet
 
 Upsampling = Literal["learned", "frozen"]
 Padding = Literal["paper", "same"]
@@ -38,8 +38,8 @@ class FCN(nn.Module):
         upsampling: bilinear kernels that stay (`frozen`, as released) or are learned (as the text says).
         norm: batch normalization after every convolution of the five stages (the paper has none), without
             which a small network trained from scratch hardly learns.
-        pretrained: `imagenet` starts from torchvision's VGG16: the five stages, and where `hidden` is 4096 fc6 and fc7
-            from its classifier, made convolutional.
+        pretrained: `imagenet` starts from torchvision's VGG16: the five stages, and fc6 and fc7 from its classifier,
+            made convolutional; with fewer than its 4096 units, from evenly spaced ones of them.
         skip_scale: how the features of pool4 and pool3 are scaled before they are scored. `match`: to the size that
             fc7's have in the network as it starts, measured once on a fixed pattern, so that every skip is heard
             whatever the weights are. `caffe`: by .01 and .0001, as released, for weights that see 0 to 255. `none`: not
@@ -78,8 +78,7 @@ class FCN(nn.Module):
         self._init(norm)
         if pretrained != "none":
             copy_imagenet(self.stages, "fcn", pretrained, width, norm)
-            if hidden == CLASSIFIER_UNITS:
-                self._copy_classifier(norm)
+            copy_classifier(self.fc6, self.fc7, "fcn", norm)
         how = skip_scale or ("none" if norm else "match")
         # Measured ones belong to the weights, and are kept with them.
         self.register_buffer("skip_scales", self._scales(how), persistent=how == "match" and stride < 32)
@@ -112,12 +111,6 @@ class FCN(nn.Module):
         # The classifier as convolutions.
         x = self.dropout(torch.relu(self.fc6(x)))
         return pools, self.dropout(torch.relu(self.fc7(x)))
-
-    @torch.no_grad()
-    def _copy_classifier(self, norm: bool) -> None:
-        for layer, (weight, bias) in zip((self.fc6, self.fc7), classifier_weights(norm), strict=True):
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias)  # type: ignore[union-attr]
 
     def _scales(self, how: SkipScale) -> Tensor:
         """The factors of pool4 and pool3, (2,)."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from harness.errors import WeightsError
 
@@ -37,19 +38,34 @@ def copy_imagenet(stages: nn.ModuleList, network: str, pretrained: str, width: i
         tensor.copy_(weights)
 
 
-def classifier_weights(norm: bool) -> list[tuple[Tensor, Tensor]]:
-    """Weight and bias of the two hidden layers of torchvision's VGG16, as convolutions that compute the same.
+@torch.no_grad()
+def copy_classifier(fc6: nn.Conv2d, fc7: nn.Conv2d, network: str, norm: bool) -> None:
+    """Fill two convolutions with the hidden layers of torchvision's VGG16: they compute at each place what those do.
 
-    The first is 7×7, 512 to 4096 channels, since the classifier sees 7×7 places of a 224×224 image; the second is 1×1.
+    Smaller ones take a part, as DeepLab does (Chen et al., ICLR 2015, section 3.1): every third row and column of the
+    7×7 places that the classifier sees of a 224×224 image, and evenly spaced ones of its 4096 units.
 
     Args:
+        fc6: 7×7 or 3×3, 512 channels to C, at most 4096.
+        fc7: 1×1, C to C channels.
+        network: whose layers they are, for the message.
         norm: whether the stages have batch normalization, and so come from the other VGG16.
 
     Raises:
-        WeightsError: the weights cannot be had.
+        WeightsError: the weights cannot be had, or the layers have more channels than the classifier has units.
     """
+    channels = fc6.out_channels
+    if channels > CLASSIFIER_UNITS:
+        raise WeightsError(
+            f"{network}: ImageNet weights exist for hidden up to {CLASSIFIER_UNITS}, the units of VGG16's classifier, "
+            f"not for {channels}"
+        )
     state = imagenet_state("vgg16_bn" if norm else "vgg16")
-    side = {"classifier.0": 7, "classifier.3": 1}
-    return [
-        (state[f"{name}.weight"].reshape(CLASSIFIER_UNITS, -1, k, k), state[f"{name}.bias"]) for name, k in side.items()
-    ]
+    kept = torch.arange(channels, device="cpu") * CLASSIFIER_UNITS // channels
+    step = 6 // (fc6.kernel_size[0] - 1)
+    places = state["classifier.0.weight"].reshape(CLASSIFIER_UNITS, -1, 7, 7)
+    fc6.weight.copy_(places[kept][:, :, ::step, ::step])
+    fc7.weight.copy_(state["classifier.3.weight"][kept][:, kept, None, None])
+    for layer, name in ((fc6, "classifier.0.bias"), (fc7, "classifier.3.bias")):
+        if layer.bias is not None:
+            layer.bias.copy_(state[name][kept])
