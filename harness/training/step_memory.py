@@ -1,19 +1,21 @@
 """How much memory a training needs at its peak, without a GPU: every tensor of one step is counted while it lives.
 
-The step is taken on tensors that have shapes and no content, so that neither memory nor time is needed. A network or a
+The step is taken on tensors that have shapes and no content, so that neither memory nor time is needed. A forward or a
 loss that asks for values takes it with real ones, on two images, and what depends on the batch is scaled up.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -72,11 +74,14 @@ def estimated_memory(job: Job, build: Callable[[], TrainingContext]) -> int:
         job: says recipe and resources.
         build: builds the network and what it works with, on the CPU.
     """
+    context, without_content = build(), FakeTensorMode(allow_non_fake_inputs=True)
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            return _memory(job, build(), None)
+        with FakeCopyMode(without_content):
+            model = copy.deepcopy(context.model)
+        with without_content:
+            return _memory(job, replace(context, model=model), None)
     except Exception:  # noqa: BLE001 (whatever a network does that needs values; one that is broken fails again below)
-        return _memory(job, build(), REAL_IMAGES)
+        return _memory(job, context, REAL_IMAGES)
 
 
 def _memory(job: Job, context: TrainingContext, most: int | None) -> int:

@@ -134,6 +134,8 @@ def test_the_estimate_is_near_what_others_measured_on_a_gpu(backbone: str, measu
     assert found / 1e9 == pytest.approx(measured, rel=0.1)
 
 
+@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["voc", "voc-published"])
 def test_every_row_fits_a_gpu_of_24_gb(name: str) -> None:
     suite = load_suite(name)
