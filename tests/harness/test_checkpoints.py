@@ -68,7 +68,7 @@ def test_shared_trainings_keep_each_their_own_and_such_a_file_can_be_scored(home
     assert same(folders[1] / "epoch-0001.pt", folders[1] / "last.pt")
     # Nothing that is done is trained again for files that nobody had asked for.
     assert (
-        "2 done already"
+        "Nothing to do: all 2 jobs"
         in run_bench(*words, "--set", "grid.epochs=[1, 3]", "--set", "checkpoint_every=2", cwd=home).stdout
     )
     run_bench(*words, "--set", "epochs=1", "--checkpoint", folders[3] / "epoch-0001.pt", cwd=home)

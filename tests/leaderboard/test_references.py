@@ -86,7 +86,7 @@ GRID = Reference.model_validate(
 
 def test_a_reported_grid_stands_beside_ours_cell_by_cell() -> None:
     runs = [
-        result("a", "x", seed, 0.5, test, grid={"lr": lr, "epochs": epochs}, cell=f"{lr}{epochs}")
+        result("a", f"{lr} {epochs}", seed, 0.5, test, grid={"lr": lr, "epochs": epochs})
         for lr, epochs, seed, test in ((0.1, 5, 0, 0.25), (0.1, 5, 1, 0.35), (0.01, 9, 0, 0.45))
     ]
     (board,) = boards([*runs, result("b", "y", 0, 0.9, 0.9)])
