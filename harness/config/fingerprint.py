@@ -111,6 +111,10 @@ def _validation(job: Job) -> dict[str, Any]:
 _last: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
 
+# Fields of a recipe that move neither weights nor label maps.
+_NOT_COMPUTED = ("name", "description", "checkpoint_every")
+
+
 def _shared_parts(job: Job) -> dict[str, Any]:
     """The parts that all seeds of a cell have in common."""
     global _last
@@ -124,7 +128,7 @@ def _shared_parts(job: Job) -> dict[str, Any]:
                 "params": {key: _params(key, value) for key, value in job.dataset.params.items() if key != "path"},
             },
             "model": {"name": job.model.name, "params": job.model.params},
-            "recipe": {k: v for k, v in canonical(job.recipe).items() if k not in ("name", "description")},
+            "recipe": {k: v for k, v in canonical(job.recipe).items() if k not in _NOT_COMPUTED},
             # Its conventions are in `_validation`, whoever says them.
             "selection": {k: v for k, v in canonical(job.selection).items() if k != "protocol"},
         } | _foreign_code(job)

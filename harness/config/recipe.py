@@ -139,6 +139,9 @@ class Recipe(Strict):
     val_every: int = Field(1, gt=0)
     """Epochs between validations; the last epoch is always validated."""
     predict: Predict = Predict()
+    checkpoint_every: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    """Keep the weights after every so many epochs, among the run's files; None: only those of the best and the last
+    epoch. It moves nothing that is computed, and is not part of the fingerprint."""
 
     @property
     def at_once(self) -> int:

@@ -31,7 +31,7 @@ from harness.tasks.messages import Emit, EpochDone, Message, SharedResult, Stage
 from harness.tasks.result import Result, State, now
 from harness.tasks.task import Task
 from harness.training.distributed import ProcessGroup, process_group
-from harness.training.loop import CHECKPOINTS, RESUME, Interrupted, Progress, TrainingContext, train
+from harness.training.loop import CHECKPOINTS, EPOCHS, RESUME, Interrupted, Progress, TrainingContext, train
 from harness.training.network import build_network, load_weights, logit_channels, start_from
 from harness.training.prefixes import Milestone, catch_up, reach
 from harness.training.step_memory import estimated_memory
@@ -256,7 +256,7 @@ class Worker:
 
     def _keep_checkpoint(self) -> str:
         try:
-            self.task.files.keep(CHECKPOINTS)
+            self.task.files.keep(CHECKPOINTS, written_once=EPOCHS)
         except ArtifactsError as error:  # the next checkpoint may succeed; the end of the training insists
             self.emit(Stage(f"training; {error.message}"))
             return f"the checkpoint is only on this machine: {error.message}"

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,12 @@ class RunFiles:
                 )
         return self.local / name
 
-    def keep(self, name: str) -> None:
+    def keep(self, name: str, written_once: str = "") -> None:
         """Make the store's copy of a file or folder equal to this machine's; what is not here is left alone.
+
+        Args:
+            name: of the file or folder.
+            written_once: a pattern of file names that are not copied again where the store has them in full.
 
         Raises:
             ArtifactsError: the store cannot be written.
@@ -134,9 +139,15 @@ class RunFiles:
             root = self._path(name)
             sources = sorted(p for p in here.rglob("*") if p.is_file()) if here.is_dir() else [here]
             targets = {str(p): "/".join([root, *p.relative_to(here).parts]) for p in sources}
-            self._each(self._copy_there, list(targets.items()))
+            there = self._sizes(root)
+            new = {
+                source: target
+                for source, target in targets.items()
+                if not (fnmatch(Path(source).name, written_once) and there.get(target) == os.path.getsize(source))
+            }
+            self._each(self._copy_there, list(new.items()))
             if here.is_dir():
-                for path in set(self._files(root)) - set(targets.values()):
+                for path in there.keys() - set(targets.values()):
                     self._store.rm_file(path)
 
     def forget(self, name: str) -> None:
@@ -179,9 +190,13 @@ class RunFiles:
 
     def _files(self, path: str) -> list[str]:
         """A file, or every file below a folder; none where there is nothing."""
+        return list(self._sizes(path))
+
+    def _sizes(self, path: str) -> dict[str, int | None]:
+        """The same with their sizes, where the store says them."""
         self._store.invalidate_cache()
-        found: list[str] = [f for f, facts in self._store.find(path, detail=True).items() if facts["type"] == "file"]
-        return found
+        found = self._store.find(path, detail=True).items()
+        return {file: facts.get("size") for file, facts in found if facts["type"] == "file"}
 
     def _copy_here(self, source: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)

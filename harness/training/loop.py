@@ -54,6 +54,8 @@ CHECKPOINT_EVERY_S = 60.0
 # The checkpoint a training is continued from; removed once its record is complete.
 RESUME = "resume.pt"
 BEST, LAST = "best.pt", "last.pt"
+# The weights after a number of epochs, where the recipe keeps them.
+EPOCH, EPOCHS = "epoch-{:04}.pt", "epoch-*.pt"
 # The folder of them among a run's files.
 CHECKPOINTS = "checkpoints"
 
@@ -154,8 +156,8 @@ class Progress:
 def train(job: Job, context: TrainingContext, reached: Reached = lambda progress, last: None) -> Progress:
     """Train the job's network and leave the selected weights in it.
 
-    The folder gets `best.pt` (if the selection asks for the best epoch) and `last.pt`: weights alone. While the
-    training runs, `resume.pt` holds everything needed to continue it; one that is found there is continued.
+    The folder gets `best.pt` (if the selection asks for the best epoch), `last.pt`, and `epoch-0050.pt` and the like
+    where the recipe says `checkpoint_every`: weights alone. While the training runs, `resume.pt` holds everything needed to continue it; one that is found there is continued.
 
     Args:
         job: the job.
@@ -219,6 +221,7 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
                 remember_best(job, context, progress, record)
             if context.draw_samples is not None:
                 context.draw_samples(progress.epoch)
+        keep_epoch(job, context, progress)
         record["seconds"] = clock.stamp().seconds
         progress.curve.append(record)
         figures = {name: value for name, value in record.items() if name != "epoch"}
@@ -387,6 +390,13 @@ def remember_best(job: Job, context: TrainingContext, progress: Progress, record
         progress.best_score, progress.best_epoch, progress.stale = score, record["epoch"], 0
         if job.selection.rule == "best":
             save_atomically(context.scored.state_dict(), context.folder / BEST)
+
+
+def keep_epoch(job: Job, context: TrainingContext, progress: Progress) -> None:
+    """Keep the weights after every so many epochs, where the recipe says so: those that would be scored."""
+    every = job.recipe.checkpoint_every
+    if every is not None and progress.epoch % every == 0 and context.group.is_main:
+        save_atomically(context.scored.state_dict(), context.folder / EPOCH.format(progress.epoch))
 
 
 def stops_early(job: Job, progress: Progress) -> bool:

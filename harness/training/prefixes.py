@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from torch import nn
 from harness.config.job import Job
 from harness.training.loop import (
     BEST,
+    EPOCH,
     LAST,
     RESUME,
     Progress,
@@ -79,8 +81,23 @@ def keep(milestone: Milestone, context: TrainingContext, progress: Progress) -> 
         record |= validate(milestone.job, context)
         remember_best(milestone.job, replace(context, folder=milestone.folder), own, record)
     save_atomically(context.scored.state_dict(), milestone.folder / LAST)
+    every = milestone.job.recipe.checkpoint_every
+    for epoch in range(every, progress.epoch + 1, every) if every else ():
+        share(context.folder / EPOCH.format(epoch), milestone.folder)
     write_text(milestone.folder / PROGRESS, json.dumps(asdict(own)))
     return own
+
+
+def share(path: Path, folder: Path) -> None:
+    """The same file in another folder, where it is there: as a link, which takes no room, or else as a copy."""
+    target = folder / path.name
+    if not path.exists():
+        return
+    target.unlink(missing_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def selected(milestone: Milestone, context: TrainingContext) -> nn.Module:

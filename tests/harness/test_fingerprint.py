@@ -214,11 +214,12 @@ def test_source_and_data_move_the_fingerprint() -> None:
         {"suite": "other"},
         {"model": ModelChoice(name="unet", params={"width": 8}, label="Another")},
         {"recipe": JOB.recipe.model_copy(update={"name": "renamed", "description": "new"})},
+        {"recipe": JOB.recipe.model_copy(update={"checkpoint_every": 5})},
         {"resources": Resources(cpus=2, memory_gb=1, time_limit_s=1)},
         {"protocol": Protocol(void="mask")},
         {"grid": {}},
     ],
-    ids=["suite", "label", "recipe name", "limits", "protocol", "grid"],
+    ids=["suite", "label", "recipe name", "checkpoints", "limits", "protocol", "grid"],
 )
 def test_names_and_limits_and_the_protocol_do_not(change: dict[str, object]) -> None:
     assert fingerprint(JOB.model_copy(update=change)) == fingerprint(JOB)
