@@ -143,7 +143,7 @@ class RunFiles:
             new = {
                 source: target
                 for source, target in targets.items()
-                if not (fnmatch(Path(source).name, written_once) and there.get(target) == os.path.getsize(source))
+                if not (fnmatch(Path(source).name, written_once) and there.get(target) == Path(source).stat().st_size)
             }
             self._each(self._copy_there, list(new.items()))
             if here.is_dir():
