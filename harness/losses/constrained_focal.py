@@ -21,7 +21,8 @@ class ConstrainedFocal(LossTerm):
     the foreground's, and the background's is 1. Written after the authors' published program (their beta there: 2), not
     after the equation in print, which was not at hand. In spite of its name it has no factor (1 - p)^gamma.
 
-    A batch of foreground alone weighs 0, by the formula. Of more than two classes each but label 0 has such a weight of its own, which is our reading.
+    A batch of foreground alone weighs 0, by the formula. Of more than two classes each but label 0 has such a weight of
+    its own, which is our reading.
     """
 
     one_channel = True
