@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.utils.options import Component, Positive
 from harness.utils.registry import Registry
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
+
+    from harness.losses.class_weights import ClassPixels
 
 LOSSES: Registry[type[LossTerm]] = Registry("loss", "harness.losses", "segbench.losses", "docs/suites.md")
 
@@ -35,6 +39,18 @@ class LossTerm(Component, ABC):
     name: str
     weight: Positive = 1.0
 
+    def problem(self, classes: Sequence[str]) -> str | None:
+        """Why the term's options do not fit a data set of these classes; None if they do."""
+        return None
+
+    def prepared(self, count: Callable[[], ClassPixels]) -> Self:
+        """The term with what it takes from the training images.
+
+        Args:
+            count: counts their pixels, class by class; called only by a term that needs it.
+        """
+        return self
+
     @abstractmethod
     def compute(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """The loss of one output, without the weight.
@@ -50,3 +66,25 @@ class LossTerm(Component, ABC):
         Returns:
             A scalar.
         """
+
+
+def chance_of_truth(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What losses of single pixels are made of.
+
+    Args:
+        logits: (N, K, H, W); K = 1 for a sigmoid channel.
+        target: (N, H, W) labels.
+        ignore_index: the void label.
+
+    Returns:
+        Each (N, H, W): which pixels count, their labels (0 where they do not count), and the logarithm of the
+        probability of that label.
+    """
+    import torch
+    from torch.nn.functional import log_softmax
+
+    if logits.shape[1] == 1:  # a sigmoid is a softmax beside a channel of zeros
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    counted = target != ignore_index
+    truth = torch.where(counted, target, torch.zeros_like(target)).long()
+    return counted, truth, log_softmax(logits, dim=1).gather(1, truth[:, None])[:, 0]

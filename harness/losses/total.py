@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -13,6 +15,8 @@ from harness.utils.options import ByName, Strict
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from harness.losses.class_weights import ClassPixels
 
 
 class Loss(Strict):
@@ -68,6 +72,16 @@ class Loss(Strict):
             what = "one sigmoid channel" if channels == 1 else f"{channels} sigmoid channels"
             raise ValueError(f"{self.binary_term} works on {what} and cannot be summed with {' or '.join(others)}")
         return self
+
+    def problem(self, classes: Sequence[str]) -> str | None:
+        """Why a term's options do not fit a data set of these classes; None if they do."""
+        found = ((term.name, term.problem(classes)) for term in self.terms)
+        return next((f"the loss {name}: {problem}" for name, problem in found if problem), None)
+
+    def prepared(self, count: Callable[[], ClassPixels]) -> Loss:
+        """The loss with what its terms take from the training images; `count` is called once, and only if needed."""
+        once = cache(count)
+        return self.model_copy(update={"terms": tuple(term.prepared(once) for term in self.terms)})
 
     def target(self, labels: Tensor, ignore_index: int, valid: Tensor | None = None) -> Tensor:
         """The labels that the loss compares with.

@@ -173,6 +173,8 @@ def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | Non
                 f"suite {job.suite}: the loss {job.recipe.loss.binary_term} needs a binary data set, "
                 f"{dataset.info.name} is not"
             )
+        if problem := job.recipe.loss.problem(dataset.info.classes):
+            raise SuiteError(f"suite {job.suite}: {dataset.info.name} does not fit {problem}")
         if job.model.label_map is not None and (job.recipe.loss.sigmoid_channels or 1) > 1:
             raise SuiteError(
                 f"suite {job.suite}: the loss {job.recipe.loss.binary_term} reads several channels as one; "

@@ -30,6 +30,7 @@ from harness.tasks import provenance
 from harness.tasks.messages import Emit, EpochDone, Message, SharedResult, Stage
 from harness.tasks.result import Result, State, now
 from harness.tasks.task import Task
+from harness.training.class_pixels import one_step, with_prepared_loss
 from harness.training.distributed import ProcessGroup, process_group
 from harness.training.loop import CHECKPOINTS, EPOCHS, RESUME, Interrupted, Progress, TrainingContext, train
 from harness.training.network import build_network, load_weights, logit_channels, start_from
@@ -75,9 +76,9 @@ class Worker:
 
     def _do(self) -> Result:
         if self.task.kind == "time":
-            return self._result(self.task, "ok", times=time_step(self.task.job, self._step_context()))
+            return self._result(self.task, "ok", times=time_step(one_step(self.task), self._step_context()))
         if self.task.kind == "memory":
-            used = estimated_memory(self.task.job, self._step_context)
+            used = estimated_memory(one_step(self.task), self._step_context)
             return self._result(self.task, "ok", times={"memory": float(used)})
         if self.task.kind == "rescore":
             return self._rescore()
@@ -158,15 +159,16 @@ class Worker:
         torch.manual_seed(derived_seed(self.task.job.seed, "init"))
         quiet = Worker(self.task, lambda message: None, lambda: False)
         with contextlib.suppress(Interrupted):  # rank 0 writes the checkpoint, and says so
-            train(self.task.job, quiet.context(self.task.dataset, group))
+            context = quiet.context(self.task.dataset, group)
+            train(quiet.task.job, context)
 
     def _lead(self, group: ProcessGroup) -> Result:
         """What the task's own process does: all of it but the other processes' part of the training."""
+        for one in self.task.with_shorter():  # what an attempt on another machine left in an object store
+            one.files.fetch(CHECKPOINTS)
+        context = self.context(self.task.dataset, group)
         task = self.task
         job, files = task.job, task.files
-        for one in task.with_shorter():  # what an attempt on another machine left in an object store
-            one.files.fetch(CHECKPOINTS)
-        context = self.context(task.dataset, group)
         self._parameters = sum(p.numel() for p in context.model.parameters())
         if job.model.checkpoint is not None:
             load_weights(context.model, Path(job.model.checkpoint))
@@ -189,9 +191,12 @@ class Worker:
     # -- training ----------------------------------------------------------------------------------
 
     def context(self, dataset: Dataset, group: ProcessGroup) -> TrainingContext:
-        """The network, with the weights that its training starts from, and what it works with."""
-        task = self.task
+        """The network, with the weights that its training starts from, and what it works with; the loss is prepared."""
         samples = DecodedSamples(dataset, self._decoded(dataset))
+        task = with_prepared_loss(self.task, samples)
+        if task is not self.task:
+            self.task = task
+            self._provenance["loss"] = task.job.recipe.loss.model_dump(mode="json")["terms"]
         if group.is_main:
             self.emit(Stage("building"))
         channels = logit_channels(task.job, dataset.info)

@@ -157,8 +157,8 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
     """Train the job's network and leave the selected weights in it.
 
     The folder gets `best.pt` (if the selection asks for the best epoch), `last.pt`, and `epoch-0050.pt` and the like
-    where the recipe says `checkpoint_every`: weights alone. While the training runs, `resume.pt` holds all that it needs
-    to continue; one that is found there is continued.
+    where the recipe says `checkpoint_every`: weights alone. While the training runs, `resume.pt` holds everything
+    needed to continue it; one that is found there is continued.
 
     Args:
         job: the job.

@@ -7,7 +7,7 @@ import torch
 
 from harness.losses import Loss, total_loss
 
-NAMES = ["ce", "bce", "rgb_bce", "dice", "focal", "lovasz", "ohem"]
+NAMES = ["ce", "bce", "rgb_bce", "dice", "focal", "constrained_focal", "lovasz", "ohem"]
 
 
 def logits_for(name: str) -> torch.Tensor:
@@ -39,7 +39,8 @@ def test_what_is_predicted_under_void_does_not_count(name: str) -> None:
     assert loss_of(name, logits, target).item() == loss_of(name, changed, target).item()
 
 
-@pytest.mark.parametrize("name", NAMES)
+# A batch of foreground alone weighs nothing in the constrained focal loss: (N - n) / n is 0.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "constrained_focal"])
 def test_one_pixel_is_enough(name: str) -> None:
     logits = logits_for(name)
     target = torch.full((2, 4, 5), 255, dtype=torch.uint8)
