@@ -118,6 +118,14 @@ class Board:
     """Group by group, each best first."""
 
     @property
+    def models(self) -> tuple[Row, ...]:
+        """Each model once: where nothing could choose among its cells, it has a row for each of them."""
+        once: dict[int, Row] = {}
+        for row in self.rows:
+            once.setdefault(row.cells[0].first.run_id, row)
+        return tuple(once.values())
+
+    @property
     def facts(self) -> tuple[Fact, ...]:
         """What keeps its groups apart."""
         return differing(row.wall for row in self.rows)

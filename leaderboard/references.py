@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.config.paths import config_dir
-from harness.utils.yaml_file import YamlFile, validate
+from harness.utils.yaml_file import YamlFile, validate_at
 
 
 class Reported(BaseModel):
@@ -63,12 +63,14 @@ class Reference(BaseModel):
     """The labels of the suite's rows that are meant to be the same."""
     comparable: tuple[str, ...] = ()
     """The metrics whose definition is ours; the others are shown with a mark."""
+    protocol: str = "standard"
+    """The protocol under which they are comparable. Smoke runs have protocols of their own: nothing compares there."""
     rows: tuple[Reported, ...]
     curve: tuple[Point, ...] = ()
 
-    def mark(self, metric: str) -> str:
-        """What a figure that is defined otherwise than ours is shown with."""
-        return "" if metric in self.comparable else " ≁"
+    def mark(self, metric: str, protocol: str) -> str:
+        """What a figure that is defined otherwise than ours under a protocol is shown with."""
+        return "" if metric in self.comparable and protocol == self.protocol else " ≁"
 
 
 class References(BaseModel):
@@ -84,4 +86,9 @@ def load_references(path: Path | None = None) -> tuple[Reference, ...]:
         SuiteError: the file is broken; names line and field.
     """
     file = YamlFile.read(path or config_dir() / "references.yaml")
-    return validate(References, {"entries": file.data}, None, str(file.path)).entries
+    return validate_at(
+        References,
+        {"entries": file.data},
+        # The file is the list itself: the step into `entries` is ours.
+        lambda field: f"{file.path}:{file.line(field[1:])}",
+    ).entries

@@ -43,7 +43,8 @@ def reported_rows(board: Board, references: Iterable[Reference]) -> tuple[list[s
         for row in reference.rows:
             figures = [_text(row.metrics.get(name), name) for name in names]
             marked = [
-                f"{text}{reference.mark(n)}" if text != "–" else text for n, text in zip(names, figures, strict=True)
+                text if text == "–" else f"{text}{reference.mark(name, board.protocol_name)}"
+                for name, text in zip(names, figures, strict=True)
             ]
             rows.append([f"{reference.model} (reported)", grid_text(row.grid), *marked, reference.source])
     notes = list(dict.fromkeys(f"{r.source}: {r.note}" for r in own if r.note))
@@ -58,15 +59,16 @@ def grid_metrics(board: Board, references: Iterable[Reference]) -> list[str]:
 def reported_grids(board: Board, references: Iterable[Reference], metric: str) -> list[Beside]:
     """One table for each of our rows of a reported grid, the first axis downwards and the second across.
 
-    A cell reads `reported → ours (difference)`; ours is the mean over seeds, and – where it is not there.
+    A cell reads `reported → ours (difference)`; ours is the mean over seeds, and – where it is not there. Figures that
+    are defined otherwise are marked ≁ and have no difference.
     """
     found = []
     for reference in of_board(board, references):
         if not _is_grid(reference):
             continue
-        for row in board.rows:
+        for row in board.models:
             if row.model in reference.ours:
-                found.append(_grid(reference, row, metric))
+                found.append(_grid(reference, row, metric, reference.mark(metric, board.protocol_name)))
     return found
 
 
@@ -74,26 +76,27 @@ def _is_grid(reference: Reference) -> bool:
     return len(reference.rows) > 1 and all(row.grid for row in reference.rows)
 
 
-def _grid(reference: Reference, row: Row, metric: str) -> Beside:
+def _grid(reference: Reference, row: Row, metric: str, mark: str) -> Beside:
     axes = list(reference.rows[0].grid)
     down, across = axes[0], axes[1:]
     columns = list(dict.fromkeys(tuple(r.grid[a] for a in across) for r in reference.rows))
     lines = []
     for value in dict.fromkeys(r.grid[down] for r in reference.rows):
         cells = [
-            _cell(reference, row, {down: value, **dict(zip(across, column, strict=True))}, metric) for column in columns
+            _cell(reference, row, {down: value, **dict(zip(across, column, strict=True))}, metric, mark)
+            for column in columns
         ]
         lines.append((grid_text({down: value}), *cells))
     heads = tuple(grid_text(dict(zip(across, column, strict=True))) or metric_title(metric) for column in columns)
-    title = f"{metric_title(metric)}{reference.mark(metric)}: {reference.model}, reported → {row.model}, here"
+    title = f"{metric_title(metric)}{mark}: {reference.model}, reported → {row.model}, here"
     return Beside(title, ("", *heads), tuple(lines))
 
 
-def _cell(reference: Reference, row: Row, grid: dict[str, Any], metric: str) -> str:
+def _cell(reference: Reference, row: Row, grid: dict[str, Any], metric: str, mark: str) -> str:
     reported = next((r.metrics.get(metric) for r in reference.rows if r.grid == grid), None)
     cell = next((c for c in row.cells if _same(c, grid)), None)
     ours = cell.test(metric).mean if cell is not None else None
-    return compared(reported, ours, metric)
+    return compared(reported, ours, metric, mark)
 
 
 def _same(cell: Cell, grid: dict[str, Any]) -> bool:
@@ -101,10 +104,10 @@ def _same(cell: Cell, grid: dict[str, Any]) -> bool:
     return all(key in own and own[key] == value for key, value in grid.items())
 
 
-def compared(reported: float | None, ours: float | None, metric: str) -> str:
-    """`reported → ours (difference)`."""
-    text = f"{_text(reported, metric)} → {_text(ours, metric)}"
-    if reported is None or ours is None:
+def compared(reported: float | None, ours: float | None, metric: str, mark: str) -> str:
+    """`reported → ours (difference)`; where the two are defined otherwise, the mark and no difference."""
+    text = f"{_text(reported, metric)}{mark if reported is not None else ''} → {_text(ours, metric)}"
+    if reported is None or ours is None or mark:
         return text
     return f"{text} ({ours - reported:+.{_digits(metric)}f})"
 
@@ -121,7 +124,12 @@ class ReportedPoint:
 def reported_curve(board: Board, references: Iterable[Reference], name: str) -> list[ReportedPoint]:
     """What was reported of one learning curve; approximate figures are labelled so."""
     return [
-        ReportedPoint(f"{r.model}, reported{' (approximate)' if point.approximate else ''}", point.epoch, value)
+        ReportedPoint(
+            f"{r.model}, reported{' (approximate)' if point.approximate else ''}"
+            f"{r.mark(_metric_of(name), board.protocol_name)}",
+            point.epoch,
+            value,
+        )
         for r in of_board(board, references)
         for point in r.curve
         if (value := point.values.get(name)) is not None
@@ -132,7 +140,7 @@ def compared_runs(board: Board, references: Iterable[Reference]) -> dict[int, tu
     """The run whose learning curve stands beside each reported one: of the chosen cell the lowest seed."""
     found = {}
     for reference in of_board(board, references):
-        for row in board.rows:
+        for row in board.models:
             if reference.curve and row.model in reference.ours and row.cell.scored:
                 found[min(row.cell.scored, key=lambda r: r.seed).run_id] = (reference, row)
     return found
@@ -157,7 +165,15 @@ def epoch_table(board: Board, references: Iterable[Reference], curves: Sequence[
         chosen = next(r for r in row.cell.scored if r.run_id == run).progress.get("selected_epoch")
         for point in (p for p in reference.curve if not p.approximate):
             at = chosen if point.best else point.epoch
-            cells = [compared(point.values.get(n), values.get((run, n, at or 0)), _metric_of(n)) for n in names]
+            cells = [
+                compared(
+                    point.values.get(n),
+                    values.get((run, n, at or 0)),
+                    _metric_of(n),
+                    reference.mark(_metric_of(n), board.protocol_name),
+                )
+                for n in names
+            ]
             lines.append((f"{reference.model} → {row.model}", _epoch_text(point, at), *cells))
     if not lines:
         return None
@@ -184,7 +200,3 @@ def _digits(metric: str) -> int:
 
 def _text(value: float | None, metric: str) -> str:
     return "–" if value is None else f"{value:.{_digits(metric)}f}"
-
-
-def _marked(reference: Reference, value: float | None, metric: str) -> str:
-    return _text(value, metric) + ("" if value is None else reference.mark(metric))

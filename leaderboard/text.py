@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from leaderboard.boards import Board
 from leaderboard.references import load_references
-from leaderboard.reported import reported_rows
+from leaderboard.reported import grid_metrics, reported_grids, reported_rows
 from leaderboard.tables import Table
 
 
@@ -64,18 +64,32 @@ def _markdown_rows(table: Table, part: range) -> list[str]:
 
 
 def _reported(board: Board) -> list[str]:
-    """What others reported for the board's suite, as a table of its own."""
-    heads, rows, notes = reported_rows(board, load_references())
+    """What others reported for the board's suite, in tables of their own."""
+    references = load_references()
+    heads, rows, notes = reported_rows(board, references)
     if not rows:
         return []
-    return [
+    lines = [
         "Reported by others; not reproduced here and not ranked (≁: defined in another way than here):",
         "",
-        "| " + " | ".join(_escape(h) for h in heads) + " |",
-        "|" + "---|" * len(heads),
-        *("| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows),
+        *_plain_rows(heads, rows),
         *(f"\n{_escape(note)}" for note in notes),
         "",
+    ]
+    metrics = grid_metrics(board, references)
+    if metrics:
+        # One score of each grid; the page shows the others.
+        for grid in reported_grids(board, references, board.metric if board.metric in metrics else metrics[0]):
+            lines += [_escape(grid.title), "", *_plain_rows(grid.heads, grid.rows), ""]
+    return lines
+
+
+def _plain_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of text."""
+    return [
+        "| " + " | ".join(map(_escape, heads)) + " |",
+        "|" + "---|" * len(heads),
+        *("| " + " | ".join(map(_escape, row)) + " |" for row in rows),
     ]
 
 

@@ -34,6 +34,8 @@ def test_every_reference_names_a_suite_and_metrics_that_exist() -> None:
             for key, value in row.grid.items():
                 assert value in suite.grid[key]
         assert set(reference.ours) <= {model.title for model in suite.models}
+        if reference.comparable:
+            assert reference.protocol == suite.protocol.get("name", "standard"), reference.model
         curves = {
             "train_loss",
             "val_loss",
@@ -61,7 +63,7 @@ def test_study_a_has_its_twelve_cells_as_printed() -> None:
 def test_a_board_shows_what_others_reported_apart_from_its_ranking(finished: Path) -> None:
     (board,) = boards(load_runs(open_store(str(finished), read_only=True)))
     assert reported_rows(board, load_references())[1] == []
-    other = replace(board, suite="horse-report")
+    other = replace(board, suite="horse-report", protocol_name="horse-report")
     heads, rows, notes = reported_rows(other, load_references())
     assert heads == ["model", "setting", "IoU[horse]", "BIoU", "source"]
     assert rows[0] == ["U-Net (study D) (reported)", "", "0.9140", "0.7450", "course report, HUST"]
@@ -98,7 +100,34 @@ def test_a_reported_grid_stands_beside_ours_cell_by_cell() -> None:
         ("lr=0.1", "0.2000 → 0.3000 (+0.1000)", "0.3000 → –"),
         ("lr=0.01", "0.4000 → –", "0.5000 → 0.4500 (-0.0500)"),
     )
-    assert "HD ≁" in reported_grids(board, [GRID], "hd")[0].title
+    (other,) = reported_grids(board, [GRID], "hd")
+    assert "HD ≁" in other.title
+    assert other.rows[0][1] == "7.00 ≁ → 70.00"  # no difference between what is defined otherwise
+
+
+def test_figures_compare_only_under_the_protocol_they_were_reported_for() -> None:
+    run = result("a", "x", 0, 0.5, 0.25, grid={"lr": 0.1, "epochs": 5})
+    (board,) = boards([replace(run, protocol_name="standard-smoke", smoke=True)])
+    (table,) = reported_grids(board, [GRID], "miou")
+    assert table.rows[0][1] == "0.2000 ≁ → 0.2500"
+    (own,) = boards([replace(run, suite="fcn-lr-epochs", protocol_name="standard-smoke", smoke=True)])
+    assert all("≁" in text for text in reported_rows(own, load_references())[1][0][2:8])
+    (point, _) = reported_curve(board, [CURVE], "val_miou")
+    assert point.label == "Net, reported ≁"
+    report = GRID.model_copy(update={"protocol": "standard-smoke"})
+    assert reported_grids(board, [report], "miou")[0].rows[0][1] == "0.2000 → 0.2500 (+0.0500)"
+
+
+def test_a_grid_stands_once_where_nothing_could_choose_among_the_cells() -> None:
+    runs = [
+        result("a", f"{epochs}", 0, None, test, grid={"lr": 0.1, "epochs": epochs})
+        for epochs, test in ((5, 0.25), (9, 0.5))
+    ]
+    (board,) = boards(runs)
+    assert len(board.rows) == 2  # each cell has a row
+    assert [len(row.cells) for row in board.models] == [2]
+    (table,) = reported_grids(board, [GRID], "miou")
+    assert table.rows[0] == ("lr=0.1", "0.2000 → 0.2500 (+0.0500)", "0.3000 → 0.5000 (+0.2000)")
 
 
 def test_a_reported_range_of_one_axis_is_a_column() -> None:
@@ -112,6 +141,7 @@ def test_a_reported_range_of_one_axis_is_a_column() -> None:
 CURVE = Reference.model_validate(
     {
         "suite": "s", "model": "Net", "source": "a report", "ours": ["a"], "rows": [{"miou": 0.5}],
+        "comparable": ["miou", "loss"],
         "curve": [
             {"epoch": 1, "val_miou": 0.1}, {"epoch": 40, "best": True, "val_miou": 0.5},
             {"epoch": 20, "approximate": True, "val_loss": 0.3},
@@ -147,8 +177,25 @@ def test_study_d_has_its_epochs_as_printed() -> None:
     assert table["EMANet (study D)"][-1].values == {"val_iou[horse]": 0.806, "val_biou": 0.493}
 
 
-def test_a_broken_reference_file_names_the_field(tmp_path: Path) -> None:
+def test_study_c_has_its_ranges_as_printed_beside_its_literal_form() -> None:
+    (reference,) = (r for r in load_references() if r.suite == "unet-drive")
+    assert reference.ours == ("U-Net (study C)",)
+    names = ("batch_loss", "batch_loss_min", "batch_loss_max")
+    assert {r.grid["epochs"]: tuple(r.metrics[n] for n in names) for r in reference.rows} == {
+        300: (0.111, 0.089, 0.132),
+        600: (0.156, 0.116, 0.195),
+        900: (0.188, 0.150, 0.233),
+    }
+
+
+def test_a_broken_reference_file_names_line_and_field(tmp_path: Path) -> None:
     path = tmp_path / "references.yaml"
-    path.write_text("- {suite: voc, model: x, source: y, rows: [{miou: high}]}\n")
-    with pytest.raises(SuiteError, match="miou"):
+    path.write_text(
+        "- suite: voc\n  model: x\n  source: y\n  rows:\n    - {miou: 0.5}\n    - {miou: high}\n"
+        "  curve:\n    - {epoch: 0, val_miou: 0.5}\n"
+    )
+    with pytest.raises(SuiteError) as broken:
         load_references(path)
+    first, second = str(broken.value).splitlines()
+    assert first.startswith(f"{path}:6: ") and "miou" in first
+    assert second.startswith(f"{path}:8: ") and "epoch" in second

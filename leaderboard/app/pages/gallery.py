@@ -42,7 +42,7 @@ def show() -> None:
 
 def pictured(board: Board, everything: bool) -> list[ScoredRun]:
     """The runs whose predictions are shown: of each chosen cell, or of every cell, the lowest seed."""
-    cells = [cell for row in board.rows for cell in (row.cells if everything else (row.cell,))]
+    cells = [c for row in board.models for c in row.cells] if everything else [row.cell for row in board.rows]
     return [min(cell.scored, key=lambda run: run.seed) for cell in cells if cell.scored]
 
 
