@@ -98,6 +98,8 @@ def test_everything_that_is_wrong_is_named_and_nothing_is_scored(
         (("--dataset", "shapes", "--split", "train"), "choose val or test"),
         (("--targets", targets, "--num-classes", 3, "--set", "voids=mask"), "voids"),
         (("--targets", targets, "--num-classes", 3, "--as", "me"), "--as needs --dataset"),
+        (("--dataset", "shapes", "--pretrained-on", "COCO"), "--pretrained-on needs --as"),
+        (("--dataset", "shapes", "--as", "me", "--pretrained-on", "COCO, none"), "--pretrained-on: 'COCO, none' names"),
     ):
         done = bench("score", "--predictions", predictions, *wrong, check=False)
         assert (done.returncode, "Traceback" in done.stderr) == (2, False)
@@ -162,3 +164,15 @@ def test_a_submission_makes_a_board_of_its_own_where_there_is_none(bench: Bench,
     kept = next((home / "results.artifacts").glob("*/predictions/test"))
     again = bench("score", "--dataset", "shapes", "--predictions", kept, "--json", "-")
     assert json.loads(again.stdout)["miou"] == row["metrics"]["miou"]["mean"]
+
+
+def test_a_submission_says_what_its_maker_was_pretrained_on_at_once_or_later(bench: Bench, home: Path) -> None:
+    words = ("score", "--dataset", "shapes", "--predictions", shapes_predictions(home))
+    bench(*words, "--as", "later")
+    bench(*words, "--as", "once", "--pretrained-on", "ImageNet-1k, COCO")
+    before = {r["model"]: (r["pretrained_on"], r["rank"]) for r in json.loads(bench("export", "json").stdout)}
+    assert before == {"later": (None, 1), "once": (["COCO", "ImageNet"], 1)}, "each ranked in itself"
+    bench(*words, "--as", "later", "--pretrained-on", "Shapes (generated)")
+    bench(*words, "--as", "once")
+    after = {r["model"]: (r["pretrained_on"], r["saw_test"]) for r in json.loads(bench("export", "json").stdout)}
+    assert after == {"later": (["Shapes (generated)"], True), "once": (["COCO", "ImageNet"], False)}
