@@ -131,8 +131,12 @@ def test_a_submission_is_ranked_with_the_suite_that_scored_the_same_images(
     assert scores == json.loads(alone.stdout)
     assert "Ranked as 'striped' in: tiny" in done.stderr
     rows = json.loads(bench("export", "json").stdout)
-    assert rows[0]["model"] == "striped"
-    assert rows[0]["metrics"]["miou"]["mean"] == scores["miou"]
+    (ours,) = [r for r in rows if r["model"] == "striped"]
+    assert (ours["group"], ours["rank"]) == ("label maps from outside", 1)
+    assert ours["metrics"]["miou"]["mean"] == scores["miou"]
+    assert rows[0]["scores_from"] == "training", "better label maps from outside stand above nobody"
+    assert rows[0]["rank"] == 1
+    assert rows[0]["metrics"]["miou"]["mean"] < scores["miou"]
     table = bench("export", "markdown").stdout
     assert "striped ‡" in table
     bench("export", "latex")
