@@ -59,6 +59,10 @@ def run(
         str | None,
         typer.Option(metavar="0,0,1,…", help="With --checkpoint: the data set's class for each of the model's."),
     ] = None,
+    pretrained_on: Annotated[
+        str | None,
+        typer.Option(metavar="A,B|none", help="With --checkpoint: the data sets its weights were trained on."),
+    ] = None,
     artifacts: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +81,9 @@ def run(
 
     Example: bench run --suite demo
     """
-    wanted = narrowed(suite, overrides or (), models, datasets, seeds, checkpoint, label_map, plugin or ())
+    wanted = narrowed(
+        suite, overrides or (), models, datasets, seeds, checkpoint, label_map, plugin or (), pretrained_on
+    )
     options = run_options(
         db=db,
         data_dir=data_dir,
@@ -173,6 +179,7 @@ def narrowed(
     checkpoint: Path | None,
     label_map: str | None,
     plugins: Sequence[Path],
+    pretrained_on: str | None = None,
 ) -> Suite:
     """The suite with --set, --models, --datasets, --seeds and --checkpoint applied.
 
@@ -184,6 +191,7 @@ def narrowed(
     from harness.config.narrow import parse_seeds, with_checkpoint, with_datasets, with_models
     from harness.errors import SuiteError
     from harness.models.registry import read_plugin
+    from harness.utils.pretraining import declared
 
     entries = {entry.name: entry for entry in map(read_plugin, plugins)}
     wanted = load_suite(suite, overrides)
@@ -196,12 +204,14 @@ def narrowed(
     if checkpoint is None:
         if label_map is not None:
             raise SuiteError("--label-map needs --checkpoint FILE")
+        if pretrained_on is not None:
+            raise SuiteError("--pretrained-on needs --checkpoint FILE", "A suite says it of a model: pretrained_on.")
         return wanted
     try:
         labels = None if label_map is None else [int(part) for part in _names(label_map)]
     except ValueError as error:
         raise SuiteError(f"--label-map {label_map}: write it as whole numbers, e.g. 0,0,1") from error
-    return with_checkpoint(wanted, checkpoint, labels)
+    return with_checkpoint(wanted, checkpoint, labels, declared(pretrained_on, "--pretrained-on"))
 
 
 def _names(text: str) -> list[str]:

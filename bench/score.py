@@ -33,6 +33,10 @@ def score(
         str | None, typer.Option("--as", metavar="NAME", help="Rank the scores in the database under this name.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Which repetition of that name this is.")] = 0,
+    pretrained_on: Annotated[
+        str | None,
+        typer.Option(metavar="A,B|none", help="With --as: the data sets that what made them was pretrained on."),
+    ] = None,
     conventions: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the protocol.")
     ] = None,
@@ -50,9 +54,12 @@ def score(
     Example: bench score --dataset voc --split test --predictions out/ --as my_net
     """
     from bench.progress import CountBar
+    from harness.errors import BenchError
     from harness.results.score import Ranked
     from harness.results.score import score as score_label_maps
 
+    if pretrained_on is not None and name is None:
+        raise BenchError("--pretrained-on needs --as NAME: it is shown beside what is ranked")
     scored = score_label_maps(
         predictions,
         targets=targets,
@@ -64,7 +71,7 @@ def score(
         variant=variant,
         split=split,
         data_dir=data_dir,
-        rank_as=None if name is None else Ranked(name, seed, db),
+        rank_as=None if name is None else Ranked(name, seed, db, pretrained_on),
         protocol=_protocol_fields(conventions or ()),
         tick=partial(CountBar(), "Scoring"),
     )

@@ -12,7 +12,7 @@ from functools import cache
 
 from harness.datasets.registry import DATASETS
 from harness.results.facts import ScoresFrom, search_budget
-from harness.utils.pretraining import plain_name
+from harness.utils.pretraining import named_in, plain_name
 from leaderboard.queries import ScoredRun
 
 _ORDER: tuple[ScoresFrom, ...] = ("training", "checkpoint", "label maps")
@@ -63,7 +63,7 @@ class Fact:
 
 def wall_of(run: ScoredRun) -> Wall:
     """The facts of a run."""
-    seen = {plain_name(name) for name in run.pretrained_on or ()}
+    seen = frozenset[str]().union(*map(named_in, run.pretrained_on or ()))
     return Wall(
         saw_test=bool(seen & _names_of_scored(run.data.name, run.data.title)),
         scores_from=run.scores_from,

@@ -40,13 +40,16 @@ def with_datasets(suite: Suite, names: Sequence[str]) -> Suite:
     return suite.model_copy(update={"datasets": tuple(picked)})
 
 
-def with_checkpoint(suite: Suite, checkpoint: Path, label_map: Sequence[int] | None = None) -> Suite:
+def with_checkpoint(
+    suite: Suite, checkpoint: Path, label_map: Sequence[int] | None = None, pretrained_on: tuple[str, ...] | None = None
+) -> Suite:
     """Score a file of weights as it is: one model, one seed, no grid; nothing is trained.
 
     Args:
         suite: a suite of one model.
         checkpoint: the file.
         label_map: where the model was trained on other classes: for each of them, the data set's.
+        pretrained_on: the data sets the weights were trained on, where that is known; None keeps what the suite says.
 
     Raises:
         SuiteError: the suite has several models, or there is no such file.
@@ -60,7 +63,15 @@ def with_checkpoint(suite: Suite, checkpoint: Path, label_map: Sequence[int] | N
     (model,) = suite.models
     params = {key: value for key, value in model.params.items() if key != "pretrained"}
     table = None if label_map is None else tuple(label_map)
-    own = model.model_copy(update={"checkpoint": str(checkpoint.resolve()), "label_map": table, "params": params})
+    said = model.pretrained_on if pretrained_on is None else pretrained_on
+    own = model.model_copy(
+        update={
+            "checkpoint": str(checkpoint.resolve()),
+            "label_map": table,
+            "params": params,
+            "pretrained_on": said,
+        }
+    )
     return suite.model_copy(update={"models": (own,), "seeds": suite.seeds[:1], "grid": {}})
 
 

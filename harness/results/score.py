@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from harness.errors import BenchError
 from harness.metrics import Evaluator, Protocol, Scores
 from harness.results.submission import score_submission
 from harness.scoring.label_files import label_files, predictions_of, score_files, truth_in
+from harness.utils.pretraining import declared
 from harness.utils.yaml_file import validate
 
 Tick = Callable[[int, int], None]
@@ -27,6 +28,8 @@ class Ranked:
     seed: int = 0
     """Which repetition of that name."""
     db: str | None = None
+    pretrained_on: str | Sequence[str] | None = None
+    """The data sets that what made them was pretrained on, or `none`; None where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,9 @@ def score(
         conventions = validate(Protocol, {**copy.info.protocol, **(protocol or {})}, None, "protocol")
         who = rank_as or Ranked("")
         scores, suites = score_submission(
-            copy, split, Path(predictions), conventions, who.name or None, who.seed, who.db, tick
-        )
+            copy, split, Path(predictions), conventions, who.name or None, who.seed, who.db, tick,
+            declared(who.pretrained_on, "--pretrained-on"),
+        )  # fmt: skip
         return Scored(scores, copy.info.classes, tuple(suites))
     if num_classes is None:
         raise BenchError("--targets needs --num-classes K", "K counts the background; void does not count.")

@@ -42,7 +42,7 @@ from harness.results.schema import (
 )
 from harness.tasks.artifacts import Artifacts
 from harness.tasks.result import Result, now
-from harness.tasks.stated import stated_facts
+from harness.tasks.stated import PRETRAINED_ON, stated_facts
 from harness.tasks.task import Task
 
 # A running row whose driver has been silent for so long belongs to nobody.
@@ -361,6 +361,8 @@ class Store:
                 run = submitted_run(submission, result)
                 session.add(run)
                 session.flush()
+            elif PRETRAINED_ON in result.provenance:
+                run.provenance = {**run.provenance, PRETRAINED_ON: result.provenance[PRETRAINED_ON]}
             for evaluation in result.evaluations:
                 write_evaluation(
                     session,

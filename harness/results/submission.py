@@ -18,6 +18,7 @@ from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, k
 from harness.scoring.label_files import Tick, predictions_of, score_files
 from harness.tasks import provenance
 from harness.tasks.result import Result, now
+from harness.tasks.stated import PRETRAINED_ON
 
 
 def score_submission(
@@ -29,6 +30,7 @@ def score_submission(
     seed: int,
     db: str | None,
     tick: Tick | None = None,
+    pretrained_on: tuple[str, ...] | None = None,
 ) -> tuple[Scores, list[str]]:
     """Score a folder of label maps against a split of a data set.
 
@@ -41,6 +43,7 @@ def score_submission(
         seed: which repetition of that name.
         db: the database.
         tick: told how many images are done.
+        pretrained_on: the data sets that what made them was pretrained on; None where nobody knows.
 
     Returns:
         The scores, and the suites in which they are ranked now.
@@ -87,7 +90,7 @@ def score_submission(
             evaluations=[evaluation(dataset, split, evaluator, table)],
             gallery=shown,
             label_maps=[kept.finished],
-            provenance=where,
+            provenance=where | ({} if pretrained_on is None else {PRETRAINED_ON: list(pretrained_on)}),
         )
         files_of_run.keep(f"{PREDICTIONS}/{split}")
         files_of_run.release()

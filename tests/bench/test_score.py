@@ -98,6 +98,8 @@ def test_everything_that_is_wrong_is_named_and_nothing_is_scored(
         (("--dataset", "shapes", "--split", "train"), "choose val or test"),
         (("--targets", targets, "--num-classes", 3, "--set", "voids=mask"), "voids"),
         (("--targets", targets, "--num-classes", 3, "--as", "me"), "--as needs --dataset"),
+        (("--dataset", "shapes", "--pretrained-on", "COCO"), "--pretrained-on needs --as"),
+        (("--dataset", "shapes", "--as", "me", "--pretrained-on", "COCO, none"), "--pretrained-on: 'COCO, none' names"),
     ):
         done = bench("score", "--predictions", predictions, *wrong, check=False)
         assert (done.returncode, "Traceback" in done.stderr) == (2, False)
@@ -129,8 +131,12 @@ def test_a_submission_is_ranked_with_the_suite_that_scored_the_same_images(
     assert scores == json.loads(alone.stdout)
     assert "Ranked as 'striped' in: tiny" in done.stderr
     rows = json.loads(bench("export", "json").stdout)
-    assert rows[0]["model"] == "striped"
-    assert rows[0]["metrics"]["miou"]["mean"] == scores["miou"]
+    (ours,) = [r for r in rows if r["model"] == "striped"]
+    assert (ours["group"], ours["rank"]) == ("label maps from outside", 1)
+    assert ours["metrics"]["miou"]["mean"] == scores["miou"]
+    assert rows[0]["scores_from"] == "training", "better label maps from outside stand above nobody"
+    assert rows[0]["rank"] == 1
+    assert rows[0]["metrics"]["miou"]["mean"] < scores["miou"]
     table = bench("export", "markdown").stdout
     assert "striped ‡" in table
     bench("export", "latex")
@@ -162,3 +168,15 @@ def test_a_submission_makes_a_board_of_its_own_where_there_is_none(bench: Bench,
     kept = next((home / "results.artifacts").glob("*/predictions/test"))
     again = bench("score", "--dataset", "shapes", "--predictions", kept, "--json", "-")
     assert json.loads(again.stdout)["miou"] == row["metrics"]["miou"]["mean"]
+
+
+def test_a_submission_says_what_its_maker_was_pretrained_on_at_once_or_later(bench: Bench, home: Path) -> None:
+    words = ("score", "--dataset", "shapes", "--predictions", shapes_predictions(home))
+    bench(*words, "--as", "later")
+    bench(*words, "--as", "once", "--pretrained-on", "ImageNet-1k, COCO")
+    before = {r["model"]: (r["pretrained_on"], r["rank"]) for r in json.loads(bench("export", "json").stdout)}
+    assert before == {"later": (None, 1), "once": (["COCO", "ImageNet"], 1)}, "each ranked in itself"
+    bench(*words, "--as", "later", "--pretrained-on", "Shapes (generated)")
+    bench(*words, "--as", "once")
+    after = {r["model"]: (r["pretrained_on"], r["saw_test"]) for r in json.loads(bench("export", "json").stdout)}
+    assert after == {"later": (["Shapes (generated)"], True), "once": (["COCO", "ImageNet"], False)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.run import narrowed
 from harness.config.load import load_suite
 from harness.datasets.registry import DATASETS
 from harness.errors import BenchError, PluginError, SuiteError
@@ -50,6 +51,7 @@ def planned(home: Path, model: dict[str, Any], said: str = "") -> Task:
         ("ILSVRC 2012", ("ImageNet",)),
         ("ImageNet-21k", ("ImageNet-21k",)),
         (["SA-1B", "imagenet"], ("ImageNet", "SA-1B")),
+        ("imagenet, SA-1B; COCO", ("COCO", "ImageNet", "SA-1B")),
     ],
 )
 def test_a_data_set_has_one_name_however_it_is_spelled(said: object, names: tuple[str, ...]) -> None:
@@ -57,7 +59,7 @@ def test_a_data_set_has_one_name_however_it_is_spelled(said: object, names: tupl
     assert data_set_names(list(names)) == names, "as it is stored"
 
 
-@pytest.mark.parametrize("said", ["", 1, ["ImageNet", "none"], [""], {"a": 1}, None])
+@pytest.mark.parametrize("said", ["", 1, "ImageNet,", "ImageNet, none", ["ImageNet", "none"], [""], {"a": 1}, None])
 def test_what_is_no_name_is_refused(said: object) -> None:
     with pytest.raises(ValueError, match=r"must be|says none"):
         data_set_names(said)
@@ -114,6 +116,26 @@ def test_a_suite_declares_it_of_given_weights_and_no_fingerprint_moves(home: Pat
     }
 
 
+def test_the_command_declares_it_of_a_checkpoint(home: Path) -> None:
+    (home / "best.pt").write_bytes(b"weights")
+    planned(
+        home, {"name": "unet", "params": {"width": 4, "depth": 2}, "pretrained_on": "COCO", "start_from": "weights.pt"}
+    )
+
+    def said(weights: Path | None, text: str | None) -> object:
+        suite = narrowed("one.yaml", (), None, None, None, weights, None, (), text)
+        return suite.models[0].pretrained_on
+
+    best = home / "best.pt"
+    assert said(best, "ImageNet-1k, SA-1B") == ("ImageNet", "SA-1B")
+    assert said(best, "none") == ()
+    assert said(best, None) == ("COCO",), "as the suite says"
+    with pytest.raises(SuiteError, match="--pretrained-on needs --checkpoint"):
+        said(None, "COCO")
+    with pytest.raises(BenchError, match=r"--pretrained-on: .* must be the name"):
+        said(best, " ")
+
+
 def test_a_suite_cannot_deny_what_the_parameter_says(home: Path) -> None:
     with pytest.raises(SuiteError, match="what pspnet starts from is its parameter pretrained"):
         planned(home, {"name": "pspnet", "params": {"pretrained": "imagenet"}, "pretrained_on": "none"})
@@ -131,6 +153,12 @@ def test_a_suite_cannot_deny_what_the_parameter_says(home: Path) -> None:
         ("voc", "VOC 2012 train", False),
         ("voc", "VOC 2012 trainaug", False),
         ("voc", "ImageNet", False),
+        ("voc", "ImageNet-1k, VOC 2012 trainval", True),
+        ("voc", "ImageNet + SBD", True),
+        ("voc", "COCO, then PASCAL VOC 2012 train and val", True),
+        ("voc", "COCO, then VOC 2012 train", False),
+        ("cityscapes", "Mapillary, Cityscapes train+val", True),
+        ("cityscapes", "Mapillary and Cityscapes train", False),
         ("cityscapes", "Cityscapes", True),
         ("cityscapes", "Cityscapes train", False),
         ("ade20k", "ADE20K", True),
