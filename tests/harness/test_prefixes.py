@@ -151,11 +151,12 @@ def test_a_suite_trains_the_longest_and_scores_the_others_on_the_way(bench: Benc
     assert "3/3 done" in done.stdout
     with sqlite3.connect("results.db") as connection:
         rows = connection.execute("select state, progress, times from runs").fetchall()
-    assert [state for state, _, _ in rows] == ["ok"] * 3
         pictures = connection.execute("select run_id, count(*) from gallery_predictions group by run_id").fetchall()
+    assert [state for state, _, _ in rows] == ["ok"] * 3
     assert sorted(json.loads(progress)["epochs"] for _, progress, _ in rows) == [1, 2, 4]
     # Pictures of every cell, those of the shorter trainings too.
-    assert len(pictures) == 3 and len({count for _, count in pictures}) == 1
+    assert len(pictures) == 3
+    assert len({count for _, count in pictures}) == 1
     assert "Nothing to do" in bench("run", "--suite", TINY, *GRID, *constant, "--local").stdout
 
 

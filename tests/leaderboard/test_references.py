@@ -197,5 +197,7 @@ def test_a_broken_reference_file_names_line_and_field(tmp_path: Path) -> None:
     with pytest.raises(SuiteError) as broken:
         load_references(path)
     first, second = str(broken.value).splitlines()
-    assert first.startswith(f"{path}:6: ") and "miou" in first
-    assert second.startswith(f"{path}:8: ") and "epoch" in second
+    assert first.startswith(f"{path}:6: ")
+    assert "miou" in first
+    assert second.startswith(f"{path}:8: ")
+    assert "epoch" in second
