@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from leaderboard.app.data import choose_board, run_label, store
-from leaderboard.app.html import show_beside
+from leaderboard.app.markup import show_beside
 from leaderboard.queries import load_curves
 from leaderboard.references import load_references
 from leaderboard.reported import ReportedPoint, compared_runs, epoch_table, reported_curve

@@ -34,7 +34,9 @@ def show() -> None:
         st.stop()
     show_legend(board)
     names = [s.image_id for s in shown]
-    picked = st.multiselect("Images", names, default=names[: 1 if everything else 4], key=f"images-{board.key}")
+    # Of every cell one image is enough to begin with; the key differs because a kept choice would override the default.
+    first = names[: 1 if everything else 4]
+    picked = st.multiselect("Images", names, default=first, key=f"images-{board.key}-{everything}")
     for sample in (s for s in shown if s.image_id in picked):
         st.subheader(sample.image_id, divider="gray")
         show_sample(sample, [run for run in runs if run.run_id in sample.predictions])

@@ -10,7 +10,7 @@ import streamlit as st
 
 from harness.metrics.metric import class_score_names, higher_is_better, metric_title, names_of, score_names
 from leaderboard.app.data import choose_board
-from leaderboard.app.html import STYLE, show_beside
+from leaderboard.app.markup import STYLE, show_beside
 from leaderboard.boards import Board
 from leaderboard.latex import latex_table
 from leaderboard.references import load_references

@@ -1,4 +1,7 @@
-"""Tables as HTML: text that can be searched, copied and read by a screen reader."""
+"""Tables as HTML: text that can be searched, copied and read by a screen reader.
+
+Streamlit puts this folder first among Python's paths: no file here may be named as a module of others is, such as html.
+"""
 
 from __future__ import annotations
 
