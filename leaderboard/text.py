@@ -70,7 +70,7 @@ def _reported(board: Board) -> list[str]:
     if not rows:
         return []
     lines = [
-        "Reported by others; not reproduced here and not ranked (≁: defined in another way than here):",
+        "Reported by others; not reproduced here and not ranked (≁: defined or scored in another way than here):",
         "",
         *_plain_rows(heads, rows),
         *(f"\n{_escape(note)}" for note in notes),

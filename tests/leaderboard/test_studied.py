@@ -104,7 +104,9 @@ def test_the_gallery_shows_the_chosen_cell_and_every_cell_on_demand(page: object
     page.get_by_text("All cells, not only the chosen ones").click()  # type: ignore[attr-defined]
     page.get_by_text("prediction: FCN-8s (Adam) lr=0.001, epochs=50").wait_for()  # type: ignore[attr-defined]
     page.wait_for_timeout(1500)  # type: ignore[attr-defined]
-    assert len(captions.all_inner_texts()) == len(set(captions.all_inner_texts())) == CELLS
+    shown = [text.removeprefix("prediction: FCN-8s (Adam) ") for text in captions.all_inner_texts()]
+    assert shown == [f"lr={lr}, epochs={epochs}" for lr in ("0.0001", "0.001") for epochs in (50, 100)]
+    assert len(shown) == CELLS
 
 
 @in_browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -10,7 +11,7 @@ from PIL import Image
 
 from harness.config.grid import grid_text
 from leaderboard.app.data import choose_board, store
-from leaderboard.boards import Board
+from leaderboard.boards import Board, Cell
 from leaderboard.overlay import error_map, legend
 from leaderboard.queries import ScoredRun, Shown, load_gallery
 
@@ -44,8 +45,16 @@ def show() -> None:
 
 def pictured(board: Board, everything: bool) -> list[ScoredRun]:
     """The runs whose predictions are shown: of each chosen cell, or of every cell, the lowest seed."""
-    cells = [c for row in board.models for c in row.cells] if everything else [row.cell for row in board.rows]
+    if everything:
+        cells = [cell for row in board.models for cell in sorted(row.cells, key=_in_grid)]
+    else:
+        cells = [row.cell for row in board.rows]
     return [min(cell.scored, key=lambda run: run.seed) for cell in cells if cell.scored]
+
+
+def _in_grid(cell: Cell) -> list[tuple[bool, Any]]:
+    """The place of a cell in its grid: axis by axis, numbers by their size and before texts."""
+    return [(False, v) if isinstance(v, int | float) else (True, repr(v)) for v in cell.first.grid.values()]
 
 
 # Predictions beside one another; more go to the next line.

@@ -119,7 +119,7 @@ def show_reported(board: Board) -> None:
             show_beside(table)
     with st.expander("Every reported figure", expanded=not metrics):
         show_beside(Beside("", tuple(heads), tuple(map(tuple, rows))))
-    st.caption("Reported figures are not ranked. ≁: defined in another way than here, so not comparable.")
+    st.caption("Reported figures are not ranked. ≁: defined or scored in another way than here, so not comparable.")
     for note in notes:
         st.caption(note)
 
