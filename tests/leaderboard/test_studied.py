@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import leaderboard.app
 from bench.export import export_text
 from harness.results import Store, open_store
 from leaderboard.boards import Board, boards
@@ -70,6 +72,12 @@ def test_pictures_of_every_cell_are_stored(store: Store) -> None:
     shown = load_gallery(store, board.data.test_manifest, runs)
     assert len(runs) == CELLS
     assert all(set(image.predictions) == set(runs) for image in shown)
+
+
+def test_no_file_of_the_app_hides_a_module_of_python() -> None:
+    # Streamlit puts the app's folder first among Python's paths: with an html.py there the server does not start.
+    names = {path.stem for path in Path(leaderboard.app.__path__[0]).iterdir()}
+    assert not names & sys.stdlib_module_names
 
 
 @pytest.fixture(scope="module")
