@@ -137,8 +137,10 @@ class Board:
         return tuple(Group(heading(rows[0].wall, facts), tuple(rows)) for rows in found.values())
 
     @property
-    def chosen_by(self) -> str:
-        """By which images the hyperparameters that stand for a model were chosen."""
+    def chosen_by(self) -> str | None:
+        """By which images the hyperparameters that stand for a model were chosen; None where there is no val."""
+        if self.data.counts.get("val", 1) == 0:
+            return None
         by_checkpoint = self.selection["rule"] == "best" and self.selection["split"] == "test"
         return "the test images" if self.selected_on_test and not by_checkpoint else "val"
 

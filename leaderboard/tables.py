@@ -86,10 +86,12 @@ def overview(board: Board, metrics: Sequence[str] | None = None) -> Table:
         "#",
         "model",
         *_fact_heads(board),
-        f"chosen {'by' if board.chosen_by == 'val' else 'on'} {board.chosen_by}",
+        _CHOSEN.get(board.chosen_by, f"chosen on {board.chosen_by}"),
     )
     return _table(board, heads, chosen, [(row, row.cell) for row in board.rows], lead, notes)
 
+
+_CHOSEN = {"val": "chosen by val", None: "hyperparameters"}
 
 _MARKED = {
     " ‡": "predictions from elsewhere; how they were made is not known here",

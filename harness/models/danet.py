@@ -126,7 +126,7 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h, w)."""
         # A sum over all pixels is more than half precision can hold.
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(_autocast_device(x), enabled=False):
             maps = x.float().flatten(2)  # (N, C, pixels)
             energy = maps @ maps.transpose(1, 2)  # (N, C, C)
             if self.affinity == "code":
@@ -143,3 +143,8 @@ def branch(inside: int, channels: int, attention: nn.Module) -> nn.Sequential:
 def scores(channels: int, num_classes: int) -> nn.Sequential:
     """Dropout of whole channels, and a 1×1 convolution."""
     return nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))
+
+
+def _autocast_device(x: Tensor) -> str:
+    """The kind of device for autocast, which knows none of tensors without content (counting operations)."""
+    return "cpu" if x.is_meta else x.device.type

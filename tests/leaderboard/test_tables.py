@@ -56,6 +56,10 @@ def test_a_selection_by_a_distance_takes_the_smallest() -> None:
 def test_where_there_is_no_val_nothing_chooses() -> None:
     runs = [result("a", "x", 0, None, 0.5), result("a", "xx", 0, None, 0.6)]
     assert [r.cell.first.cell for r in boards(runs)[0].rows] == ["xx", "x"]
+    without = replace(DATA, counts={"train": 20, "val": 0, "test": 20})
+    (board,) = boards(replace(run, data=without) for run in runs)
+    assert board.chosen_by is None
+    assert overview(board).lead == ("#", "model", "hyperparameters")
 
 
 def test_mean_and_sample_deviation_over_seeds() -> None:

@@ -23,7 +23,7 @@ def show() -> None:
     board = choose_board(own_metric=False)
     st.title("Gallery")
     everything = st.toggle("All cells, not only the chosen ones", key=f"cells-{board.key}")
-    whose = "every cell" if everything else f"the cell chosen on {board.chosen_by}"
+    whose = "every cell" if everything or board.chosen_by is None else f"the cell chosen on {board.chosen_by}"
     st.caption(
         f"{board.title}. For each model: {whose}, its lowest seed. In the error maps grey is right, red is wrong, "
         "white is void and not scored."

@@ -52,9 +52,7 @@ def show() -> None:
         table = overview(board, metrics)
         show_table(table)
         st.caption(
-            f"One row for each model; its hyperparameters were chosen by the mean of "
-            f"{metric_title(board.selection['metric'])} on {board.chosen_by}. Mean ± standard deviation "
-            "(n − 1) over seeds; bold: best. ↑ higher is better, ↓ lower."
+            f"{rows_are(board)} Mean ± standard deviation (n − 1) over seeds; bold: best. ↑ higher is better, ↓ lower."
         )
         alone = len(board.groups) == 1
         st.caption(
@@ -102,6 +100,14 @@ def _line(table: Table, i: int, row: list[str]) -> str:
 
 def _first_up(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def rows_are(board: Board) -> str:
+    """What a row of the ranking is."""
+    if board.chosen_by is None:
+        return "One row for each model and cell: there is no val to choose one."
+    metric = metric_title(board.selection["metric"])
+    return f"One row for each model; its hyperparameters were chosen by the mean of {metric} on {board.chosen_by}."
 
 
 def show_reported(board: Board) -> None:
