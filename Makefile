@@ -31,17 +31,18 @@ setup-dev: $(VENV)/.dev ## the environment with the development tools
 demo: setup ## train, score and rank three small networks on generated images (under five minutes)
 	@$(BIN)/bench demo
 
-# Many tests wait for a child process, Ray or a server: two at a time keep two processors busy.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+# Many tests wait for a child process, Ray or a server: three at a time keep two processors busy. The long ones, of which
+# some watch the clock while nodes are lost, run two at a time.
+PYTEST := $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 test: setup-dev lint types ## lint, types, import contract and every test but the long ones
-	$(PYTEST) -m "not long"
+	$(PYTEST) 3 -m "not long"
 
 test-long: setup-dev ## the tests that take minutes: training on real data, lost nodes, bad networks, searches
-	$(PYTEST) -m long
+	$(PYTEST) 2 -m long
 
 test-fast: setup-dev ## the tests that take seconds
-	$(PYTEST) -m "not slow"
+	$(PYTEST) 3 -m "not slow"
 
 lint: setup-dev ## ruff and the import contract
 	$(BIN)/ruff check .

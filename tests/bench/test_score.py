@@ -119,6 +119,7 @@ def shapes_predictions(home: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_submission_is_ranked_with_the_suite_that_scored_the_same_images(
     bench: Bench, home: Path, finished: Path
 ) -> None:
@@ -170,6 +171,8 @@ def test_a_submission_makes_a_board_of_its_own_where_there_is_none(bench: Bench,
     assert json.loads(again.stdout)["miou"] == row["metrics"]["miou"]["mean"]
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_submission_says_what_its_maker_was_pretrained_on_at_once_or_later(bench: Bench, home: Path) -> None:
     words = ("score", "--dataset", "shapes", "--predictions", shapes_predictions(home))
     bench(*words, "--as", "later")

@@ -125,6 +125,7 @@ def test_what_another_package_announces_and_is_no_data_set_is_left_out(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_another_packages_data_set_is_listed_trained_on_and_scored(tmp_path: Path, plugin_site: Path) -> None:
     env = {"PYTHONPATH": f"{plugin_site}{os.pathsep}{ROOT}"}
     listed = json.loads(run_bench("datasets", "--json", cwd=tmp_path, **env).stdout)

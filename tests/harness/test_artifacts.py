@@ -98,6 +98,8 @@ def test_another_machine_continues_from_the_bucket(
     assert [maps.sha256 for maps in rest.label_maps] == [maps.sha256 for maps in whole.label_maps]
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_what_cannot_be_kept_is_a_failure_with_its_reason(
     bucket: str, shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

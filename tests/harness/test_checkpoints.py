@@ -54,6 +54,7 @@ def test_an_interrupted_training_keeps_the_same_files(shapes: Shapes, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_shared_trainings_keep_each_their_own_and_such_a_file_can_be_scored(home: Path) -> None:
     kept = ["--set", "schedule={name: constant}", "--set", "selection={rule: last}", "--set", "checkpoint_every=1"]
     words: list[Any] = ["run", "--suite", TINY, "--models", "U-Net", "--seeds", "0", "--local", *kept]

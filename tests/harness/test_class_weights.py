@@ -128,6 +128,7 @@ def test_weights_that_do_not_fit_are_one_message(home: Path, loss: str, message:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_weights_by_rule_train_and_are_kept_with_the_run(home: Path) -> None:
     words = ("run", "--suite", TINY, "--models", "U-Net", "--seeds", "0", "--local", "--set", "epochs=1")
     by_rule = "loss=[{name: ce, class_weights: median_frequency}]"

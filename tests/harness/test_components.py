@@ -262,6 +262,7 @@ def test_the_code_of_another_package_s_parts_belongs_to_the_fingerprint(register
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_installed_package_adds_one_of_each(bench: Bench, home: Path, plugin_site: Path) -> None:
     (home / "mine.yaml").write_text(
         "datasets: [shapes]\n"

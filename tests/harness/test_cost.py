@@ -55,6 +55,7 @@ def test_a_network_that_cannot_be_timed_says_why_and_the_others_are_timed(home: 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_plan_shows_the_memory_of_each_network_and_warns_of_too_much(home: Path) -> None:
     words = ("run", "--suite", TINY, "--dry-run", "--set", "seeds=[0]", "--set", "resources.gpu_memory_gb=0.001")
     shown = run_bench(*words, cwd=home).stdout

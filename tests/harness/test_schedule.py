@@ -22,6 +22,7 @@ MAPS = "select r.fingerprint, a.split, a.sha256 from artifacts a join runs r on 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ray_local_and_in_process_give_the_same_bits(finished: Path, bench: Bench, home: Path) -> None:
     # The finished database was made by Ray Tune with two learning rates; one of them is enough here.
     for how in ("--local", "--in-process"):
@@ -75,6 +76,7 @@ def test_a_finished_suite_trains_nothing_and_a_new_protocol_only_rescores(bench:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_failing_network_is_a_row_and_the_others_go_on(bench: Bench, home: Path) -> None:
     bad = home / "bad.py"
     bad.write_text('NAME = "bad"\nimport torch\n\n\ndef build(num_classes):\n    raise ValueError("no such width")\n')

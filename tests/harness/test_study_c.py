@@ -172,6 +172,7 @@ selection: {rule: last}
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_mean_and_range_of_the_batches_are_scores_and_outlive_another_protocol(tmp_path: Path) -> None:
     drive(tmp_path / "DRIVE")
     (tmp_path / "small.yaml").write_text(SUITE.replace("RECIPE", json.dumps(RECIPE)))

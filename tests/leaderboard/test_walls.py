@@ -152,6 +152,7 @@ def test_a_later_declaration_is_taken_over_without_training_anew(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_command_prints_a_table_for_each_group(home: Path) -> None:
     (home / "two.yaml").write_text(
         "{title: Two, datasets: [shapes], seeds: [0], recipe: {size: [32, 32], epochs: 1, batch_size: 16},"
