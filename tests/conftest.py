@@ -23,6 +23,8 @@ from harness.utils.environment import VARIABLES, setting
 
 # Workers that run side by side share the processors: each computes with one thread, jobs with as many as they ask for.
 if "PYTEST_XDIST_WORKER" in os.environ:
+    # Threads that wait for one another must not spin on a processor that another test needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
