@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -104,6 +105,22 @@ def run_bench(*words: str | Path, cwd: Path, check: bool = True, **env: str) -> 
     if check and done.returncode != 0:
         pytest.fail(f"bench {' '.join(map(str, words))} ended {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def marked(mark: str, *words: str) -> list[psutil.Process]:
+    """The living processes started with TEST_MARK set to this, whose command has one of the words.
+
+    Other tests run at the same time: their processes are not this test's.
+    """
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get("TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE
+            if ours and any(word in " ".join(process.cmdline()) for word in words):
+                found.append(process)
+        except psutil.Error:  # gone, or another user's
+            continue
+    return found
 
 
 def rows(place: Path, query: str) -> list[Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import TINY, rows, run_bench
+from tests.conftest import TINY, marked, rows, run_bench
 from tests.harness.test_distributed import failing_at_rank_1
 
 START = """
@@ -41,9 +41,9 @@ SCORES = (
 
 
 @pytest.fixture
-def cluster() -> Iterator[subprocess.Popen[str]]:
+def cluster(home: Path) -> Iterator[subprocess.Popen[str]]:
     """A cluster in a process of its own, which removes its second node when told to."""
-    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TEST_MARK": str(home)}
     process = subprocess.Popen(
         [sys.executable, "-c", START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True, env=env, cwd="/",
@@ -95,7 +95,7 @@ def test_a_lost_node_and_a_killed_worker_cost_no_row_and_no_bit(
     run = start(home, address, *words)
     wait_for_epochs(run, 2)
     # A worker process dies: the actor that holds one of the two running units.
-    victims = [p for p in psutil.process_iter(["cmdline"]) if "ray::" in " ".join(p.info["cmdline"] or [])]
+    victims = marked(str(home), "ray::")
     holders = [p for p in victims if any("forkserver" in " ".join(_words(c)) for c in p.children(recursive=True))]
     assert holders, "units run in children of Ray's workers"
     os.kill(holders[0].pid, signal.SIGKILL)
