@@ -27,8 +27,9 @@ STEPS, LONGEST_S = 4, 20.0
 # Losses further from those of fp32 than this share of them mean that a format is not safe here.
 TOLERANCE = 0.05
 # Seconds for which jobs side by side are watched.
-WINDOW_S = 3.0
+WINDOW_S = 2.0
 
+START = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "bf16", "fp16")}
 
 
@@ -101,7 +102,8 @@ def measure_sharing(precision: str, channels_last: bool, threads: list[int]) -> 
     found = {}
     for count in threads:
         jobs = max(1, (os.cpu_count() or 1) // count)
-        context = multiprocessing.get_context("spawn")
+        # Forked before this process computes anything: each one loads nothing, and starts threads of its own.
+        context = multiprocessing.get_context(START)
         barrier, answers = context.Barrier(jobs), context.SimpleQueue()
         workers = [
             context.Process(target=_share, args=(precision, channels_last, count, barrier, answers))

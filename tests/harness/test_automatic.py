@@ -168,6 +168,7 @@ def test_a_measurement_that_fails_is_one_clear_error(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_with_auto_says_and_stores_what_was_chosen_and_is_never_done_twice(home: Path) -> None:
     sets = [word for one in (*AUTO, "resources.cpus=auto") for word in ("--set", one)]
     words = ("run", "--suite", TINY, "--local", "--models", "U-Net", "--seeds", "0", *sets)
