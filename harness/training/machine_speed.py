@@ -103,7 +103,7 @@ def measure_sharing(precision: str, channels_last: bool, threads: list[int]) -> 
     for count in threads:
         jobs = max(1, (os.cpu_count() or 1) // count)
         # Forked before this process computes anything: each one loads nothing, and starts threads of its own.
-        context = multiprocessing.get_context(START)
+        context: Any = multiprocessing.get_context(START)
         barrier, answers = context.Barrier(jobs), context.SimpleQueue()
         workers = [
             context.Process(target=_share, args=(precision, channels_last, count, barrier, answers))
