@@ -17,12 +17,13 @@ Line = tuple[str, str, str]
 def doctor(
     data_dir: DataOption = None,
     ray: Annotated[bool, typer.Option("--ray/--no-ray", help="Start Ray for a moment.")] = True,
+    speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Time training steps, once a machine.")] = True,
 ) -> None:
-    """Check packages, processors, GPUs, Ray and data sets.
+    """Check packages, processors, GPUs, Ray and data sets, and what precisions and threads gain here.
 
     Example: bench doctor
     """
-    rows = [*_packages(), *_torch(), *(_ray() if ray else ()), *_data(data_dir), *_disk()]
+    rows = [*_packages(), *_torch(), *(_speed() if speed else ()), *(_ray() if ray else ()), *_data(data_dir), *_disk()]
     new_console().print(table(("", "", ""), rows))
     if any(mark == "bad" for mark, _, _ in rows):
         raise typer.Exit(1)
@@ -58,6 +59,30 @@ def _torch() -> Iterator[Line]:
     )
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     yield "ok", "GPUs", ", ".join(names) or "none: suites that ask for one need --set resources.gpus=0"
+
+
+def _speed() -> Iterator[Line]:
+    """What `auto` in a suite goes by."""
+    from harness.errors import BenchError
+    from harness.runner.devices import gpu_count
+    from harness.runner.machine import Machine, fastest
+
+    machine = Machine(new_console().print)
+    try:
+        for gpu in (False, True) if gpu_count() else (False,):
+            timings = machine.formats(gpu)
+            plain, chosen = timings[0].seconds, fastest(timings, "auto", "auto")
+            told = ", ".join(
+                f"{one.format} {plain / one.seconds:.1f}×{'' if one.safe else ' (its losses are wrong)'}"
+                for one in timings[1:]
+            )
+            yield "ok", "precision on the GPU" if gpu else "precision", f"{told} of fp32's speed; auto takes {chosen}"
+            if not gpu:
+                rates = {t: machine.cores // t * rate for t, rate in machine.rates(chosen).items()}
+                shared = ", ".join(f"{machine.cores // t} × {t}: {rate:.3g}" for t, rate in rates.items())
+                yield "ok", "jobs × threads", f"{shared} images/s together (a small U-Net at 128×128, {chosen})"
+    except BenchError as error:
+        yield "bad", "speed", error.message
 
 
 def _ray() -> Iterator[Line]:

@@ -14,6 +14,13 @@ from harness.utils.canonical import LeftOutAt
 from harness.utils.options import Strict
 from harness.utils.pretraining import data_set_names
 
+# A job's processors are left to the machine: in a suite `auto`.
+AUTO_CPUS = 0
+
+
+def _processors(value: object) -> object:
+    return AUTO_CPUS if value == "auto" else value
+
 
 def _named(value: object) -> tuple[str, ...] | None:
     return None if value is None else data_set_names(value)
@@ -71,7 +78,8 @@ class Selection(Strict):
 class Resources(Strict):
     """What one trial takes. `cpus` sets torch's threads, and so belongs to the fingerprint."""
 
-    cpus: int = Field(1, ge=1)
+    cpus: Annotated[int, BeforeValidator(_processors)] = Field(1, ge=AUTO_CPUS)
+    """`auto` (0): as many as let the suite's jobs be done first on the machine that plans, by measurement."""
     gpus: float = Field(0.0, ge=0)
     gpu_memory_gb: float | None = Field(None, gt=0)
     """Memory of the GPUs that the suite is meant for: `bench run --dry-run` warns of networks that need more."""

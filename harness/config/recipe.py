@@ -120,7 +120,8 @@ class Recipe(Strict):
     augment: tuple[Annotated[Augmentation, ByName(AUGMENTATIONS, Augmentation, key="op")], ...] = ()
     normalize: Literal["imagenet", "unit"] = "imagenet"
     """`imagenet`: ImageNet's mean and deviation. `unit`: values in [0, 1]."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
+    """`auto`: the fastest safe one on the machine that plans, by measurement; the job has what was found."""
     grad_clip: float | None = Field(None, gt=0)
     """Largest norm of the gradient; None does not clip."""
     accumulate: int = Field(1, gt=0)
@@ -130,8 +131,8 @@ class Recipe(Strict):
     early_stop: EarlyStop | None = None
     sampling: Literal["uniform", "class_balanced"] = "uniform"
     """`class_balanced`: images are drawn with replacement, those of rare classes more often."""
-    channels_last: bool = False
-    """Memory layout that is faster on recent GPUs."""
+    channels_last: bool | Literal["auto"] = False
+    """Memory layout that is faster on recent GPUs and processors. `auto`: where that was measured."""
     compile: bool = False
     """torch.compile the network for training."""
     deterministic: bool = False

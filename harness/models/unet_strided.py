@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from .blocks.dropout import Dropout
+
 NAME = "unet_strided"
 SUMMARY = "the U-Net of study C: strided convolutions, nearest upsampling, dropout"
 STRIDE = 16
@@ -65,5 +67,5 @@ def block(inside: int, outside: int, dropout: tuple[float, float]) -> nn.Sequent
     """Twice: 3×3 convolution, batch normalization, dropout of single elements as the report prints it, LeakyReLU."""
     layers: list[nn.Module] = []
     for a, b, chance in ((inside, outside, dropout[0]), (outside, outside, dropout[1])):
-        layers += [nn.Conv2d(a, b, kernel_size=3, padding=1), nn.BatchNorm2d(b), nn.Dropout(chance), nn.LeakyReLU()]
+        layers += [nn.Conv2d(a, b, kernel_size=3, padding=1), nn.BatchNorm2d(b), Dropout(chance), nn.LeakyReLU()]
     return nn.Sequential(*layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from harness.config.fingerprint import TRAINING_VERSION, digest
-from harness.config.job import Job
+from harness.config.job import Job, Resources
 from harness.datasets import Manifest
 from harness.runner.devices import gpu_count
 from harness.runner.isolate import run_isolated
@@ -21,6 +22,9 @@ from harness.utils.json_cache import JsonCache
 
 # A network whose step takes longer is not waited for.
 TIME_LIMIT_S = 180.0
+
+# Raised when what is timed changes.
+STEP_VERSION = 2
 
 # (what, done, of how many)
 Tick = Callable[[str, int, int], None]
@@ -67,9 +71,9 @@ def estimate(plan: Plan, timed: bool = True, tick: Tick = lambda what, done, tot
         key = (job.dataset.name, job.model.title)
         row = rows.setdefault(key, Cost(*key))
         tasks.setdefault(key, []).append(task)
-        epochs, images, predicted = amounts(job, plan.datasets[task.manifest][2])
-        row.trainings, row.epochs = row.trainings + 1, row.epochs + epochs
-        row.images, row.predicted = row.images + images, row.predicted + predicted
+        amount = amounts(job, plan.datasets[task.manifest][2])
+        row.trainings, row.epochs = row.trainings + 1, row.epochs + amount.epochs
+        row.images, row.predicted = row.images + amount.images, row.predicted + amount.validated + amount.scored
     if timed:
         steps = _Steps()
         for done, (key, row) in enumerate(rows.items()):
@@ -81,18 +85,32 @@ def estimate(plan: Plan, timed: bool = True, tick: Tick = lambda what, done, tot
     return list(rows.values())
 
 
-def amounts(job: Job, manifest: Manifest) -> tuple[int, int, int]:
-    """Epochs, training images and predicted images of a training."""
+@dataclass(frozen=True)
+class Amounts:
+    """How much of everything a training takes."""
+
+    epochs: int
+    images: int
+    """Training images, each counted once an epoch."""
+    validated: int
+    """Images predicted and scored by the validations, each counted every time."""
+    scored: int
+    """Images predicted, scored and kept at the end."""
+
+
+def amounts(job: Job, manifest: Manifest) -> Amounts:
+    """What one training takes; weights that are only scored take no epoch."""
     limit = job.images
     held = {split: len(files) if limit is None else min(limit, len(files)) for split, files in manifest.splits.items()}
     batch = min(job.recipe.batch_size, max(1, held["train"]))
     per_epoch = max(1, held["train"] // batch)
+    scored = held["val"] + held["test"]
     if job.model.checkpoint is not None:
-        return 0, 0, held["val"] + held["test"]
+        return Amounts(0, 0, 0, scored)
     iterations = job.recipe.iterations or (job.recipe.epochs or 0) * per_epoch
     epochs = -(-iterations // per_epoch)
     validations = -(-epochs // job.recipe.val_every)
-    return epochs, iterations * batch, validations * held[job.selection.split] + held["val"] + held["test"]
+    return Amounts(epochs, iterations * batch, validations * held[job.selection.split], scored)
 
 
 def _add_times(row: Cost, tasks: Sequence[Task], plan: Plan, steps: _Steps) -> None:
@@ -102,10 +120,18 @@ def _add_times(row: Cost, tasks: Sequence[Task], plan: Plan, steps: _Steps) -> N
         if isinstance(found, str):
             row.problem = found
             return
-        _, images, predicted = amounts(task.job, plan.datasets[task.manifest][2])
-        total += images * found["train"] + predicted * found["predict"]
+        amount = amounts(task.job, plan.datasets[task.manifest][2])
+        total += amount.images * found["train"] / _side_by_side(task.job.resources)
+        total += amount.validated * found.get("validate", 0.0) + amount.scored * found.get("score", 0.0)
         row.seconds_per_image = found["train"]
     row.seconds = total
+
+
+def _side_by_side(wanted: Resources) -> int:
+    """Processes that share a training's batches at the same time; without GPUs as many as have processors here."""
+    if wanted.gpus and gpu_count():
+        return wanted.world_size
+    return max(1, min(wanted.world_size, (os.cpu_count() or 1) // wanted.cpus))
 
 
 def _add_memory(row: Cost, tasks: Sequence[Task], steps: _Steps) -> None:
@@ -116,6 +142,10 @@ def _add_memory(row: Cost, tasks: Sequence[Task], steps: _Steps) -> None:
     row.memory_limit = tasks[0].job.resources.gpu_memory_gb
 
 
+# Fields of a recipe that do not move how long a step takes.
+_NOT_TIMED = {"name", "description", "epochs", "iterations", "schedule", "checkpoint_every", "val_every"}
+
+
 class _Steps:
     """What single steps have shown, remembered in the user's cache by everything that decides it."""
 
@@ -124,16 +154,21 @@ class _Steps:
         self._failed: dict[str, str] = {}
 
     def of(self, task: Task, kind: Literal["time", "memory"]) -> dict[str, float] | str:
-        """Seconds an image of training and of prediction, or bytes at the peak; a text says why they are not known."""
+        """Seconds an image of training, validation and scoring, or bytes at the peak; or why they are not known."""
         job = here(task.job)
         recipe = job.recipe.model_dump(
             mode="json",
-            include={"size", "batch_size", "accumulate", "loss", "precision", "optimizer", "ema", "predict"},
+            exclude=_NOT_TIMED,
         )
+        # A grid of learning rates is timed once.
+        recipe["optimizer"] = job.recipe.optimizer.name
         key = digest(
             {
                 "kind": kind,
-                "model": [task.parts["model_source"], job.model.name, job.model.params, job.dataset.name],
+                "version": STEP_VERSION,
+                "model": [task.parts["model_source"], job.model.name, job.model.params],
+                "data": [job.dataset.name, job.dataset.variant, job.selection.split, job.selection.metric],
+                "protocol": job.protocol_hash,
                 "recipe": recipe,
                 "where": [platform.node(), job.resources.cpus, job.resources.gpus > 0, torch.__version__],
                 "processes": job.resources.world_size,

@@ -26,7 +26,9 @@ from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, mani
 from harness.errors import BenchError, SuiteError
 from harness.models.registry import BY_PARAMETER, ModelEntry, find_model
 from harness.results.store import Store
+from harness.runner.automatic import Automatic
 from harness.runner.backbone import refuse_undeclared_backbones, searched_backbone
+from harness.runner.machine import Machine
 from harness.runner.searchers import SEARCHERS
 from harness.runner.shared_training import share_trainings
 from harness.scoring.crf import require_crf
@@ -105,6 +107,7 @@ def make_plan(
     say: Say = lambda line: None,
     tick: Tick | None = None,
     obtain: bool = True,
+    machine: Machine | None = None,
 ) -> Plan:
     """Resolve every job, check its data, and compare with the database.
 
@@ -118,10 +121,12 @@ def make_plan(
         say: told of downloads and the like.
         tick: told of the data check's progress.
         obtain: whether data sets that are not there are downloaded or made.
+        machine: what decides where a suite says `auto`; None: this one.
 
     Raises:
         BenchError: a name does not exist, data are missing or unsound, the suite asks for a metric that a data set
-            lacks, or for a head's learning rate of a network that does not say what its head is.
+            lacks, or for a head's learning rate of a network that does not say what its head is; or `auto` needs a
+            measurement that cannot be taken here.
     """
     suite = suite.model_copy(update={"datasets": tuple(_resolved(choice, data_folder) for choice in suite.datasets)})
     entries = {m.name: find_model(m.name, dict(plugins or {})) for m in suite.models}
@@ -133,15 +138,18 @@ def make_plan(
     _refuse_untrue(suite, entries)
     plan = Plan(suite)
     planner = _Planner(entries, copies, artifacts, store.cells() if store else frozenset())
+    automatic = Automatic(machine or Machine(say), planner.knows)
+    jobs = automatic.resolve(jobs)
     if suite.search is not None and smoke is None:
-        winners, plan.searches = _searched(suite, jobs, planner, store)
+        winners, plan.searches = _searched(suite, jobs, planner, store, automatic)
         jobs = [*jobs, *winners]
     tasks: dict[str, Task] = {}
     for task in map(planner.task, jobs):
         tasks.setdefault(task.fingerprint, task)
     plan.datasets = {c.manifest.hash: (c.dataset.info, c.dataset.variant, c.manifest) for c in copies.values()}
     _sort_by_state(plan, list(tasks.values()), store)
-    plan.train, plan.notes = share_trainings(plan.train)
+    plan.train, notes = share_trainings(plan.train)
+    plan.notes = [*automatic.notes, *notes]
     return plan
 
 
@@ -231,6 +239,10 @@ class _Planner:
         sources = (entry.source_hash, *entry.former_hashes(job.model.params))
         return [train_parts(job, source, manifest, weights, backbone) for source in sources]
 
+    def knows(self, job: Job) -> bool:
+        """Whether the database has the job's cell."""
+        return any(cell_fingerprint(parts) in self.known_cells for parts in self.parts(job))
+
     def task(self, job: Job) -> Task:
         """The task of a job, as if it had to be trained."""
         today, *former = self.parts(job)
@@ -258,7 +270,7 @@ class _Planner:
 
 
 def _searched(
-    suite: Suite, jobs: Sequence[Job], planner: _Planner, store: Store | None
+    suite: Suite, jobs: Sequence[Job], planner: _Planner, store: Store | None, automatic: Automatic
 ) -> tuple[list[Job], list[SearchTask]]:
     """The winners of the searches that are done, and the searches that are not."""
     given = suite.search
@@ -271,6 +283,7 @@ def _searched(
             continue  # weights that are only scored: there is nothing to search
         job = base.model_copy(update={"seed": given.seed, "grid": {}})
         job = job.model_copy(update={"recipe": Recipe.model_validate(merge(suite.recipe, base.model.recipe))})
+        (job,) = automatic.resolve([job])
         copy = planner.copy(job)
         search = search_around(given, job.recipe, job.model.title)
         _refuse_unfair_search(job, copy.dataset, search.searcher)

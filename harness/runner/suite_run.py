@@ -21,6 +21,7 @@ from harness.results import Store, beside, network_file_system, open_existing, o
 from harness.results.extra_metrics import add_missing_metrics
 from harness.runner.devices import gpu_count
 from harness.runner.driver import Driver, Outcome
+from harness.runner.machine import Machine
 from harness.runner.plan import Plan, make_plan
 from harness.runner.watcher import Watcher
 from harness.tasks.artifacts import Artifacts
@@ -175,6 +176,7 @@ def _planned(
         say=watcher.say,
         tick=watcher.progress,
         obtain=obtain,
+        machine=Machine(watcher.say, options.cpus),
     )
 
 

@@ -45,6 +45,10 @@ def run_task(task: Task, emit: Emit, stopping: Callable[[], bool] = lambda: Fals
     return Worker(task, emit, stopping).run()
 
 
+# Images that are scored where it is timed how long that takes.
+TIMED_SCORES = 3
+
+
 class Worker:
     """A task while it is being done: what is known of it so far belongs to its result, however it ends.
 
@@ -76,7 +80,7 @@ class Worker:
 
     def _do(self) -> Result:
         if self.task.kind == "time":
-            return self._result(self.task, "ok", times=time_step(one_step(self.task), self._step_context()))
+            return self._result(self.task, "ok", times=self._step_times())
         if self.task.kind == "memory":
             used = estimated_memory(one_step(self.task), self._step_context)
             return self._result(self.task, "ok", times={"memory": float(used)})
@@ -115,6 +119,19 @@ class Worker:
         )
 
     # -- the kinds of tasks ------------------------------------------------------------------------
+
+    def _step_times(self) -> dict[str, float]:
+        """Seconds an image of training, of validation, and of the scoring at the end."""
+        job, context = one_step(self.task), self._step_context()
+        times = time_step(job, context)
+        few = replace(self.task, job=job.model_copy(update={"images": TIMED_SCORES}))
+        for split in SCORED_SPLITS:
+            if held := context.dataset.ids(split, TIMED_SCORES):
+                predict_and_score(few, context, split)  # files are read, kernels loaded
+                scored = predict_and_score(few, context, split)
+                times["score"] = (scored.predict_s + scored.evaluate_s) / len(held)
+                break
+        return times
 
     def _step_context(self) -> TrainingContext:
         """The network, and what a single step needs beside it."""

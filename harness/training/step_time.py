@@ -1,7 +1,8 @@
-"""How long one training step and one prediction of a network take here, and on a GPU how much memory they need."""
+"""How long training, validation and prediction of a network take here for an image, and a GPU's memory for it."""
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,70 +11,82 @@ import torch
 
 from harness.config.job import Job
 from harness.optim import build_optimizer
-from harness.scoring.predict import forward
-from harness.training.loop import TrainingContext, training_step
+from harness.training.loader import training_loader
+from harness.training.loop import TrainingContext, training_step, validate
 
 # On the CPU a step is timed on about so many pixels: an image costs there about as much in a small batch as in a large.
 CPU_PIXELS = 2 * 512 * 512
-# A step that took longer than this is not taken a second time, although the first one also warms up.
-LONG_S = 3.0
+# Images that are validated.
+VALIDATED = 4
+# The first call warms up. It is the only one where it took longer than this; calls that count take so long together.
+LONG_S, ENOUGH_S = 60.0, 3.0
+MOST_CALLS = 5
 
 
 def time_step(job: Job, context: TrainingContext) -> dict[str, float]:
-    """Seconds for an image in training, and in prediction, on images of noise at the recipe's size.
+    """Seconds for an image in training and in validation, on the data set's own images, as a job takes them.
+
+    Reading a file for the first time is left out: a job keeps what it has decoded.
 
     Args:
         job: says recipe and seed.
-        context: the network and the data set's facts; its weights are changed.
+        context: the network and the data set; its weights are changed.
 
     Returns:
-        `train` and `predict`: seconds an image; on a GPU also `memory`: bytes allocated at the peak.
+        `train` and `validate`: seconds an image; on a GPU also `memory`: bytes allocated at the peak.
     """
     recipe = job.recipe
     on_gpu = context.device.type == "cuda"
-    count = (
-        recipe.batch_size if on_gpu else min(recipe.batch_size, max(2, CPU_PIXELS // (recipe.size[0] * recipe.size[1])))
-    )
-    generator = torch.Generator().manual_seed(job.seed)
-    images = torch.randint(0, 256, (count, 3, *recipe.size), dtype=torch.uint8, generator=generator)
-    classes = len(context.dataset.info.classes)
-    targets = torch.randint(0, classes, (count, *recipe.size), dtype=torch.uint8, generator=generator)
+    ids = context.dataset.ids("train", job.images)
+    count = min(len(ids), recipe.batch_size)
+    if not on_gpu:
+        count = min(count, max(2, CPU_PIXELS // (recipe.size[0] * recipe.size[1])))
     # Parts as large as in training: batch normalization cannot work on single images.
     parts = recipe.accumulate if count == recipe.batch_size else max(1, count // recipe.at_once)
-    job = job.model_copy(update={"recipe": recipe.model_copy(update={"accumulate": parts})})
-    optimizer = build_optimizer(context.model, recipe.optimizer, context.backbone)
-    scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.precision == "fp16")
+    recipe = recipe.model_copy(update={"accumulate": parts, "batch_size": count})
+    job = job.model_copy(update={"recipe": recipe})
     context = replace(context, ema=None)
+    model = context.model
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = torch.compile(model) if recipe.compile else model
+    optimizer = build_optimizer(model, recipe.optimizer, context.backbone)
+    scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.precision == "fp16")
+    loader, batches = training_loader(context.samples, ids[:count], recipe, job.seed, 0, context.device)
 
     def train() -> None:
-        context.model.train()
-        float(training_step(images, targets, context.model, job, context, optimizer, scaler))
-
-    def predict() -> None:
-        context.model.eval()
-        with torch.inference_mode():
-            for part in images.split(recipe.at_once):
-                forward(context.model, part.to(context.device), recipe, context.channels, context.stride)
+        model.train()
+        batches.at(0)
+        for images, targets in loader:
+            float(training_step(images, targets, network, job, context, optimizer, scaler))
 
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    times = {"train": _seconds(train, on_gpu) / count, "predict": _seconds(predict, on_gpu) / count}
+    times = {"train": seconds(train, on_gpu) / count}
+    few = job.model_copy(update={"images": VALIDATED})
+    if held := context.dataset.ids(job.selection.split, VALIDATED):
+        times["validate"] = seconds(lambda: validate(few, context), on_gpu) / len(held)
     if on_gpu:
         times["memory"] = float(torch.cuda.max_memory_allocated())
     return times
 
 
-def _seconds(work: Callable[[], None], on_gpu: bool) -> float:
-    """Seconds of the second call, or of the first if that was long."""
-    spent = 0.0
-    for _ in range(2):
-        if on_gpu:
-            torch.cuda.synchronize()
-        began = time.monotonic()
-        work()
-        if on_gpu:
-            torch.cuda.synchronize()
-        spent = time.monotonic() - began
-        if spent > LONG_S:
-            break
-    return spent
+def seconds(work: Callable[[], object], on_gpu: bool) -> float:
+    """The median of a few calls after one that warms up, or that one where it was long."""
+    spent = [_seconds(work, on_gpu)]
+    if spent[0] > LONG_S:
+        return spent[0]
+    spent = []
+    while not spent or (sum(spent) < ENOUGH_S and len(spent) < MOST_CALLS):
+        spent.append(_seconds(work, on_gpu))
+    return statistics.median(spent)
+
+
+def _seconds(work: Callable[[], object], on_gpu: bool) -> float:
+    if on_gpu:
+        torch.cuda.synchronize()
+    began = time.monotonic()
+    work()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return time.monotonic() - began

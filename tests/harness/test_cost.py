@@ -30,7 +30,8 @@ def test_epochs_and_images_are_counted_and_a_step_is_timed(home: Path) -> None:
         assert cost.seconds_per_image is not None
         assert 0 < cost.seconds_per_image < 1
         assert cost.seconds is not None
-        assert cost.seconds == pytest.approx(cost.images * cost.seconds_per_image, rel=0.5)
+        # Validations and the scores at the end come on top.
+        assert cost.images * cost.seconds_per_image < cost.seconds < 60
         assert cost.memory is not None
         assert 1e6 < cost.memory < 1e9
 

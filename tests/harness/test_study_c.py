@@ -22,6 +22,7 @@ from harness.datasets.drive import Drive
 from harness.losses import total_loss
 from harness.metrics import StatisticsTable
 from harness.models import build
+from harness.models.blocks.dropout import Dropout
 from harness.optim import build_optimizer
 from harness.scoring.batch_loss import batch_losses
 from harness.scoring.predict import as_one_channel, forward, label_map, predictions
@@ -61,7 +62,7 @@ def rgb_mask(samples: DecodedSamples, image_id: str) -> Tensor:
 def test_its_dropout_drops_single_elements_and_not_whole_channels() -> None:
     model = build("unet_strided", 1, width=4)
     seen: list[torch.Tensor] = []
-    drops = [layer for layer in model.modules() if isinstance(layer, torch.nn.modules.dropout._DropoutNd)]
+    drops = [layer for layer in model.modules() if isinstance(layer, Dropout)]
     for layer in drops:
         layer.register_forward_hook(lambda module, inputs, output: seen.append((output == 0) & (inputs[0] != 0)))
     torch.manual_seed(0)

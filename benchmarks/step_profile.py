@@ -1,0 +1,166 @@
+"""Where the time of a training step and of a prediction goes, for the networks of the studies.
+
+Each network takes steps as its suite's job does, on images of noise at the study's size, under torch.profiler. What
+operators took is summed in groups: what belongs to the network (convolutions, normalization, activations, pooling and
+the like), and what does not (copies between formats and precisions, loss, optimizer, preparation of images, the rest).
+
+    python benchmarks/step_profile.py                                  every network in fp32, and in bf16 channels-last
+    python benchmarks/step_profile.py --networks unet --top 15         one network, with its most expensive operators
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile
+
+from harness.config.expand import expand
+from harness.config.job import Job, Resources
+from harness.config.load import load_suite
+from harness.datasets import dataset_class
+from harness.models.registry import find_model
+from harness.optim import build_optimizer
+from harness.scoring.predict import forward
+from harness.training.loop import TrainingContext, training_step
+from harness.training.network import build_network, logit_channels
+
+# A study's network: its suite, and its label there.
+NETWORKS = {
+    "unet_strided": ("unet-drive", "U-Net (study C)"),
+    "unet": ("horse-report", "U-Net"),
+    "unetpp": ("horse-report", "UNet++"),
+    "emanet": ("horse-report", "EMANet"),
+    "deeplabv3plus": ("deeplabv3plus-voc-report", None),
+    "fcn8s": ("fcn-lr-epochs", None),
+}
+FORMATS = (("fp32", False), ("bf16", True))
+# Operators by what they do: the first group counts of which a part is in the operator's name.
+GROUPS = {
+    "convolution": ("conv", "mkldnn_reorder", "mm", "linear"),
+    "normalization": ("batch_norm", "layer_norm", "group_norm"),
+    "activation": ("relu", "gelu", "sigmoid", "threshold", "elu", "hardtanh", "dropout", "bernoulli"),
+    "pooling, upsampling, joining": ("pool", "upsample", "interpolate", "cat", "pad"),
+    "copies": ("copy_", "contiguous", "clone", "to_copy", "fill_", "zero_"),
+    "loss": ("softmax", "nll_loss", "cross_entropy", "binary_cross_entropy", "log_", "eq", "ne", "where", "masked"),
+    "optimizer": ("_foreach", "_fused", "addcmul", "addcdiv", "lerp", "sqrt"),
+}
+STEPS = 3
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--batch", type=int, default=4, help="images of a step, as far as the study has more")
+    parser.add_argument("--size", type=int, default=0, help="side of the images; 0 is the study's")
+    parser.add_argument("--top", type=int, default=0, help="also list so many operators")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    console = Console()
+    console.print(f"torch {torch.__version__}, {asked.threads} threads, load {os.getloadavg()[0]:.1f}")
+    for name in asked.networks:
+        for precision, channels_last in FORMATS:
+            job, context = prepared(name, precision, channels_last, asked)
+            console.print(table(f"{name}, {precision}{', channels-last' * channels_last}", job, context, asked.top))
+
+
+def prepared(name: str, precision: str, channels_last: bool, asked: Any) -> tuple[Job, TrainingContext]:
+    """A study's job, and its network as it trains."""
+    suite_name, label = NETWORKS[name]
+    suite = load_suite(
+        suite_name, [f"recipe.precision={precision}", f"recipe.channels_last={str(channels_last).lower()}"]
+    )
+    chosen = next(m for m in suite.models if m.name == name and label in (None, m.title))
+    suite = suite.model_copy(update={"models": (chosen,), "seeds": (0,)})
+    infos = {d.name: dataset_class(d.name, d.params).info for d in suite.datasets}
+    job = expand(suite, infos)[0]
+    recipe = job.recipe.model_copy(
+        update={
+            "batch_size": min(asked.batch, job.recipe.batch_size),
+            "accumulate": 1,
+            **({"size": (asked.size, asked.size)} if asked.size else {}),
+        }
+    )
+    job = job.model_copy(update={"recipe": recipe, "resources": Resources(cpus=asked.threads)})
+    job = job.model_copy(
+        update={
+            "model": chosen.model_copy(update={"params": {k: v for k, v in chosen.params.items() if k != "pretrained"}})
+        }
+    )
+    info, entry = infos[job.dataset.name], find_model(name)
+    channels = logit_channels(job, info)
+    torch.manual_seed(0)
+    model = build_network(entry, job, channels)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    data: Any = SimpleNamespace(info=info)  # a step asks nothing else of it
+    return job, TrainingContext(model, entry.stride, channels, data, data, Path(), backbone=entry.backbone)
+
+
+def table(title: str, job: Job, context: TrainingContext, top: int) -> Table:
+    """Shares of a training step and of a prediction, group by group."""
+    recipe, info = job.recipe, context.dataset.info
+    count = recipe.batch_size
+    images = torch.randint(0, 256, (count, 3, *recipe.size), dtype=torch.uint8)
+    targets = torch.randint(0, len(info.classes), (count, *recipe.size), dtype=torch.uint8)
+    optimizer = build_optimizer(context.model, recipe.optimizer, context.backbone)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+
+    def train() -> None:
+        context.model.train()
+        float(training_step(images, targets, context.model, job, context, optimizer, scaler))
+
+    @torch.inference_mode()
+    def predict() -> None:
+        context.model.eval()
+        forward(context.model, images, recipe, context.channels, context.stride)
+
+    measured = {"training step": measure(train), "prediction": measure(predict)}
+    shown = Table(title=f"{title}: {recipe.size[0]}×{recipe.size[1]}, batch of {count}")
+    shown.add_column("")
+    for part, (spent, _) in measured.items():
+        shown.add_column(f"{part}, {spent / count * 1e3:.0f} ms an image", justify="right")
+    for group in (*GROUPS, "the rest"):
+        shares = [grouped(operators)[group] / sum(operators.values()) for _, operators in measured.values()]
+        shown.add_row(group, *(f"{share:.1%}" for share in shares))
+    for place in range(top):
+        cells = [operators.most_common(top)[place] for _, operators in measured.values()]
+        total = [sum(operators.values()) for _, operators in measured.values()]
+        shown.add_row("", *(f"{key} {us / all_us:.1%}" for (key, us), all_us in zip(cells, total, strict=True)))
+    return shown
+
+
+def measure(work: Callable[[], None]) -> tuple[float, Counter[str]]:
+    """Seconds of the fastest of some calls without the profiler, and what operators took in one with it."""
+    work()
+    spent = []
+    for _ in range(STEPS):
+        began = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - began)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        work()
+    return min(spent), Counter({e.key: e.self_cpu_time_total for e in profiler.key_averages()})
+
+
+def grouped(operators: Counter[str]) -> Counter[str]:
+    """The same by group."""
+    found: Counter[str] = Counter()
+    for key, spent in operators.items():
+        found[next((group for group, words in GROUPS.items() if any(w in key for w in words)), "the rest")] += spent
+    return found
+
+
+if __name__ == "__main__":
+    main()
