@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-long lint format types docs leaderboard bench clean
+.PHONY: help setup setup-dev demo test test-fast test-long gpu lint format types docs leaderboard bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test: setup-dev lint types ## lint, types, import contract and every test but th
 
 test-long: setup-dev ## the tests that take minutes: training on real data, lost nodes, bad networks, searches
 	$(PYTEST) 2 -m long
+
+gpu: setup-dev ## everything that needs a GPU: tests, every network at full size, speed, study D; written to docs/gpu.md
+	$(BIN)/python benchmarks/gpu.py
 
 test-fast: setup-dev ## the tests that take seconds
 	$(PYTEST) 3 -m "not slow"

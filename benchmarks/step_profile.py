@@ -15,24 +15,19 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
+from networks import context_of, jobs_of, noise
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from harness.config.expand import expand
-from harness.config.job import Job, Resources
+from harness.config.job import Job
 from harness.config.load import load_suite
-from harness.datasets import dataset_class
-from harness.models.registry import find_model
 from harness.optim import build_optimizer
 from harness.scoring.predict import forward
 from harness.training.loop import TrainingContext, training_step
-from harness.training.network import build_network, logit_channels
 
 # A study's network: its suite, and its label there.
 NETWORKS = {
@@ -82,38 +77,18 @@ def prepared(name: str, precision: str, channels_last: bool, asked: Any) -> tupl
         suite_name, [f"recipe.precision={precision}", f"recipe.channels_last={str(channels_last).lower()}"]
     )
     chosen = next(m for m in suite.models if m.name == name and label in (None, m.title))
-    suite = suite.model_copy(update={"models": (chosen,), "seeds": (0,)})
-    infos = {d.name: dataset_class(d.name, d.params).info for d in suite.datasets}
-    job = expand(suite, infos)[0]
-    recipe = job.recipe.model_copy(
-        update={
-            "batch_size": min(asked.batch, job.recipe.batch_size),
-            "accumulate": 1,
-            **({"size": (asked.size, asked.size)} if asked.size else {}),
-        }
-    )
-    job = job.model_copy(update={"recipe": recipe, "resources": Resources(cpus=asked.threads)})
-    job = job.model_copy(
-        update={
-            "model": chosen.model_copy(update={"params": {k: v for k, v in chosen.params.items() if k != "pretrained"}})
-        }
-    )
-    info, entry = infos[job.dataset.name], find_model(name)
-    channels = logit_channels(job, info)
-    torch.manual_seed(0)
-    model = build_network(entry, job, channels)
-    if channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data: Any = SimpleNamespace(info=info)  # a step asks nothing else of it
-    return job, TrainingContext(model, entry.stride, channels, data, data, Path(), backbone=entry.backbone)
+    job = jobs_of(suite.model_copy(update={"models": (chosen,)}), asked.threads)[0]
+    smaller = {"batch_size": min(asked.batch, job.recipe.batch_size), "accumulate": 1}
+    if asked.size:
+        smaller["size"] = (asked.size, asked.size)
+    job = job.model_copy(update={"recipe": job.recipe.model_copy(update=smaller)})
+    return job, context_of(job)
 
 
 def table(title: str, job: Job, context: TrainingContext, top: int) -> Table:
     """Shares of a training step and of a prediction, group by group."""
-    recipe, info = job.recipe, context.dataset.info
-    count = recipe.batch_size
-    images = torch.randint(0, 256, (count, 3, *recipe.size), dtype=torch.uint8)
-    targets = torch.randint(0, len(info.classes), (count, *recipe.size), dtype=torch.uint8)
+    recipe, count = job.recipe, job.recipe.batch_size
+    images, targets = noise(job)
     optimizer = build_optimizer(context.model, recipe.optimizer, context.backbone)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
 
