@@ -82,7 +82,7 @@ FORMER_SOURCES: dict[str, Former] = {
         _third_version,
     ),
     "deeplabv3plus": Former(
-        "d43f22551d70c8d343123063c02ee4403b64273da9bd7bc921d7c1d2fc37a870",
+        "ce5d8f0354c3fcd36d53f279ea65b968de192bffeb4e757def8605192f6029b9",
         "7217476f3bc4ec59409e9a9e2e2247404c7c9e731fc27afdfe36c1f2578440be",
     ),
     "bisenet": Former(
