@@ -62,8 +62,8 @@ types: setup-dev ## mypy
 docs: setup-dev ## write docs/cli.md from the command's own help
 	$(BIN)/python -m typer bench.__main__ utils docs --name bench --title bench --output docs/cli.md
 
-leaderboard: setup ## serve the leaderboard on results.db
-	$(BIN)/bench leaderboard
+leaderboard: setup ## serve the leaderboard on results.db, or on the published results while there is none
+	$(BIN)/bench leaderboard $(if $(wildcard results.db),,--published)
 
 $(VENV)/.peers: $(VENV)/.dev
 	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[peers]'

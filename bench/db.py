@@ -111,6 +111,26 @@ def artifacts(
         store.close()
 
 
+@app.command()
+def publish(
+    sources: Annotated[list[str], typer.Argument(metavar="A.db B.db…", help="The databases; they are only read.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file; replaced if it is there.")],
+    limit: Annotated[float, typer.Option(metavar="MB", help="The size that it may have.", min=0.1)] = 25,
+) -> None:
+    """Write the finished runs of databases into one file that can be handed on.
+
+    It has figures, curves, provenance and galleries, without what belongs to others or to your machine: photographs and
+    truths of data sets, label maps, checkpoints, folders and host names.
+
+    Example: bench db publish results.db --out published.db
+    """
+    from harness.results.publish import MEGABYTE
+    from harness.results.publish import publish as run
+
+    runs = run(sources, out.resolve(), round(limit * MEGABYTE))
+    print(f"wrote {out}: {runs} runs, {out.stat().st_size / MEGABYTE:.1f} MB")
+
+
 def merge(
     other: Annotated[str, typer.Argument(metavar="OTHER.db", help="The database whose runs are added to yours.")],
     db: DbOption = None,

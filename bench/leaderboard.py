@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,9 @@ def leaderboard(
     db: DbOption = None,
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 8501,
     host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 for everyone.")] = "localhost",
+    published: Annotated[
+        bool, typer.Option("--published", help="The results that come with segbench instead of your own.")
+    ] = False,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
 ) -> None:
     """Serve the leaderboard on a results database.
@@ -22,11 +26,14 @@ def leaderboard(
     import os
     import sys
     from importlib.util import find_spec
-    from pathlib import Path
 
     from harness.errors import BenchError
     from harness.results import open_store
 
+    if published:
+        if db is not None:
+            raise BenchError("--published and --db name two databases", "Leave one of them out.")
+        db = str(published_file())
     store = open_store(db, read_only=True)  # a missing or foreign database is refused here, not in the page
     url = store.engine.url if store.path is None else None
     if not port_is_free(host, port):
@@ -43,6 +50,24 @@ def leaderboard(
     words += [f"--server.headless={'false' if browser else 'true'}", "--server.fileWatcherType=none"]
     words += ["--theme.base=light", "--client.toolbarMode=minimal", "--logger.level=warning"]
     os.execv(words[0], words)
+
+
+def published_file() -> Path:
+    """A readable copy of the results that come with the package.
+
+    Raises:
+        BenchError: this installation has none.
+    """
+    from importlib.resources import files
+
+    from harness.errors import BenchError
+    from harness.results.publish import unpacked
+    from harness.utils.caches import caches_home
+
+    file = Path(str(files("leaderboard") / "published.db"))
+    if not file.is_file():
+        raise BenchError("This installation has no published results.", "Make your own: bench run --suite demo")
+    return unpacked(file, caches_home() / "published")
 
 
 def port_is_free(host: str, port: int) -> bool:

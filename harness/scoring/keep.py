@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from harness.datasets.base import Dataset, read_labels
@@ -66,15 +68,28 @@ def gallery(dataset: Dataset, ids: Sequence[str], predictions_folder: Path) -> l
     chosen = [ids[int(i * step)] for i in range(min(GALLERY_IMAGES, len(ids)))]
     shown = []
     for image_id in chosen:
-        sample = dataset.read(image_id)
-        height, width = sample.mask.shape
-        scale = min(1.0, GALLERY_SIDE / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        photo = io.BytesIO()
-        Image.fromarray(sample.image).resize(size, Image.Resampling.BILINEAR).save(photo, "JPEG", quality=85)
-        maps = [
-            png_bytes(palette_image(m, dataset.info.palette).resize(size, Image.Resampling.NEAREST))
-            for m in (sample.mask, read_labels(predictions_folder / f"{image_id}.png"))
-        ]
-        shown.append(GalleryImage(image_id, photo.getvalue(), *maps))
+        photo, target = pictures(dataset, image_id)
+        prediction = _small_map(read_labels(predictions_folder / f"{image_id}.png"), dataset)
+        shown.append(GalleryImage(image_id, photo, target, prediction))
     return shown
+
+
+def pictures(dataset: Dataset, image_id: str) -> tuple[bytes, bytes]:
+    """Small copies of a photograph (JPEG) and its truth (palette PNG)."""
+    sample = dataset.read(image_id)
+    height, width = sample.mask.shape
+    photo = io.BytesIO()
+    small = Image.fromarray(sample.image).resize(_small(height, width), Image.Resampling.BILINEAR)
+    small.save(photo, "JPEG", quality=85)
+    return photo.getvalue(), _small_map(sample.mask, dataset)
+
+
+def _small_map(labels: NDArray[np.uint8], dataset: Dataset) -> bytes:
+    image = palette_image(labels, dataset.info.palette)
+    return png_bytes(image.resize(_small(*labels.shape), Image.Resampling.NEAREST))
+
+
+def _small(height: int, width: int) -> tuple[int, int]:
+    """Width and height of a small copy."""
+    scale = min(1.0, GALLERY_SIDE / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))

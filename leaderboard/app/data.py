@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import streamlit as st
 
 from harness.config.grid import grid_text
+from harness.datasets import data_dir, open_dataset
 from harness.errors import BenchError
 from harness.metrics.metric import metric_title
 from harness.results import Store, open_store
+from harness.results.publish import is_published
+from harness.scoring.keep import pictures
 from harness.utils.environment import setting
 from leaderboard.boards import Board, board_of, boards
-from leaderboard.queries import ScoredRun, load_runs
+from leaderboard.queries import Data, ScoredRun, load_runs
 from leaderboard.tables import metric_names
 from leaderboard.walls import Fact, Wall, differing, wall_of
 
@@ -30,6 +34,29 @@ def store() -> Store:
     except BenchError as error:
         st.error(str(error))
         st.stop()
+
+
+def own_pictures(data: Data, image_id: str) -> tuple[bytes, bytes] | None:
+    """Photograph and truth from the reader's own copy of a data set; None without one, or where it lacks the image."""
+    return _own_pictures(data.name, data.variant, image_id, str(data_dir()))
+
+
+@st.cache_data(show_spinner=False, max_entries=500)
+def _own_pictures(name: str, variant: str, image_id: str, folder: str) -> tuple[bytes, bytes] | None:
+    try:
+        dataset = open_dataset(name, variant, Path(folder), obtain=False)
+        return pictures(dataset, image_id) if image_id in dataset.ids("test") else None
+    except BenchError:
+        return None
+
+
+def say_if_published() -> None:
+    """A line on every page of a published file: whose results these are."""
+    if is_published(store()):
+        st.info(
+            "These are the results that come with segbench, not yours. `bench run --suite demo` makes your own, "
+            "`bench leaderboard` shows them."
+        )
 
 
 def version(opened: Store) -> str:
@@ -56,6 +83,7 @@ def results() -> list[ScoredRun]:
 
 def choose_board(own_metric: bool = True) -> Board:
     """The sidebar: which board, and what narrows it. Stops the page where nothing is there."""
+    say_if_published()
     found = results()
     if not found:
         st.info("This database holds no run yet. `bench run --suite demo` makes some.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import streamlit as st
 from PIL import Image
 
 from harness.config.grid import grid_text
-from leaderboard.app.data import choose_board, store
+from leaderboard.app.data import choose_board, own_pictures, store
 from leaderboard.boards import Board, Cell
 from leaderboard.overlay import error_map, legend
 from leaderboard.queries import ScoredRun, Shown, load_gallery
@@ -34,6 +35,12 @@ def show() -> None:
         st.info("There are no predictions for this board yet.")
         st.stop()
     show_legend(board)
+    shown = [with_pictures(sample, board) for sample in shown]
+    if not all(sample.target for sample in shown):
+        st.info(
+            f"Photographs and truths of {board.data.title} belong to the data set and are not in this file. Put a copy "
+            "of the data set into the data folder (SEGBENCH_DATA, or ./data) and they are shown."
+        )
     names = [s.image_id for s in shown]
     # Of every cell one image is enough to begin with; the key differs because a kept choice would override the default.
     first = names[: 1 if everything else 4]
@@ -41,6 +48,13 @@ def show() -> None:
     for sample in (s for s in shown if s.image_id in picked):
         st.subheader(sample.image_id, divider="gray")
         show_sample(sample, [run for run in runs if run.run_id in sample.predictions])
+
+
+def with_pictures(sample: Shown, board: Board) -> Shown:
+    """The sample with photograph and truth; where the database has none, from the reader's own copy of the data set."""
+    if sample.target or (own := own_pictures(board.data, sample.image_id)) is None:
+        return sample
+    return replace(sample, image=own[0], target=own[1])
 
 
 def pictured(board: Board, everything: bool) -> list[ScoredRun]:
@@ -62,21 +76,25 @@ PER_LINE = 6
 
 
 def show_sample(sample: Shown, runs: list[ScoredRun]) -> None:
-    """Photograph and truth, then each prediction with its error map below."""
-    target = Image.open(io.BytesIO(sample.target))
+    """Photograph and truth, as far as they are there, then each prediction with its error map below."""
+    target = Image.open(io.BytesIO(sample.target)) if sample.target else None
+    lead = 2 if target else 0
     for first in range(0, max(1, len(runs)), PER_LINE):
         part = runs[first : first + PER_LINE]
         # Two rows of columns, so that the error maps stand on one line whatever the captions' length.
-        width = 2 + (min(len(runs), PER_LINE) if len(runs) > PER_LINE else len(part))
+        width = max(1, lead + (min(len(runs), PER_LINE) if len(runs) > PER_LINE else len(part)))
         above, below = st.columns(width), st.columns(width)
-        above[0].image(sample.image, caption="image", width="stretch")
-        above[1].image(target.convert("RGB"), caption="truth", width="stretch")
-        for i, run in enumerate(part, start=2):
+        if target:
+            above[0].image(sample.image, caption="image", width="stretch")
+            above[1].image(target.convert("RGB"), caption="truth", width="stretch")
+        for i, run in enumerate(part, start=lead):
             prediction = Image.open(io.BytesIO(sample.predictions[run.run_id]))
             name = f"{run.model} {grid_text(run.grid)}".strip()
             above[i].image(prediction.convert("RGB"), caption=f"prediction: {name}", width="stretch")
-            wrong = error_map(np.asarray(target), np.asarray(prediction))
-            below[i].image(wrong, caption=f"error: {name}", width="stretch")
+            # A copy of other images of the same names has other sizes.
+            if target and target.size == prediction.size:
+                wrong = error_map(np.asarray(target), np.asarray(prediction))
+                below[i].image(wrong, caption=f"error: {name}", width="stretch")
 
 
 def show_legend(board: Board) -> None:
