@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -233,8 +234,8 @@ def test_the_file_that_comes_with_the_project_is_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_serves_it(home: Path) -> None:
     words = ["-m", "bench", "leaderboard", "--published", "--port", "{port}", "--no-browser"]
-    with serving(words, "/_stcore/health"):
-        pass
+    with serving(words, "/_stcore/health") as served, urllib.request.urlopen(f"http://{served}/_stcore/health") as told:
+        assert told.read() == b"ok"
     assert not (home / "results.db").exists()
     done = run_bench("leaderboard", "--published", "--db", "results.db", cwd=home, check=False)
     assert done.returncode == 2
