@@ -54,7 +54,7 @@ def main() -> None:
             break
         first = first or rate
         shown.add_row(str(processes), str(threads), str(batch), f"{rate:.2f}", f"{rate / first:.2f}×")
-    console = Console()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     console.print(shown)
     console.print(f"load at the end {os.getloadavg()[0]:.1f}")
 

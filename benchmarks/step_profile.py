@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -34,9 +35,9 @@ NETWORKS = {
     "unet_strided": ("unet-drive", "U-Net (study C)"),
     "unet": ("horse-report", "U-Net"),
     "unetpp": ("horse-report", "UNet++"),
-    "emanet": ("horse-report", "EMANet"),
-    "deeplabv3plus": ("deeplabv3plus-voc-report", None),
-    "fcn8s": ("fcn-lr-epochs", None),
+    "emanet": ("horse-report", "EMANet (R50, from scratch)"),
+    "deeplabv3plus": ("deeplabv3plus-voc", "DeepLabV3+ (R50, 1/16)"),
+    "fcn8s": ("fcn-lr-epochs", "FCN-8s (Adam)"),
 }
 FORMATS = (("fp32", False), ("bf16", True))
 # Operators by what they do: the first group counts of which a part is in the operator's name.
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=0, help="also list so many operators")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    console = Console()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     console.print(f"torch {torch.__version__}, {asked.threads} threads, load {os.getloadavg()[0]:.1f}")
     for name in asked.networks:
         for precision, channels_last in FORMATS:
@@ -76,7 +77,7 @@ def prepared(name: str, precision: str, channels_last: bool, asked: Any) -> tupl
     suite = load_suite(
         suite_name, [f"recipe.precision={precision}", f"recipe.channels_last={str(channels_last).lower()}"]
     )
-    chosen = next(m for m in suite.models if m.name == name and label in (None, m.title))
+    chosen = next(m for m in suite.models if m.title == label)
     job = jobs_of(suite.model_copy(update={"models": (chosen,)}), asked.threads)[0]
     smaller = {"batch_size": min(asked.batch, job.recipe.batch_size), "accumulate": 1}
     if asked.size:

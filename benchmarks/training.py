@@ -57,7 +57,7 @@ from harness.utils.images import normalize
 NETWORKS = {
     "U-Net": ("horse-report", "U-Net"),
     "UNet++": ("horse-report", "UNet++"),
-    "EMANet": ("horse-report", "EMANet"),
+    "EMANet": ("horse-report", "EMANet (R50, from scratch)"),
     "FCN-8s": ("fcn-lr-epochs", "FCN-8s (Adam)"),
     "DeepLabV3+ (R50)": ("deeplabv3plus-voc", "DeepLabV3+ (R50, 1/16)"),
 }
@@ -433,7 +433,7 @@ def main() -> int:
     torch.set_num_threads(asked.threads)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    console = Console()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     console.print(f"torch {torch.__version__}, {asked.device}, {asked.threads} threads, load {os.getloadavg()[0]:.1f}")
     problems: list[str] = []
     for name in asked.networks:
