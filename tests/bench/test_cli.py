@@ -197,7 +197,7 @@ def test_status_and_why_tell_where_figures_come_from(finished: Path) -> None:
 
 
 def test_doctor_finds_what_is_here(bench: Bench) -> None:
-    done = bench("doctor", "--no-ray")
+    done = bench("doctor", "--no-ray", "--no-speed")
     assert "torchvision" in done.stdout
     assert "shapes-v1" in done.stdout
 
@@ -205,7 +205,10 @@ def test_doctor_finds_what_is_here(bench: Bench) -> None:
 @pytest.mark.slow
 @pytest.mark.long
 def test_doctor_starts_ray(bench: Bench) -> None:
-    assert f"starts: {os.cpu_count()} CPU" in bench("doctor").stdout
+    done = bench("doctor")
+    assert f"starts: {os.cpu_count()} CPU" in done.stdout
+    assert "of fp32's speed; auto takes" in done.stdout
+    assert "images/s together" in done.stdout
 
 
 @pytest.mark.slow
