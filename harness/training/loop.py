@@ -45,6 +45,7 @@ from harness.scoring.samples import CPU, DecodedSamples, derived_seed
 from harness.tasks.messages import Emit, EpochDone
 from harness.training.distributed import ProcessGroup
 from harness.training.loader import training_loader, worker_count
+from harness.training.pending_losses import PendingLosses
 from harness.utils.files import new_file
 from harness.utils.images import normalize
 
@@ -185,6 +186,7 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
     scaler = torch.amp.GradScaler(context.device.type, enabled=recipe.precision == "fp16")
     progress = load_checkpoint(context, optimizer, scaler) or Progress()
     clock = _Clock(progress)
+    losses = PendingLosses(context.device)
 
     while progress.epoch < epochs:
         epoch = progress.epoch
@@ -205,13 +207,12 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
             progress.batch += 1
             # Prepared while a GPU still works on this one.
             batch = next(upcoming, None) if progress.iteration < total else None
-            loss = float(pending)
-            if not math.isfinite(loss):
-                raise Diverged(f"the loss became {loss} at epoch {epoch + 1}, iteration {progress.iteration}")
-            progress.loss_sum += loss
+            progress.loss_sum += losses.add(epoch + 1, progress.iteration, pending)
             if context.group.broadcast_decision(context.stopping()):
+                progress.loss_sum += losses.settle()
                 problem = save_checkpoint(context, optimizer, scaler, clock.stamp())
                 raise Interrupted(f"stopped in epoch {epoch + 1}{problem and f'; {problem}'}")
+        progress.loss_sum += losses.settle()
         if not all_finite(model):
             raise Diverged(f"the weights are no longer finite after epoch {epoch + 1}")
         record: dict[str, Any] = {"epoch": epoch + 1, "lr": rate, "train_loss": progress.loss_sum / progress.batch}
