@@ -69,7 +69,7 @@ $(VENV)/.peers: $(VENV)/.dev
 	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[peers]'
 	@touch $@
 
-BENCHMARKS := $(addprefix benchmarks/,evaluator.py pipeline.py scheduling.py step_profile.py scaling.py)
+BENCHMARKS := $(addprefix benchmarks/,evaluator.py pipeline.py scheduling.py training.py step_profile.py scaling.py)
 bench: $(VENV)/.peers ## speed and memory against peers, as ratios
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 

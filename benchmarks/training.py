@@ -47,7 +47,7 @@ from harness.config.job import Job
 from harness.config.load import load_suite
 from harness.datasets.base import Dataset, Sample
 from harness.optim import build_optimizer
-from harness.scoring.predict import autocast
+from harness.scoring.predict import autocast, split_outputs
 from harness.scoring.samples import DecodedSamples, derived_seed
 from harness.training.loader import training_loader
 from harness.training.loop import TrainingContext, output_loss, train
@@ -271,7 +271,8 @@ def lightning(given: Given) -> Trained:
     import segmentation_models_pytorch as smp
 
     model, recipe, found = given.restart(channels_last=False), given.job.recipe, Trained()
-    classes = len(given.context.dataset.info.classes)
+    context = given.context
+    classes = len(context.dataset.info.classes)
     marks: list[float] = []
 
     class Module(pl.LightningModule):
@@ -284,7 +285,11 @@ def lightning(given: Given) -> Trained:
             images, masks = batch
             outputs = self.model(normalize(images, recipe.normalize))
             loss = given.loss(outputs, masks)
-            logits = (outputs[0] if isinstance(outputs, list | tuple) else outputs).detach()
+            size = (
+                masks.shape[-2] + -masks.shape[-2] % context.stride,
+                masks.shape[-1] + -masks.shape[-1] % context.stride,
+            )
+            logits = split_outputs(outputs, context.channels, size)[0].detach()
             labels = logits.argmax(dim=1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
             labels = nn.functional.interpolate(labels[:, None].float(), masks.shape[-2:])[:, 0].long()
             tp, fp, fn, tn = smp.metrics.get_stats(labels, masks, mode="multiclass", num_classes=max(2, classes))
