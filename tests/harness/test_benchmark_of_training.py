@@ -29,6 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_loop_trains_the_same(quick: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert quick("--epochs", "2") == 0
     told = capsys.readouterr().out
