@@ -1,7 +1,9 @@
-"""Decoded samples in a memory-mapped file, made once on a machine and shared by every job there.
+"""Decoded samples in memory-mapped files, made once on a machine and shared by every job there.
 
 A cache is called by what is in it: the files' hashes and the reader. It is built beside its place, under a lock, and
-moved there whole; pages of it that several jobs read are in memory once.
+moved there whole; pages of it that several jobs read are in memory once. Images and the masks of each split are files
+of their own, so that the process of a network can be given those it may see. They are read-only, and one that is not
+what was written is made anew.
 """
 
 from __future__ import annotations
@@ -13,24 +15,26 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.base import CountTick, Dataset, Sample
+from harness.datasets.base import SPLITS, CountTick, Dataset, Sample
 from harness.errors import BenchError
 from harness.utils.caches import caches_home
 from harness.utils.environment import setting
 from harness.utils.files import new_folder, remove_leftovers
+from harness.utils.json_cache import JsonCache
 from harness.utils.parallel import in_order
 
 # Raised whenever the file's layout or a reader's output changes.
-LAYOUT_VERSION = 1
-SAMPLES, INDEX, USED = "samples.bin", "index.json", "used"
+LAYOUT_VERSION = 2
+IMAGES, MASKS, INDEX, USED = "images.bin", "masks-{}.bin", "index.json", "used"
 # All caches together may take so much; SEGBENCH_CACHE_GB sets another limit, 0 turns them off.
 LIMIT_GB = 100.0
 # What a build leaves free on the disk, as a share of it.
@@ -41,52 +45,64 @@ class NoCache(Exception):
     """There is no room for the cache; the message says what was wanted and what there is."""
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a sample lies in the file: image (H, W, 3), mask (H, W), and the valid region (H, W) where there is one."""
-
-    offset: int
-    height: int
-    width: int
-    has_valid: bool
-
-    @property
-    def bytes(self) -> int:
-        return self.height * self.width * (5 if self.has_valid else 4)
-
-
 class DecodedStore:
     """A finished cache, opened for reading.
 
     Args:
         folder: of the cache.
+        splits: whose masks are opened; the images of all splits always are.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, splits: Sequence[str] = SPLITS) -> None:
         self.folder = folder
+        self.splits = tuple(splits)
         index = json.loads((folder / INDEX).read_text())
-        self._places = {image_id: _Place(*place) for image_id, place in index.items()}
-        # Copy-on-write: what a transform would change by mistake, it changes for itself alone.
-        self._data = np.memmap(folder / SAMPLES, dtype=np.uint8, mode="c")
+        # id -> offset, height, width; and for each split: id -> offset, whether there is a valid region.
+        self._images: dict[str, list[int]] = index["images"]
+        self._masks: dict[str, dict[str, list[int]]] = {split: index["masks"][split] for split in splits}
+        self._files = {path.name: _opened(path) for path in self.files}
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are opened."""
+        return [self.folder / name for name in (IMAGES, *(MASKS.format(split) for split in self.splits))]
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._images)
 
     def __contains__(self, image_id: str) -> bool:
-        return image_id in self._places
+        return image_id in self._images
+
+    def image(self, image_id: str) -> NDArray[np.uint8]:
+        """An image (H, W, 3) as a view into the file."""
+        offset, height, width = self._images[image_id]
+        found: NDArray[np.uint8] = self._files[IMAGES][offset : offset + 3 * height * width]
+        return found.reshape(height, width, 3)
 
     def get(self, image_id: str) -> Sample:
-        """A sample as views into the file."""
-        place = self._places[image_id]
-        pixels = place.height * place.width
-        start = place.offset
-        image = self._data[start : start + 3 * pixels].reshape(place.height, place.width, 3)
-        mask = self._data[start + 3 * pixels : start + 4 * pixels].reshape(place.height, place.width)
+        """A sample as views into the files.
+
+        Raises:
+            KeyError: its mask is in none of the splits that are open.
+        """
+        _, height, width = self._images[image_id]
+        split = next((split for split in self.splits if image_id in self._masks[split]), None)
+        if split is None:
+            raise KeyError(f"the mask of {image_id} is not open here")
+        offset, has_valid = self._masks[split][image_id]
+        data, pixels = self._files[MASKS.format(split)], height * width
+        mask = data[offset : offset + pixels].reshape(height, width)
         valid: NDArray[np.bool_] | None = None
-        if place.has_valid:
-            flags = self._data[start + 4 * pixels : start + 5 * pixels].view(np.bool_)
-            valid = flags.reshape(place.height, place.width)
-        return Sample(image, mask, valid)
+        if has_valid:
+            valid = data[offset + pixels : offset + 2 * pixels].view(np.bool_).reshape(height, width)
+        return Sample(self.image(image_id), mask, valid)
+
+
+def _opened(path: Path) -> NDArray[np.uint8]:
+    if not path.stat().st_size:  # a split without an image
+        return np.zeros(0, dtype=np.uint8)
+    # Copy-on-write: what a transform would change by mistake, it changes for itself alone.
+    return np.memmap(path, dtype=np.uint8, mode="c")
 
 
 def caches_folder() -> Path:
@@ -128,7 +144,7 @@ def decoded_store(
     """
     name = sha256(f"{LAYOUT_VERSION}:{dataset.info.name}:{dataset.reading()}:{content}".encode()).hexdigest()[:24]
     folder = caches_folder() / f"{dataset.info.name}-{name}"
-    if not (folder / INDEX).exists():
+    if not is_sound(folder):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             _build_once(dataset, folder, threads, tick, waiting)
@@ -149,32 +165,95 @@ def _build_once(dataset: Dataset, folder: Path, threads: int, tick: CountTick, w
         except Timeout:
             waiting()
     try:
-        if (folder / INDEX).exists():
+        if is_sound(folder):
             return
-        ids = list(dict.fromkeys(i for split in ("train", "val", "test") for i in dataset.ids(split)))
+        ids = list(dict.fromkeys(i for split in SPLITS for i in dataset.ids(split)))
         remove_leftovers(folder)  # of a build that was killed: the lock is ours
         make_room(expected_bytes(dataset, ids), folder.parent)
-        with new_folder(folder) as new:
+        with new_folder(folder, overwrite=True) as new:
             _write(dataset, ids, new, threads, tick)
+        _remember(folder)
     finally:
         lock.release()
 
 
+def is_sound(folder: Path) -> bool:
+    """Whether a cache is there and holds what was written: its files are hashed again when they may have changed."""
+    try:
+        files = json.loads((folder / INDEX).read_text())["files"]
+        if _memory().get(str(folder)) == _state(folder):
+            return True
+        for name, digest in files.items():
+            with (folder / name).open("rb") as file:
+                if file_digest(file, "sha256").hexdigest() != digest:
+                    return False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    _remember(folder)
+    return True
+
+
+def _memory() -> JsonCache:
+    """Which caches were sound when they were last looked at, by the state of their files."""
+    return JsonCache("decoded.json")
+
+
+def _remember(folder: Path) -> None:
+    memory = _memory()
+    memory.put(str(folder), _state(folder))
+    memory.save()
+
+
+def _state(folder: Path) -> list[list[Any]]:
+    """What changes when a file does, also where somebody sets its time of change back."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name != USED:
+            stat = path.stat()
+            found.append([path.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+    return found
+
+
 def _write(dataset: Dataset, ids: Sequence[str], folder: Path, threads: int, tick: CountTick) -> None:
-    index: dict[str, list[int | bool]] = {}
-    offset = 0
-    with (folder / SAMPLES).open("wb") as file:
+    """Write the files of a new cache, then forbid to write them."""
+    of_split = {split: set(dataset.ids(split)) for split in SPLITS}
+    images: dict[str, list[int]] = {}
+    masks: dict[str, dict[str, list[int]]] = {split: {} for split in SPLITS}
+    with contextlib.ExitStack() as stack:
+        pictures = _HashedFile(stack.enter_context((folder / IMAGES).open("wb")))
+        labels = {s: _HashedFile(stack.enter_context((folder / MASKS.format(s)).open("wb"))) for s in SPLITS}
         for done, (image_id, sample) in enumerate(zip(ids, in_order(dataset.read, ids, threads), strict=True)):
-            height, width = sample.mask.shape
-            place = _Place(offset, height, width, sample.valid is not None)
-            for part in (sample.image, sample.mask, sample.valid):
-                if part is not None:
-                    file.write(np.ascontiguousarray(part).tobytes())
-            index[image_id] = [place.offset, place.height, place.width, place.has_valid]
-            offset += place.bytes
+            images[image_id] = [pictures.write(sample.image), *sample.mask.shape]
+            for split in SPLITS:
+                if image_id in of_split[split]:
+                    masks[split][image_id] = [labels[split].write(sample.mask), int(sample.valid is not None)]
+                    if sample.valid is not None:
+                        labels[split].write(sample.valid)
             tick(done + 1, len(ids))
+    files = {IMAGES: pictures.digest} | {MASKS.format(split): file.digest for split, file in labels.items()}
     (folder / USED).touch()
-    (folder / INDEX).write_text(json.dumps(index))
+    (folder / INDEX).write_text(json.dumps({"images": images, "masks": masks, "files": files}))
+    for name in (*files, INDEX):
+        (folder / name).chmod(0o444)
+
+
+class _HashedFile:
+    """A file that arrays are appended to, and the SHA-256 of what is in it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._hash, self._offset = file, sha256(), 0
+
+    def write(self, array: NDArray[Any]) -> int:
+        """Append an array's bytes; returns where they begin."""
+        data, offset = np.ascontiguousarray(array).tobytes(), self._offset
+        self._file.write(data)
+        self._hash.update(data)
+        self._offset += len(data)
+        return offset
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
 
 
 def expected_bytes(dataset: Dataset, ids: Sequence[str]) -> int:
@@ -195,7 +274,7 @@ def make_room(wanted: int, parent: Path) -> None:
     limit = limit_bytes()
     disk = shutil.disk_usage(parent)
     others = sorted((path for path in parent.iterdir() if (path / INDEX).exists()), key=_last_use)
-    sizes = {path: (path / SAMPLES).stat().st_size for path in others}
+    sizes = {path: sum(file.stat().st_size for file in path.glob("*.bin")) for path in others}
     room = min(limit, disk.free - KEEP_FREE * disk.total + sum(sizes.values()))
     if wanted > room:
         raise NoCache(

@@ -15,7 +15,7 @@ from harness.utils.json_cache import JsonCache
 def manifest_of(dataset: Dataset, tick: CountTick | None = None) -> Manifest:
     """The manifest of a copy, every sample of which has been decoded and checked once, as `bench check-data` does.
 
-    Hashes are remembered by path, size and time of change in the user's cache, so that an unchanged copy costs
+    Hashes are remembered by path, size, times of change and inode in the user's cache, so that an unchanged copy costs
     one `stat` a file.
 
     Raises:
@@ -67,7 +67,7 @@ def _entry(dataset: Dataset, image_id: str, memory: _Memory) -> tuple[list[tuple
         except OSError:
             return [], [f"{path}: this file is missing"]
         name = dataset.file_name(path)
-        digest = memory.get(name, stat.st_size, stat.st_mtime_ns)
+        digest = memory.get(name, stat)
         if digest is None:
             fresh = True
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -76,8 +76,8 @@ def _entry(dataset: Dataset, image_id: str, memory: _Memory) -> tuple[list[tuple
         wrong = [finding.message for finding in look(dataset, image_id).findings if finding.severity == "error"]
         if wrong:
             return [], wrong
-        for path, (name, size, digest) in zip(files, found, strict=True):
-            memory.put(name, size, path.stat().st_mtime_ns, digest)
+        for path, (name, _, digest) in zip(files, found, strict=True):
+            memory.put(name, path.stat(), digest)
     return found, []
 
 
@@ -88,13 +88,18 @@ class _Memory:
         key = hashlib.sha256(f"{type(dataset).__name__}:{dataset.root}:{dataset.reading()}".encode()).hexdigest()[:16]
         self._known = JsonCache(f"manifests/{dataset.info.name}-{key}.json")
 
-    def get(self, name: str, size: int, mtime: int) -> str | None:
+    def get(self, name: str, stat: os.stat_result) -> str | None:
         entry = self._known.get(name)
-        return str(entry[2]) if entry and entry[:2] == [size, mtime] else None
+        return str(entry[-1]) if isinstance(entry, list) and entry[:-1] == _state(stat) else None
 
-    def put(self, name: str, size: int, mtime: int, digest: str) -> None:
-        self._known.put(name, [size, mtime, digest])
+    def put(self, name: str, stat: os.stat_result, digest: str) -> None:
+        self._known.put(name, [*_state(stat), digest])
 
     def save(self) -> None:
         """Remember the hashes for the next command."""
         self._known.save()
+
+
+def _state(stat: os.stat_result) -> list[int]:
+    """What changes when a file does: its time of change of content can be set back, that of its entry cannot."""
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

@@ -1,44 +1,55 @@
-"""One task in a fresh child process: limits, log, signals. Knows no Ray.
+"""One task in a process of its own: limits, log, signals. Knows no Ray.
 
-A template process is made once for each parent; it has torch loaded and forks a child in milliseconds. The
-child leads a session of its own, works in a scratch folder, and whatever a network does to it (threads,
-environment, random state, memory, an exit) ends with it.
+A template process is made once for each parent; it has torch loaded and forks the task's process in milliseconds. That
+one leads a session of its own, and speaks JSON alone. Whatever a network does to it (threads, environment, random
+state, memory, an exit) ends with it; where this process ends, however it does, everything it started ends too.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import multiprocessing
 import os
+import pickle
+import select
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from harness.errors import ArtifactsError
+from harness.runner.sandbox import allowed_environment
+from harness.runner.task_order import Order
+from harness.runner.template import NUMBER
 from harness.tasks.messages import Emit, Message
 from harness.tasks.result import Result, State, now
 from harness.tasks.task import Task
-from harness.utils.libc import call_libc
+from harness.tasks.wire import LONGEST, BadMessage, decode
+from harness.utils.environment import setting
+from harness.utils.frames import FrameReader, FrameTooLong, send_frame
+from harness.utils.text import plain_text
 
 LOG = "log.txt"
 LOG_BYTES = 4 * 1024**2
-# Seconds a child has to write a checkpoint after it was asked to stop.
-GRACE_S = 30.0
-# What the template loads before the first child is forked.
-PRELOAD = ["harness.runner.preload"]
+# Seconds a task has to write a checkpoint after it was asked to stop, and its process to end by itself.
+GRACE_S, ENDING_S = 30.0, 5.0
+# Seconds between two looks at memory and processes.
+LOOK_S = 0.5
+# A task may have so many processes, and so much of the machine's memory where its job sets no limit.
+MOST_PROCESSES, MOST_MEMORY = 512, 0.95
 
 
 class TaskProcess:
-    """A task in a child process of its own.
+    """A task in a process of its own.
 
     Args:
         task: what to do.
@@ -47,51 +58,68 @@ class TaskProcess:
     """
 
     def __init__(self, task: Task) -> None:
-        context = _context()
         self.task = task
-        self._messages, theirs = context.Pipe(duplex=False)
-        log_read, log_write = context.Pipe(duplex=False)
         self.scratch = Path(tempfile.mkdtemp(prefix="segbench-"))
-        self._process = context.Process(
-            target=_child, args=(task, theirs, log_write, str(self.scratch), dict(os.environ))
-        )
-        with _no_main_module():
-            self._process.start()
+        self._connection, theirs = socket.socketpair()
+        log_read, log_write = os.pipe()
+        self._ends, ends_write = os.pipe()
+        _the_template().fork(theirs.fileno(), log_write, ends_write)
         theirs.close()
-        log_write.close()
+        os.close(log_write)
+        os.close(ends_write)
         self._files = task.files
         self._log_name = f"log.{task.first_rank}.txt" if task.first_rank else LOG
         self._log = _LogFile(log_read, self._files.local / self._log_name)
+        self._pid = self._number(10) or 0
+        passed = [name.strip() for name in (setting("SEGBENCH_PASS") or "").split(",")]
+        allowed = allowed_environment(os.environ, passed)
+        self._connection.settimeout(ENDING_S)
+        with contextlib.suppress(OSError):  # it has ended already: `poll` tells how
+            send_frame(self._connection, pickle.dumps(Order(task, str(self.scratch), allowed)))
+            send_frame(self._connection, pickle.dumps(dict(os.environ)))
+        self._connection.settimeout(None)
+        self._messages = FrameReader(self._connection, LONGEST)
         self._started = time.monotonic()
-        self._memory_checked = 0.0
+        self._looked = 0.0
         self._stop_by: float | None = None
         self._result: Result | None = None
+        self._code: int | None = None
+        self._told = False
 
     def poll(self, timeout: float) -> Message | None:
-        """The child's next message, or None after `timeout` seconds without one; the last one is the result.
+        """The task's next message, or None after `timeout` seconds without one; the last one is the result.
 
-        Limits are enforced in here.
+        Limits are enforced in here, and nothing in here waits for a message to be whole.
         """
-        with contextlib.suppress(EOFError, OSError):
-            if self._messages.poll(timeout):
-                message: Message = self._messages.recv()
-                return self._finish(message) if isinstance(message, Result) else message
-            return self._limits()
-        self._process.join(5)
-        return self._finish(self._result_of_death())
+        if self._result is not None:
+            return self._result
+        try:
+            data = self._messages.poll(timeout)
+            if data is None:
+                return self._limits()
+            message = decode(data)
+        except EOFError:
+            return self._finish(self._result_of_death())
+        except (BadMessage, FrameTooLong) as error:
+            self._end()
+            return self._finish(self._ended("failed", f"the process sent something that is no message: {error}"))
+        if not isinstance(message, Result):
+            return self._limits() or message
+        if message.state == "failed" and not message.traceback:
+            message = replace(message, traceback=self._tail())
+        return self._finish(message)
 
     def request_stop(self) -> None:
-        """Ask the child to write a checkpoint and end; it is killed if that takes too long."""
+        """Ask the task to write a checkpoint and end; it is killed if that takes too long."""
         if self._stop_by is None:
             self._stop_by = time.monotonic() + GRACE_S
             self._signal(signal.SIGTERM)
 
     def close(self) -> None:
-        """End the child and everything it started, and remove its scratch folder."""
-        self._signal(signal.SIGKILL)
-        self._process.join(5)
-        self._messages.close()
+        """End the process and everything it started, and remove its scratch folder."""
+        self._end()
         self._log.close()
+        os.close(self._ends)
         shutil.rmtree(self.scratch, ignore_errors=True)
         if self._result is not None:
             with contextlib.suppress(ArtifactsError):  # a log that cannot be kept is no reason to lose a result
@@ -100,22 +128,27 @@ class TaskProcess:
                 self._files.release()
 
     def _limits(self) -> Message | None:
-        """Stop a child that is over its time or memory, or late in stopping."""
+        """Stop a task that is over its time or memory, or late in stopping."""
         limits, now = self.task.job.resources, time.monotonic()
         if limits.time_limit_s is not None and now - self._started > limits.time_limit_s:
-            self._signal(signal.SIGKILL)
-            return self._finish(self._ended("timeout", f"over the time limit of {limits.time_limit_s:g} s"))
+            return self._stopped("timeout", f"over the time limit of {limits.time_limit_s:g} s")
         if self._stop_by is not None and now > self._stop_by:
-            self._signal(signal.SIGKILL)
-            return self._finish(self._ended("interrupted", f"did not stop within {GRACE_S:g} s"))
-        if limits.memory_gb is not None and now - self._memory_checked > 0.5:
-            self._memory_checked = now
-            used = self._resident_bytes() / 1e9
-            if used > limits.memory_gb:
-                self._signal(signal.SIGKILL)
-                reason = f"{used:.2f} GB resident, over the memory limit of {limits.memory_gb:g} GB"
-                return self._finish(self._ended("oom", reason))
+            return self._stopped("interrupted", f"did not stop within {GRACE_S:g} s")
+        if now - self._looked < LOOK_S:
+            return None
+        self._looked = now
+        family = self._family()
+        if len(family) > MOST_PROCESSES:
+            return self._stopped("failed", f"{len(family)} processes, over the limit of {MOST_PROCESSES}")
+        allowed = limits.memory_gb or MOST_MEMORY * psutil.virtual_memory().total / 1e9
+        used = sum(_resident_bytes(process) for process in family) / 1e9
+        if used > allowed:
+            return self._stopped("oom", f"{used:.2f} GB resident, over the memory limit of {allowed:.3g} GB")
         return None
+
+    def _stopped(self, state: State, reason: str) -> Result:
+        self._end()
+        return self._finish(self._ended(state, reason))
 
     def _finish(self, result: Result) -> Result:
         if self._result is None:
@@ -123,8 +156,8 @@ class TaskProcess:
         return self._result
 
     def _result_of_death(self) -> Result:
-        """The result of a child that ended without one."""
-        code = self._process.exitcode
+        """The result of a process that ended without one."""
+        code = self._exit_code()
         if self._stop_by is not None:
             return self._ended("interrupted", "ended while stopping")
         if code is not None and code < 0:
@@ -139,28 +172,59 @@ class TaskProcess:
             self.task.attempt,
             state,
             reason,
-            traceback=self._log.tail() if state == "failed" else "",
+            traceback=self._tail() if state == "failed" else "",
             finished=now(),
             times={"total": time.monotonic() - self._started},
         )
 
-    def _signal(self, number: int) -> None:
-        """Signal the child's whole session."""
-        pid = self._process.pid
-        if pid is None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(pid) == pid:
-                os.killpg(pid, number)
-            else:  # so early that it does not lead its own group yet
-                os.kill(pid, number)
+    def _tail(self) -> str:
+        return plain_text(self._log.tail())
 
-    def _resident_bytes(self) -> int:
+    def _number(self, timeout: float) -> int | None:
+        """The next number that the template tells of the process, its pid and later its exit code; None without one."""
+        if select.select([self._ends], [], [], timeout)[0]:
+            data = os.read(self._ends, NUMBER)
+            return int.from_bytes(data, "big", signed=True) if len(data) == NUMBER else None
+        return None
+
+    def _exit_code(self) -> int | None:
+        """How the process ended, which is waited for a little; None where nobody knows."""
+        if not self._told:
+            self._code, self._told = self._number(ENDING_S), True
+        return self._code
+
+    def _end(self) -> None:
+        """Have the process end everything it has started, and itself; kill what is left of it."""
+        if self._connection.fileno() < 0:
+            return
+        family = self._family()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+        self._signal(signal.SIGCONT)
+        self._exit_code()
+        for process in family:
+            with contextlib.suppress(psutil.Error):  # a pid that is another's by now is noticed by its start
+                process.kill()
+
+    def _signal(self, number: int) -> None:
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self._pid, number)
+
+    def _family(self) -> list[psutil.Process]:
+        """The process and everything that descends from it."""
         with contextlib.suppress(psutil.Error):
-            child = psutil.Process(self._process.pid)
-            family = [child, *child.children(recursive=True)]
-            return sum(int(process.memory_info().rss) for process in family)
-        return 0
+            if self._pid:
+                child = psutil.Process(self._pid)
+                return [child, *child.children(recursive=True)]
+        return []
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.Error):
+        return int(process.memory_info().rss)
+    return 0
 
 
 def run_isolated(task: Task, emit: Emit, stopping: Callable[[], bool]) -> Result:
@@ -179,59 +243,57 @@ def run_isolated(task: Task, emit: Emit, stopping: Callable[[], bool]) -> Result
         process.close()
 
 
-def _context() -> Any:
-    """Forked from a template where that exists; a fresh interpreter elsewhere."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    return context
+class _Template:
+    """The process that forks those of tasks."""
+
+    def __init__(self) -> None:
+        self._requests, theirs = socket.socketpair()
+        passed = [name.strip() for name in (setting("SEGBENCH_PASS") or "").split(",")]
+        # In a session of its own: what a terminal or a scheduler sends to a command is the driver's to decide.
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "harness.runner.template", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env=allowed_environment(os.environ, passed) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is alive, and this process's own: not one that it was forked with."""
+        return self.process.poll() is None
+
+    def fork(self, connection: int, log: int, ends: int) -> None:
+        """Have a task's process forked, with these descriptors."""
+        socket.send_fds(self._requests, [b"f"], [connection, log, ends])
+
+    def close(self) -> None:
+        """Let it end."""
+        self._requests.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(ENDING_S)
 
 
-@contextlib.contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Keep children from importing the parent's main module (Ray's worker, pytest, a user's script)."""
-    main = sys.modules["__main__"]
-    hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
-    spec, main.__spec__ = getattr(main, "__spec__", None), None
-    try:
-        yield
-    finally:
-        main.__dict__.update(hidden)
-        main.__spec__ = spec
+_template: _Template | None = None
+_template_of = 0
+_starting = threading.Lock()
 
 
-def _child(task: Task, messages: Connection, log: Connection, scratch: str, environment: dict[str, str]) -> None:
-    """The child's whole life."""
-    os.setsid()
-    os.environ.clear()  # the template's is that of the time when it was started
-    os.environ.update(environment)
-    _die_with_parent()
-    for stream in (1, 2):
-        os.dup2(log.fileno(), stream)
-    sys.stdout, sys.stderr = open(1, "w", 1, closefd=False), open(2, "w", 1, closefd=False)  # noqa: SIM115
-    os.chdir(scratch)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver, which decides
-    from harness.runner.worker import run_task
-
-    messages.send(run_task(task, messages.send, stop.is_set))
-    messages.close()
-    # Threads a network left behind must not keep the process.
-    os._exit(0)
-
-
-def _die_with_parent() -> None:
-    """Linux: be killed when the template dies, which ends with its parent."""
-    if sys.platform.startswith("linux"):
-        call_libc("prctl", 1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+def _the_template() -> _Template:
+    """This process's template, started when it is needed or has ended."""
+    global _template, _template_of
+    with _starting:
+        if _template is None or _template_of != os.getpid() or not _template.usable:
+            _template, _template_of = _Template(), os.getpid()
+            atexit.register(_template.close)
+        return _template
 
 
 class _LogFile:
     """What the child prints, written to a file up to a limit; the rest is read and dropped."""
 
-    def __init__(self, source: Connection, path: Path) -> None:
+    def __init__(self, source: int, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._source = source
@@ -241,7 +303,7 @@ class _LogFile:
     def _copy(self) -> None:
         left = LOG_BYTES
         with self.path.open("wb") as file, contextlib.suppress(OSError):
-            while chunk := os.read(self._source.fileno(), 65536):
+            while chunk := os.read(self._source, 65536):
                 if left > 0:
                     file.write(chunk[:left])
                     file.flush()
@@ -259,4 +321,5 @@ class _LogFile:
     def close(self) -> None:
         """Stop copying once the child's end is closed."""
         self._thread.join(2)
-        self._source.close()
+        with contextlib.suppress(OSError):
+            os.close(self._source)

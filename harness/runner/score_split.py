@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from torch import Tensor
 
 from harness.config.job import Job
 from harness.datasets.palette import save_labels
 from harness.metrics import StatisticsTable
+from harness.runner.trainer import NetworkHandle
 from harness.scoring.batch_loss import batch_losses
 from harness.scoring.evaluate import Predicted, evaluate_images, stored_label_maps
 from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps
-from harness.scoring.predict import as_one_channel, foreground_probability, label_map, predictions
+from harness.scoring.predict import as_one_channel, foreground_probability, label_map
+from harness.scoring.samples import DecodedSamples
 from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
 from harness.tasks.task import Task
-from harness.training.loop import TrainingContext, image_loss
+from harness.training.loop import image_loss
 
 SCORED_SPLITS = ("val", "test")
 
@@ -36,11 +39,18 @@ class SplitScores:
     """Seconds of everything else."""
 
 
-def predict_and_score(task: Task, context: TrainingContext, split: str) -> SplitScores:
-    """Predict a split, score it and keep its label maps: image by image, none held for long."""
-    job, dataset, folder = task.job, context.dataset, task.files.local
+def predict_and_score(task: Task, samples: DecodedSamples, network: NetworkHandle, split: str) -> SplitScores:
+    """Score what a network gives for a split and keep its label maps: image by image, none held for long.
+
+    Args:
+        task: says job and folder.
+        samples: where the truth comes from.
+        network: gives the logits.
+        split: `val` or `test`.
+    """
+    job, dataset, folder = task.job, samples.dataset, task.files.local
     began = time.monotonic()
-    predicted = Timed(predicted_images(job, context, split))
+    predicted = Timed(predicted_images(job, samples, network.logits(split, job.images)))
     with kept_label_maps(folder, split) as kept:
         evaluator = evaluate_images(
             dataset,
@@ -49,7 +59,7 @@ def predict_and_score(task: Task, context: TrainingContext, split: str) -> Split
             job.resources.cpus,
             lambda one: save_labels(kept.folder / f"{one.image_id}.png", one.labels, dataset.info.palette),
         )
-        table = with_batch_losses(evaluator.statistics(), job, context, split)
+        table = with_batch_losses(evaluator.statistics(), job, samples, network, split)
         (kept.folder / STATISTICS).write_bytes(table.to_bytes())
     label_maps = kept.finished
     shown = gallery(dataset, dataset.ids(split, job.images), folder / label_maps.path) if split == "test" else []
@@ -71,31 +81,32 @@ def rescore_split(task: Task, split: str) -> SplitScores:
     return SplitScores(scored, evaluate_s=time.monotonic() - began)
 
 
-def predicted_images(job: Job, context: TrainingContext, split: str) -> Iterator[Predicted]:
+def predicted_images(
+    job: Job, samples: DecodedSamples, logits_of: Iterator[tuple[str, Tensor]]
+) -> Iterator[Predicted]:
     """Label map, loss and, on binary sets, the foreground's probability of each image, at its original resolution."""
-    info = context.dataset.info
-    ids = context.dataset.ids(split, job.images)
+    info = samples.dataset.info
     table = job.model.label_map
-    for image_id, logits in predictions(
-        context.model, context.samples, ids, job.recipe, context.channels, context.stride
-    ):
+    for image_id, logits in logits_of:
         if table is not None:  # other classes: neither a loss nor a probability of ours
-            yield Predicted(image_id, np.asarray(table, dtype=np.uint8)[label_map(logits).cpu().numpy()])
+            yield Predicted(image_id, np.asarray(table, dtype=np.uint8)[label_map(logits).numpy()])
             continue
-        _, mask, valid = context.samples.get(image_id)
+        _, mask, valid = samples.get(image_id)
         loss = image_loss(logits, mask, valid, job.recipe, info.ignore_index)
         logits, score = as_one_channel(logits, job.recipe.loss), None
         if info.foreground is not None and len(info.classes) == 2:
-            score = foreground_probability(logits, info.foreground).cpu().numpy()
-        yield Predicted(image_id, label_map(logits).cpu().numpy(), score, loss)
+            score = foreground_probability(logits, info.foreground).numpy()
+        yield Predicted(image_id, label_map(logits).numpy(), score, loss)
 
 
-def with_batch_losses(table: StatisticsTable, job: Job, context: TrainingContext, split: str) -> StatisticsTable:
+def with_batch_losses(
+    table: StatisticsTable, job: Job, samples: DecodedSamples, network: NetworkHandle, split: str
+) -> StatisticsTable:
     """The statistics with the loss of each batch of a split, where the recipe keeps them."""
     if job.recipe.predict.loss_batch is None or job.model.label_map is not None:
         return table
-    ids = context.dataset.ids(split, job.images)
-    found = batch_losses(context.model, context.samples, ids, job.recipe, context.channels, context.stride)
+    ids = samples.dataset.ids(split, job.images)
+    found = batch_losses(network.batch_logits(split), samples, ids, job.recipe)
     return replace(table, batch_loss=np.array(found, dtype=np.float64))
 
 

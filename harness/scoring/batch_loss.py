@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.augmentations.letterbox import Letterbox
 from harness.augmentations.transforms.compose import augmented, training_transform
@@ -15,38 +16,63 @@ from harness.scoring.predict import forward
 from harness.scoring.samples import DecodedSamples
 
 
-@torch.inference_mode()
-def batch_losses(
-    model: nn.Module, samples: DecodedSamples, ids: Sequence[str], recipe: Recipe, channels: int, stride: int
-) -> list[float]:
-    """The recipe's loss of each batch of `predict.loss_batch` images, in order; the last batch may be smaller.
+def _transform(recipe: Recipe) -> Any:
+    """How images and masks come to the recipe's size: as for training without an augmentation."""
+    return training_transform((Letterbox(),) if recipe.predict.mode == "letterbox" else (), recipe.size)
 
-    Images and masks are brought to the recipe's size as for training without an augmentation: resized, after padding in
-    the mode letterbox. What counts of them is what counts in training.
+
+def _parts(ids: Sequence[str], recipe: Recipe) -> Iterator[Sequence[str]]:
+    count = recipe.predict.loss_batch or len(ids)
+    for first in range(0, len(ids), count):
+        yield ids[first : first + count]
+
+
+@torch.inference_mode()
+def batch_logits(
+    model: nn.Module, samples: DecodedSamples, ids: Sequence[str], recipe: Recipe, channels: int, stride: int
+) -> Iterator[Tensor]:
+    """The logits (N, K, h, w) of each batch of `predict.loss_batch` images, in order; the last batch may be smaller.
+
+    Images are brought to the recipe's size as for training without an augmentation: resized, after padding in the mode
+    letterbox.
 
     Args:
         model: the network; put into evaluation mode here, and back afterwards.
-        samples: where images and masks come from.
+        samples: where the images come from.
         ids: which images.
-        recipe: the loss, and how images are brought to the network.
+        recipe: how images are brought to the network.
         channels: K of the logits.
         stride: the network's stride.
     """
-    count = recipe.predict.loss_batch or len(ids)
-    ignore = samples.dataset.info.ignore_index
-    transform = training_transform((Letterbox(),) if recipe.predict.mode == "letterbox" else (), recipe.size)
+    transform = _transform(recipe)
     device, was_training = next(model.parameters()).device, model.training
     model.eval()
-    found = []
     try:
-        for first in range(0, len(ids), count):
-            pairs = []
-            for image_id in ids[first : first + count]:
-                image, mask, valid = samples.get(image_id)
-                pairs.append(augmented(transform, image, recipe.loss.target(mask, ignore, valid)))
-            images, masks = (torch.stack(part).to(device) for part in zip(*pairs, strict=True))
-            logits = forward(model, images, recipe, channels, stride)
-            found.append(float(total_loss(logits, recipe.loss.target(masks, ignore), recipe.loss, ignore)))
+        for part in _parts(ids, recipe):
+            images = [samples.image(image_id) for image_id in part]
+            shown = [augmented(transform, image, torch.zeros(image.shape[-2:], dtype=torch.uint8)) for image in images]
+            yield forward(model, torch.stack([image for image, _ in shown]).to(device), recipe, channels, stride)
     finally:
         model.train(was_training)
+
+
+def batch_losses(
+    logits: Iterable[Tensor], samples: DecodedSamples, ids: Sequence[str], recipe: Recipe
+) -> list[float]:
+    """The recipe's loss of each batch. What counts of the masks is what counts in training.
+
+    Args:
+        logits: of each batch, from `batch_logits`.
+        samples: where images and masks come from.
+        ids: the same images.
+        recipe: the loss.
+    """
+    transform, ignore, found = _transform(recipe), samples.dataset.info.ignore_index, []
+    for part, given in zip(_parts(ids, recipe), logits, strict=True):
+        masks = []
+        for image_id in part:
+            image, mask, valid = samples.get(image_id)
+            masks.append(augmented(transform, image, recipe.loss.target(mask, ignore, valid))[1])
+        target = recipe.loss.target(torch.stack(masks).to(given.device), ignore)
+        found.append(float(total_loss(given, target, recipe.loss, ignore)))
     return found

@@ -103,7 +103,7 @@ def _unrefined(
         sigmoid = channels in (1, recipe.loss.sigmoid_channels)
         network = partial(forward, model, recipe=recipe, channels=channels, stride=stride)
         for image_id in ids:
-            image = samples.get(image_id)[0].to(next(model.parameters()).device)
+            image = samples.image(image_id).to(next(model.parameters()).device)
             yield image_id, image, predict_image(network, image, recipe.size, recipe.predict, sigmoid)
     finally:
         model.train(was_training)
@@ -116,7 +116,7 @@ def _resized_batches(
     device, count = next(model.parameters()).device, recipe.at_once
     for first in range(0, len(ids), count):
         part = ids[first : first + count]
-        images = [samples.get(image_id)[0] for image_id in part]
+        images = [samples.image(image_id) for image_id in part]
         batch = torch.stack([resize_image(image, recipe.size) for image in images])
         logits = forward(model, batch.to(device), recipe, channels, stride)
         for image_id, image, one in zip(part, images, logits, strict=True):

@@ -59,6 +59,12 @@ class DecodedSamples:
         valid = None if sample.valid is None else torch.from_numpy(sample.valid)
         return torch.from_numpy(sample.image).permute(2, 0, 1), torch.from_numpy(sample.mask), valid
 
+    def image(self, image_id: str) -> Tensor:
+        """The image (3, H, W) alone, as `get` gives it; its mask may be closed to this process."""
+        if self.store is not None and image_id in self.store:
+            return torch.from_numpy(self.store.image(image_id)).permute(2, 0, 1)
+        return self.get(image_id)[0]
+
     def _sample(self, image_id: str) -> Sample:
         if self.store is not None and image_id in self.store:
             return self.store.get(image_id)

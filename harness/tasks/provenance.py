@@ -7,6 +7,7 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,25 +46,30 @@ def packages() -> dict[str, str]:
     return found
 
 
-def hardware() -> dict[str, Any]:
-    """The machine: processor, cores, memory in bytes, GPUs."""
+def hardware(gpus: Sequence[str] | None = None) -> dict[str, Any]:
+    """The machine: processor, cores, memory in bytes, GPUs.
+
+    Args:
+        gpus: their names; None looks for them, after which this process uses the first.
+    """
     torch = sys.modules.get("torch")
-    gpus = []
-    if torch is not None and torch.cuda.is_available():
-        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if gpus is None:
+        gpus = []
+        if torch is not None and torch.cuda.is_available():
+            gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory": psutil.virtual_memory().total,
-        "gpus": gpus,
+        "gpus": list(gpus),
     }
 
 
-def capture(threads: int) -> dict[str, Any]:
-    """Everything above, for a run that used so many threads."""
-    return {"code": code_state(), "packages": packages(), "hardware": hardware(), "threads": threads}
+def capture(threads: int, gpus: Sequence[str] | None = None) -> dict[str, Any]:
+    """Everything above, for a run that used so many threads and such GPUs."""
+    return {"code": code_state(), "packages": packages(), "hardware": hardware(gpus), "threads": threads}
 
 
 def _processor() -> str:

@@ -42,6 +42,17 @@ VARIABLES = {
             for_workers=True,
         ),
         Variable("SEGBENCH_DB", "The results database of a leaderboard that is served without `bench leaderboard`."),
+        Variable(
+            "SEGBENCH_ISOLATION",
+            "How the process of a network is held (docs/security.md): `strict`, as long as nothing else is said; "
+            "`network`, with TCP connections; `off`, with nothing but limits.",
+            for_workers=True,
+        ),
+        Variable(
+            "SEGBENCH_PASS",
+            "Names of environment variables that a network may see besides the usual ones, parted by commas.",
+            for_workers=True,
+        ),
         Variable("SEGBENCH_DEBUG", "Set to anything, an error shows its traceback, as `--debug` does.", "BENCH_DEBUG"),
         Variable(
             "SEGBENCH_NO_KERNELS",

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from harness.datasets import manifest_of
-from harness.datasets.cache import INDEX, LIMIT_GB, SAMPLES, NoCache, caches_folder, decoded_store, limit_bytes
+from harness.datasets.cache import IMAGES, INDEX, LIMIT_GB, NoCache, caches_folder, decoded_store, limit_bytes
 from harness.datasets.shapes import Shapes
 from harness.errors import BenchError
 from harness.scoring.samples import DecodedSamples
@@ -123,7 +123,8 @@ def test_the_cache_used_longest_ago_makes_room(shapes: Shapes, monkeypatch: pyte
     monkeypatch.setenv("SEGBENCH_CACHE_GB", str(2.5 * size / 1e9))
     first = decoded_store(shapes, "first", 1)
     second = decoded_store(shapes, "second", 1)
-    assert (first.folder / SAMPLES).stat().st_size == size
+    assert sum(path.stat().st_size for path in first.folder.glob("*.bin")) == size
+    assert (first.folder / IMAGES).stat().st_size == size * 3 // 4
     os.utime(second.folder / "used", (time.time() - 100,) * 2)
     decoded_store(shapes, "third", 1)
     assert first.folder.exists()

@@ -73,15 +73,54 @@ def test_whatever_a_network_does_becomes_a_result(
     assert (result.state, reason in result.reason) == (state, True), (result.reason, result.traceback)
 
 
-def test_a_child_has_its_parent_s_environment_of_now(
+def test_a_network_sees_the_environment_of_now_without_its_secrets(
     shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asks = "def build(num_classes):\n    raise ValueError(os.environ.get('LAB', 'none'))\n"
-    for value in ("north", "south"):  # the process that forks the children is as old as the first of them
-        monkeypatch.setenv("LAB", value)
-        assert run(asks, shapes_home, tmp_path).reason == f"ValueError: {value}"
-    monkeypatch.delenv("LAB")
-    assert run(asks, shapes_home, tmp_path).reason == "ValueError: none"
+    monkeypatch.setenv("LAB_TOKEN", "hunter2")
+    shown = "{k: os.environ.get(k) for k in ('TZ', 'LAB', 'LAB_TOKEN')}"
+    asks = f"def build(num_classes):\n    raise ValueError({shown})\n"
+    for zone in ("UTC", "CET"):  # the process that forks the others is as old as the first of them
+        monkeypatch.setenv("TZ", zone)
+        monkeypatch.setenv("LAB", "north")
+        told = {"TZ": zone, "LAB": None, "LAB_TOKEN": None}
+        assert run(asks, shapes_home, tmp_path).reason == f"ValueError: {told}"
+    monkeypatch.setenv("SEGBENCH_PASS", "LAB, OTHER")
+    assert "'LAB': 'north', 'LAB_TOKEN': None" in run(asks, shapes_home, tmp_path).reason
+    monkeypatch.delenv("TZ")
+    assert "'TZ': None" in run(asks, shapes_home, tmp_path).reason
+
+
+def test_a_network_finds_no_secret_in_its_memory_or_in_proc(
+    shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_TOKEN", "-".join(["hunter2", "of", "the", "lab"]))
+    look = (
+        "def build(num_classes):\n"
+        "    word = b'-'.join([b'hunter2', b'of', b'the', b'lab'])\n"
+        "    found = []\n"
+        "    for pid in ('self', str(os.getppid())):\n"
+        "        for name in ('environ', 'mem'):\n"
+        "            try:\n"
+        "                with open(f'/proc/{pid}/{name}', 'rb') as file:\n"
+        "                    data = regions(file) if name == 'mem' else file.read()\n"
+        "            except OSError:\n"
+        "                continue\n"
+        "            found += [f'{pid} {name}'] if data.count(word) > (name == 'mem' and pid == 'self') else []\n"
+        "    raise ValueError(found)\n"
+        "\n\n"
+        "def regions(file):\n"
+        "    data = b''\n"
+        "    for line in open('/proc/self/maps'):\n"
+        "        place, rights = line.split()[:2]\n"
+        "        start, end = (int(n, 16) for n in place.split('-'))\n"
+        "        if rights.startswith('rw') and ('heap' in line or 'stack' in line):\n"
+        "            file.seek(start)\n"
+        "            data += file.read(end - start)\n"
+        "    return data\n"
+    )
+    assert run(look, shapes_home, tmp_path).reason == "ValueError: []"
+    monkeypatch.setenv("SEGBENCH_PASS", "LAB_TOKEN")
+    assert "self mem" in run(look, shapes_home, tmp_path).reason, "it looks in the right places"
 
 
 def test_what_a_network_prints_goes_to_a_log_with_a_limit(

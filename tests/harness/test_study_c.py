@@ -24,7 +24,7 @@ from harness.metrics import StatisticsTable
 from harness.models import build
 from harness.models.blocks.dropout import Dropout
 from harness.optim import build_optimizer
-from harness.scoring.batch_loss import batch_losses
+from harness.scoring.batch_loss import batch_logits, batch_losses
 from harness.scoring.predict import as_one_channel, forward, label_map, predictions
 from harness.scoring.samples import DecodedSamples
 from harness.training.loader import training_loader
@@ -141,7 +141,7 @@ def test_the_losses_of_test_batches_are_those_of_the_network_on_its_own_input(sa
     resized, ids = Recipe.model_validate(RECIPE), samples.dataset.ids("test", 5)
     recipe = Recipe.model_validate(NOT_RESIZED)
     model = build("unet_strided", 3, width=4)
-    found = batch_losses(model, samples, ids, recipe, 3, 16)
+    found = batch_losses(batch_logits(model, samples, ids, recipe, 3, 16), samples, ids, recipe)
     assert model.training
     model.eval()
     expected = []
@@ -154,7 +154,7 @@ def test_the_losses_of_test_batches_are_those_of_the_network_on_its_own_input(sa
             expected.append(binary_cross_entropy_with_logits(forward(model, images, recipe, 3, 16), truth).item())
     assert found == pytest.approx(expected, abs=1e-6)
     assert len(set(found)) == 3
-    assert batch_losses(model, samples, ids, resized, 3, 16) != found
+    assert batch_losses(batch_logits(model, samples, ids, resized, 3, 16), samples, ids, resized) != found
 
 
 def test_batches_of_a_size_of_their_own_need_one_size() -> None:
