@@ -74,7 +74,8 @@ class Sandbox:
             return {"landlock": 0, "files": "all", "tcp": "allowed", "why": "SEGBENCH_ISOLATION=off"}
         held = {"no_new_privs": landlock.no_new_privileges(), "landlock": landlock.version()}
         try:
-            landlock.restrict(self.readable, self.writable, tcp=bool(self.tcp))
+            own = Path("/proc", str(os.getpid()))  # of other processes there would be their environment
+            landlock.restrict((*self.readable, own), self.writable, tcp=bool(self.tcp))
         except OSError as error:
             return held | {"landlock": 0, "files": "all", "tcp": "allowed", "why": f"no Landlock: {error.strerror}"}
         denied = landlock.version() >= 4 and not self.tcp
@@ -141,7 +142,7 @@ def _system() -> list[Path]:
     folders = [Path(p) for p in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/sys", "/nix")]
     devices = [Path("/dev", name) for name in ("null", "zero", "full", "random", "urandom")]
     facts = ("cpuinfo", "meminfo", "stat", "version", "filesystems", "sys", "driver", "devices", "modules")
-    return [*folders, *devices, *(Path("/proc", name) for name in facts), Path("/proc", str(os.getpid()))]
+    return [*folders, *devices, *(Path("/proc", name) for name in facts)]
 
 
 def _python(task: Task) -> Iterator[Path]:

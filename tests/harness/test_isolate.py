@@ -105,22 +105,26 @@ def test_a_network_finds_no_secret_in_its_memory_or_in_proc(
         "                    data = regions(file) if name == 'mem' else file.read()\n"
         "            except OSError:\n"
         "                continue\n"
-        "            found += [f'{pid} {name}'] if data.count(word) > (name == 'mem' and pid == 'self') else []\n"
+        "            found += [(pid == 'self', name, data.count(word))] if word in data else []\n"
         "    raise ValueError(found)\n"
         "\n\n"
         "def regions(file):\n"
-        "    data = b''\n"
+        "    data = bytearray()\n"
         "    for line in open('/proc/self/maps'):\n"
         "        place, rights = line.split()[:2]\n"
         "        start, end = (int(n, 16) for n in place.split('-'))\n"
-        "        if rights.startswith('rw') and ('heap' in line or 'stack' in line):\n"
-        "            file.seek(start)\n"
-        "            data += file.read(end - start)\n"
+        "        if rights == 'rw-p':\n"
+        "            try:\n"
+        "                file.seek(start)\n"
+        "                data += file.read(end - start)\n"
+        "            except (OSError, OverflowError, ValueError):\n"
+        "                pass\n"
         "    return data\n"
     )
-    assert run(look, shapes_home, tmp_path).reason == "ValueError: []"
+    # Its own memory holds the word that it looks for, and nothing else of it.
+    assert run(look, shapes_home, tmp_path).reason == "ValueError: [(True, 'mem', 1)]"
     monkeypatch.setenv("SEGBENCH_PASS", "LAB_TOKEN")
-    assert "self mem" in run(look, shapes_home, tmp_path).reason, "it looks in the right places"
+    assert "(True, 'mem', 1)" not in run(look, shapes_home, tmp_path).reason, "it looks in the right places"
 
 
 def test_what_a_network_prints_goes_to_a_log_with_a_limit(
