@@ -7,6 +7,7 @@ BenchError                 anything the command line reports as one message, exi
 ├── WeightsError           pretrained weights that cannot be had
 ├── PluginError            a part from outside the project: a model file, an installed package
 ├── DatabaseError          a results database that cannot be opened or written
+│   └── DatabaseBusy       one that is locked, or whose server is away: the same may work later
 ├── ArtifactsError         a place of checkpoints and label maps that cannot be read or written
 └── ClusterError           a Ray cluster that cannot be reached
 RunFailure                 a task that ended badly; becomes a row, never a crash
@@ -84,6 +85,10 @@ class PluginError(BenchError):
 
 class DatabaseError(BenchError):
     """A results database that cannot be opened, read or written."""
+
+
+class DatabaseBusy(DatabaseError):
+    """A results database that is locked, or whose server cannot be reached now."""
 
 
 class ArtifactsError(BenchError):

@@ -17,8 +17,11 @@ from PIL import Image, UnidentifiedImageError
 
 from harness.datasets.palette import palette_image
 from harness.errors import DataError
+from harness.utils.text import plain_line, plain_text
 
 SPLITS = ("train", "val", "test")
+# Bytes of an image's id: its file has an ending, too.
+LONGEST_ID = 200
 
 # Told, in a line, of anything that takes time.
 Say = Callable[[str], None]
@@ -148,6 +151,10 @@ class Dataset(ABC):
                 f"It has: {', '.join(self.info.variants)}.",
             )
         self._splits = self.read_splits()
+        for split, ids in self._splits.items():
+            for image_id in ids:
+                if problem := problem_of_id(image_id):
+                    raise DataError(f"{self.root}: the image id {plain_line(image_id)!r} of {split} {problem}")
 
     @classmethod
     def find(cls, data_dir: Path) -> Path | None:
@@ -246,6 +253,17 @@ class Dataset(ABC):
     def val_is_test(self) -> bool:
         """Whether the checkpoint is chosen on the very images that are scored."""
         return bool(set(self._splits["val"]) & set(self._splits["test"]))
+
+
+def problem_of_id(image_id: str) -> str:
+    """Why an image's id cannot be the name of a file below a folder, nor a line of a list; empty where it can."""
+    if plain_text(image_id) != image_id or "\n" in image_id or "\t" in image_id:
+        return "has characters that no line of a list can hold"
+    if not image_id or len(image_id.encode()) > LONGEST_ID:
+        return f"has no character, or more than {LONGEST_ID} bytes"
+    if image_id.startswith("/") or "\\" in image_id or any(part in ("", ".", "..") for part in image_id.split("/")):
+        return "is no plain path below a folder"
+    return ""
 
 
 def open_image(path: Path) -> Image.Image:

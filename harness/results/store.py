@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from sqlalchemy import Engine, Row, delete, insert, inspect, select, text, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from harness.datasets.base import DatasetInfo, Manifest
-from harness.errors import DatabaseError
+from harness.errors import DatabaseBusy, DatabaseError
+from harness.results.lease import is_gone, this_driver
 from harness.results.rows import (
     Submission,
     dataset_row,
@@ -45,11 +44,17 @@ from harness.tasks.result import Result, now
 from harness.tasks.stated import PRETRAINED_ON, stated_facts
 from harness.tasks.task import Task
 
-# A running row whose driver has been silent for so long belongs to nobody.
-LEASE_S = 120.0
 # The lock at which writers queue on PostgreSQL: any number that nobody else uses.
 WRITERS = 0x5E6BE7C4
 
+
+# What databases say that are locked, or whose server restarts, cannot be reached or has hung up.
+BUSY = (
+    "database is locked", "database table is locked", "lock timeout", "deadlock detected", "connection refused",
+    "connection is closed", "connection failed", "server closed the connection", "could not connect",
+    "terminating connection", "is starting up", "is shutting down", "too many clients", "connection timeout",
+    "consuming input failed", "connection is lost",
+)  # fmt: skip
 
 # The suite of label maps from outside where no other suite scored the same images.
 EXTERNAL = "external"
@@ -76,7 +81,7 @@ class Store:
         self.engine = engine
         self.path = path
         """The SQLite file; None for another database."""
-        self.driver = f"{socket.gethostname()}:{os.getpid()}"
+        self.driver = this_driver()
 
     @property
     def name(self) -> str:
@@ -88,6 +93,7 @@ class Store:
         """A transaction: committed at the end, rolled back on an error.
 
         Raises:
+            DatabaseBusy: another command holds it, or its server is away; it may work later.
             DatabaseError: the database refused; says why.
         """
         try:
@@ -95,7 +101,8 @@ class Store:
                 yield session
         except SQLAlchemyError as error:
             message = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise DatabaseError(f"{self.name}: {message}") from error
+            kind = DatabaseBusy if _may_pass(error) else DatabaseError
+            raise kind(f"{self.name}: {message}") from error
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -255,8 +262,9 @@ class Store:
         """Mark running rows of drivers that are gone as interrupted; returns how many there were."""
         released = 0
         with self.session() as session:
+            now = self._time(session)
             for run in session.scalars(select(Run).where(Run.state == "running")):
-                if _driver_is_gone(run):
+                if is_gone(run.driver, run.heartbeat, now):
                     run.state, run.reason = "interrupted", "its command ended without saying so"
                     released += 1
         return released
@@ -280,7 +288,8 @@ class Store:
         """
         with self.session() as session:
             run = session.scalars(select(Run).where(Run.fingerprint == fingerprint).with_for_update()).one()
-            if run.state == "running" and not _driver_is_gone(run):
+            time_now = self._time(session)
+            if run.state == "running" and not is_gone(run.driver, run.heartbeat, time_now):
                 return None
             if run.state == "ok" or (run.state in FAILED and seen is not None and run.attempt > seen):
                 return None
@@ -288,7 +297,7 @@ class Store:
                 earlier = {"attempt": run.attempt, "state": run.state, "reason": run.reason, "finished": run.finished}
                 run.history = [*run.history, earlier]
             run.state, run.reason, run.error, run.traceback = "running", "", "", ""
-            run.driver, run.heartbeat = self.driver, time.time()
+            run.driver, run.heartbeat = self.driver, time_now
             run.attempt += 1
             run.started, run.finished = now(), None
             return run.attempt
@@ -297,8 +306,16 @@ class Store:
         """Say that this driver is alive."""
         with self.session() as session:
             session.execute(
-                update(Run).where(Run.state == "running", Run.driver == self.driver).values(heartbeat=time.time())
+                update(Run)
+                .where(Run.state == "running", Run.driver == self.driver)
+                .values(heartbeat=self._time(session))
             )
+
+    def _time(self, session: Session) -> float:
+        """Seconds since 1970 by the clock that all commands share: a server's own; for a file, this machine's."""
+        if self.path is not None:
+            return time.time()
+        return float(session.execute(text("select extract(epoch from clock_timestamp())")).scalar_one())
 
     def save(self, result: Result, task: Task) -> None:
         """Write everything that a task returned, in one transaction.
@@ -403,11 +420,9 @@ class Store:
             return int(done.rowcount)  # type: ignore[attr-defined]
 
 
-def _driver_is_gone(run: Run) -> bool:
-    """Whether nobody works on a running row any more: its process is dead, or has been silent too long."""
-    if run.driver is None or run.heartbeat is None:
-        return True
-    host, _, pid = run.driver.rpartition(":")
-    if host == socket.gethostname() and not psutil.pid_exists(int(pid)):
-        return True
-    return time.time() - run.heartbeat > LEASE_S
+def _may_pass(error: SQLAlchemyError) -> bool:
+    """Whether a database that refused may take the same again: it is locked, or its server cannot be reached now."""
+    if not isinstance(error, DBAPIError):
+        return False
+    told = str(error.orig).lower()
+    return error.connection_invalidated or any(words in told for words in BUSY)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 from harness.config.job import Resources
-from harness.errors import BenchError
+from harness.errors import BenchError, DatabaseBusy
 from harness.results.store import ClaimLost, Store
 from harness.runner.plan import Plan
 from harness.runner.watcher import Watcher
 from harness.tasks.messages import Message, SharedResult
+from harness.tasks.record import forget_record
 from harness.tasks.result import Result
 from harness.tasks.task import Task
 
+T = TypeVar("T")
+
 HEARTBEAT_S = 15.0
+# Seconds between two tries to write, and how long they go on once the command was asked to stop.
+RETRY_S, STOPPED_PATIENCE_S = 0.5, 20.0
 # How often a task is tried again whose process or node was lost.
 LOST_WORKER_RETRIES = 2
 
@@ -68,7 +76,8 @@ class Driver:
         self._begun: set[str] = set()
         self._losses: dict[str, int] = {}
         self._out_of_memory: dict[str, int] = {}
-        self._beat = time.monotonic()
+        self._closed = threading.Event()
+        self._beating: threading.Thread | None = None
         self.trouble: BenchError | None = None
         """What keeps the command from going on, such as a full disk; raised once everything has ended."""
 
@@ -95,12 +104,9 @@ class Driver:
         """What each of the waiting tasks takes."""
         return [task.job.resources for task in self._waiting]
 
-    def alive(self) -> None:
-        """Something runs and has nothing new to say."""
-        self._heartbeat()
-
     def next_task(self) -> Task | None:
         """Claim the next task; None where nothing is left to claim."""
+        self._start_beating()
         while self.has_waiting:
             task = self._waiting.popleft()
             if task.kind != "rescore":
@@ -118,7 +124,7 @@ class Driver:
 
     def _claimed(self, task: Task) -> Task | None:
         """Take a run; None if another command has it, or has ended it since this one looked."""
-        attempt = self.store.claim(task.fingerprint, self._seen.get(task.fingerprint))
+        attempt = self._patiently(lambda: self.store.claim(task.fingerprint, self._seen.get(task.fingerprint)))
         if attempt is None:
             return None
         self._seen[task.fingerprint] = attempt
@@ -134,7 +140,6 @@ class Driver:
 
     def take(self, task: Task, message: Message) -> None:
         """A message of a running task; its result ends it."""
-        self._heartbeat()
         running = self._running.get(task.fingerprint)
         if running is None:
             return  # a late message of a task that was given up
@@ -174,7 +179,8 @@ class Driver:
         for one in (task, *left):
             del self._running[one.fingerprint]
             if one.kind != "rescore":  # a training that is done stays done, whatever becomes of its new scores
-                self.store.save(replace(result, fingerprint=one.fingerprint, attempt=one.attempt), one)
+                own = replace(result, fingerprint=one.fingerprint, attempt=one.attempt)
+                self._patiently(partial(self.store.save, own, one))
         self._waiting.appendleft(replace(task, shorter=left))
 
     def lost(self, task: Task, reason: str) -> None:
@@ -193,6 +199,9 @@ class Driver:
         """Account for what was running when the command was stopped."""
         if self.stopping.is_set():
             self.outcome.interrupted = True
+        self._closed.set()
+        if self._beating is not None:
+            self._beating.join()
         with self.stops_on_trouble():
             self.store.interrupt_own()
         if self.trouble is not None:
@@ -209,9 +218,10 @@ class Driver:
         del self._running[task.fingerprint]
         try:
             if task.kind != "rescore":
-                self.store.save(result, task)
+                self._patiently(lambda: self.store.save(result, task))
+                forget_record(task.files)
             elif result.state == "ok":
-                self.store.save_scores(result, task)
+                self._patiently(lambda: self.store.save_scores(result, task))
         except ClaimLost:
             self.outcome.elsewhere += 1
             return
@@ -224,10 +234,37 @@ class Driver:
             self.outcome.failures.append((task, result))
         self._watcher.finished(task, result)
 
-    def _heartbeat(self) -> None:
-        if time.monotonic() - self._beat > HEARTBEAT_S:
-            self._beat = time.monotonic()
-            self.store.heartbeat()
+    def _patiently(self, write: Callable[[], T]) -> T:
+        """Write, and where the database is busy, again and again: work that runs must not be lost to a lock.
+
+        Raises:
+            DatabaseBusy: it is busy still, some time after the command was asked to stop. What tasks have finished is
+                in their files, and the next command takes it in.
+        """
+        told, left = False, STOPPED_PATIENCE_S
+        while True:
+            try:
+                return write()
+            except DatabaseBusy as error:
+                if self.stopping.is_set():
+                    left -= RETRY_S
+                    if left <= 0:
+                        raise
+                if not told:
+                    self._watcher.say(f"waiting  {error.message}")
+                    told = True
+                time.sleep(RETRY_S)
+
+    def _start_beating(self) -> None:
+        """Say now and then that this command is alive, in a thread: whatever else it waits for."""
+        if self._beating is None:
+            self._beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+            self._beating.start()
+
+    def _beat(self) -> None:
+        while not self._closed.wait(HEARTBEAT_S):
+            with contextlib.suppress(BenchError):  # a busy database hears of it the next time
+                self.store.heartbeat()
 
 
 def _result_without_scores(shorter: Task, result: Result) -> Result:

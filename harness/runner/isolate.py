@@ -27,14 +27,13 @@ from pathlib import Path
 import psutil
 
 from harness.errors import ArtifactsError
-from harness.runner.sandbox import allowed_environment
+from harness.runner.child_environment import allowed_environment
 from harness.runner.task_order import Order
 from harness.runner.template import NUMBER
 from harness.tasks.messages import Emit, Message
 from harness.tasks.result import Result, State, now
 from harness.tasks.task import Task
 from harness.tasks.wire import LONGEST, BadMessage, decode
-from harness.utils.environment import setting
 from harness.utils.frames import FrameReader, FrameTooLong, send_frame
 from harness.utils.text import plain_text
 
@@ -71,8 +70,7 @@ class TaskProcess:
         self._log_name = f"log.{task.first_rank}.txt" if task.first_rank else LOG
         self._log = _LogFile(log_read, self._files.local / self._log_name)
         self._pid = self._number(10) or 0
-        passed = [name.strip() for name in (setting("SEGBENCH_PASS") or "").split(",")]
-        allowed = allowed_environment(os.environ, passed)
+        allowed = allowed_environment(os.environ)
         self._connection.settimeout(ENDING_S)
         with contextlib.suppress(OSError):  # it has ended already: `poll` tells how
             send_frame(self._connection, pickle.dumps(Order(task, str(self.scratch), allowed)))
@@ -142,6 +140,8 @@ class TaskProcess:
             return self._stopped("failed", f"{len(family)} processes, over the limit of {MOST_PROCESSES}")
         allowed = limits.memory_gb or MOST_MEMORY * psutil.virtual_memory().total / 1e9
         used = sum(_resident_bytes(process) for process in family) / 1e9
+        if used > allowed and len(family) > 1:  # what processes share was counted for each
+            used = sum(_own_bytes(process) for process in family) / 1e9
         if used > allowed:
             return self._stopped("oom", f"{used:.2f} GB resident, over the memory limit of {allowed:.3g} GB")
         return None
@@ -227,6 +227,13 @@ def _resident_bytes(process: psutil.Process) -> int:
     return 0
 
 
+def _own_bytes(process: psutil.Process) -> int:
+    """Resident bytes, where what several processes share counts in parts; where the kernel does not say, all of it."""
+    with contextlib.suppress(psutil.Error, AttributeError):
+        return int(process.memory_full_info().pss)
+    return _resident_bytes(process)
+
+
 def run_isolated(task: Task, emit: Emit, stopping: Callable[[], bool]) -> Result:
     """Do a task in a child process to its end, passing its messages on."""
     process = TaskProcess(task)
@@ -248,12 +255,11 @@ class _Template:
 
     def __init__(self) -> None:
         self._requests, theirs = socket.socketpair()
-        passed = [name.strip() for name in (setting("SEGBENCH_PASS") or "").split(",")]
         # In a session of its own: what a terminal or a scheduler sends to a command is the driver's to decide.
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "harness.runner.template", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env=allowed_environment(os.environ, passed) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=allowed_environment(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

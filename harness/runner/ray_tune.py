@@ -167,10 +167,8 @@ class ResultCallback(Callback):
         """One message of a trial."""
         message = result.pop("message", None)
         driver, task = _DRIVERS[self.key], trial.config["task"]
-        with driver.stops_on_trouble():
-            if message is None:
-                driver.alive()
-            else:
+        if message is not None:
+            with driver.stops_on_trouble():
                 driver.take(task, message)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:

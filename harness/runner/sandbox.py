@@ -13,9 +13,8 @@ import resource
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +26,13 @@ from harness.tasks.task import Task
 from harness.training.loop import CHECKPOINTS
 from harness.training.tensorboard import LOG_FOLDER
 from harness.utils import landlock
-from harness.utils.environment import VARIABLES, setting
+from harness.utils.environment import setting
 
 MODES = ("strict", "network", "off")
 # Bytes of the largest file it may write.
 LARGEST_FILE = 64 * 1024**3
 # Networks of the project and of packages it knows may fetch their pretrained weights.
 FETCHING_ORIGINS = ("built in", "torchvision", "smp")
-
-# What of the environment a network sees: the system's, and what libraries for computing read. Never a key or a password.
-PASSED = (
-    "PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "USER", "LOGNAME", "SHELL", "VIRTUAL_ENV", "CONDA_PREFIX",
-    "PYTHON*", "LD_LIBRARY_PATH", "DYLD_*", "SSL_CERT_*", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
-    "OMP_*", "KMP_*", "GOMP_*", "MKL_*", "DNNL_*", "ONEDNN_*", "OPENBLAS_*", "VECLIB_*", "NUMEXPR_*", "NUMBA_*",
-    "MALLOC_*", "TORCH*", "PYTORCH_*", "ATEN_*", "TRITON_*", "CUDA_*", "CUBLAS_*", "CUDNN_*", "NVIDIA_*", "NCCL_*",
-    "GLOO_*", "HIP_*", "ROCR_*", "XLA_*", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "XDG_CACHE_HOME",
-)  # fmt: skip
-# Even among those.
-NEVER = ("*TOKEN*", "*SECRET*", "*PASSW*", "*_KEY", "*CREDENTIAL*")
 
 
 @dataclass(frozen=True)
@@ -104,7 +92,7 @@ def sandbox_of(task: Task, dataset: Dataset, store: DecodedStore | None, scratch
         scratch: the task's own folder for files that come and go.
     """
     mode = isolation()
-    data = store.files + [store.folder / "index.json"] if store is not None else _sample_files(dataset)
+    data = [*store.files, store.folder / "index.json"] if store is not None else _sample_files(dataset)
     weights = [Path(name) for name in (task.job.model.checkpoint, task.job.model.start_from) if name]
     own = [one.files.local / CHECKPOINTS for one in task.with_shorter()] + [task.files.local / LOG_FOLDER]
     for folder in own:
@@ -126,7 +114,8 @@ def _reason_for_tcp(task: Task, mode: str) -> str:
         return "SEGBENCH_ISOLATION=network"
     if task.job.resources.world_size > 1 or task.rendezvous is not None:
         return "several processes train together"
-    if task.model.origin in FETCHING_ORIGINS and any("pretrained" in n or "weights" in n for n in task.job.model.params):
+    fetches = any("pretrained" in name or "weights" in name for name in task.job.model.params)
+    if fetches and task.model.origin in FETCHING_ORIGINS:
         return "pretrained weights may have to be fetched"
     return ""
 
@@ -147,7 +136,8 @@ def _system() -> list[Path]:
 
 def _python(task: Task) -> Iterator[Path]:
     """Python, installed packages, this project's code, and that of the network's own package."""
-    yield from (Path(p).resolve() for p in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()})
+    folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()}
+    yield from (Path(folder).resolve() for folder in folders)
     yield from (Path(p) for p in (*site.getsitepackages(), site.getusersitepackages()))
     yield Path(harness.__file__).resolve().parent
     module = task.model.target.partition(":")[0].partition(".")[0]
@@ -171,25 +161,8 @@ def _cache_home() -> str:
     return os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
 
 
-def allowed_environment(environment: Mapping[str, str], more: Sequence[str] = ()) -> dict[str, str]:
-    """What of an environment a network may see.
-
-    Args:
-        environment: the whole of it.
-        more: further names that it may see.
-    """
-    own = {name for v in VARIABLES.values() if v.for_workers for name in (v.name, v.earlier) if name}
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in own
-        or name in more
-        or (any(fnmatch(name, p) for p in PASSED) and not any(fnmatch(name.upper(), p) for p in NEVER))
-    }
-
-
 def own_places(scratch: Path) -> dict[str, str]:
-    """The environment's folders as the process of a network has them: its own, and the caches of weights as they are."""
+    """The environment's folders for the process of a network: its own, and the caches of weights as they are."""
     torch_home, hugging_face = map(str, _weight_caches())
     compiled = str(scratch / "compiled")
     return {

@@ -81,9 +81,7 @@ def rescore_split(task: Task, split: str) -> SplitScores:
     return SplitScores(scored, evaluate_s=time.monotonic() - began)
 
 
-def predicted_images(
-    job: Job, samples: DecodedSamples, logits_of: Iterator[tuple[str, Tensor]]
-) -> Iterator[Predicted]:
+def predicted_images(job: Job, samples: DecodedSamples, logits_of: Iterator[tuple[str, Tensor]]) -> Iterator[Predicted]:
     """Label map, loss and, on binary sets, the foreground's probability of each image, at its original resolution."""
     info = samples.dataset.info
     table = job.model.label_map

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,7 @@ from harness.runner.machine import Machine
 from harness.runner.plan import Plan, make_plan
 from harness.runner.watcher import Watcher
 from harness.tasks.artifacts import Artifacts
+from harness.tasks.record import forget_record, read_record
 
 Backend = Literal["ray", "local", "in-process"]
 
@@ -134,6 +135,8 @@ def run(
                 return Outcome(todo, store.name, interrupted=True)
             todo = _planned(suite, options, store, place, watcher, obtain=False)
         store.register(todo.jobs, todo.datasets)
+        if _take_in_finished(todo, store, watcher):
+            todo = _planned(suite, options, store, place, watcher, obtain=False)
         _warn_of_network(store, watcher)
         _add_metrics(todo, store, watcher)
         if not todo.to_do:
@@ -198,6 +201,27 @@ def _artifacts(store: Store | None, options: RunOptions) -> Artifacts:
             f"Leave --artifacts out. Or copy them, then run `bench db artifacts {options.artifacts}`.",
         )
     return given
+
+
+def _take_in_finished(todo: Plan, store: Store, watcher: Watcher) -> int:
+    """Write results that an earlier command's tasks have finished and the database does not have; returns how many."""
+    tasks = [one for task in todo.train for one in task.with_shorter()]
+    begun = store.attempts([task.fingerprint for task in tasks])
+    count = 0
+    for task in tasks:
+        if not begun.get(task.fingerprint):
+            continue
+        result = read_record(task.files)
+        if result is None or result.fingerprint != task.fingerprint:
+            continue
+        attempt = store.claim(task.fingerprint)
+        if attempt is not None:
+            store.save(replace(result, attempt=attempt), task)
+            forget_record(task.files)
+            count += 1
+    if count:
+        watcher.say(f"Taken in: {count} finished job(s) that an earlier command could not write down")
+    return count
 
 
 def _add_metrics(todo: Plan, store: Store, watcher: Watcher) -> None:

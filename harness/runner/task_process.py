@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import pickle
+import shutil
 import signal
 import socket
 import sys
@@ -98,6 +99,7 @@ class _TaskLife:
             while self._connection.recv(1):
                 pass
         end_descendants()
+        shutil.rmtree(self._order.scratch, ignore_errors=True)
         os._exit(1)
 
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -27,7 +27,6 @@ from harness.scoring.predict import predictions
 from harness.scoring.samples import DecodedSamples, derived_seed
 from harness.tasks.messages import Emit, EpochDone, Message, Stage
 from harness.tasks.task import Task
-from harness.training.class_pixels import one_step
 from harness.training.distributed import ProcessGroup, process_group
 from harness.training.loop import CHECKPOINTS, Interrupted, Progress, TrainingContext, train
 from harness.training.network import build_network, load_weights, logit_channels, start_from
@@ -113,14 +112,11 @@ class Trainer:
         self.task, self._store = task, store
         wanted = task.job.resources
         if task.kind in ("time", "memory"):
-            self.task = replace(task, job=one_step(task))
             self._context = self._new_context(ProcessGroup())
         else:
             # Weights that are only scored need no one to train with.
             processes = 1 if task.job.model.checkpoint is not None else wanted.local_processes
-            group = self._stack.enter_context(
-                process_group(processes, wanted.gpus > 0, self._assist, task.rendezvous)
-            )
+            group = self._stack.enter_context(process_group(processes, wanted.gpus > 0, self._assist, task.rendezvous))
             self._context = self._new_context(group)
         model = self._context.model
         if task.job.model.checkpoint is not None:

@@ -394,7 +394,7 @@ class _Server:
 
     def _give(self, logits: Tensor) -> None:
         self._tell("logits", shape=list(logits.shape))
-        self._send(memoryview(logits.float().contiguous().numpy()).cast("B"))
+        self._send(logits.float().contiguous().numpy().data.cast("B"))
 
     def _tell(self, kind: str, **facts: Any) -> None:
         self._send(json.dumps({"kind": kind, **facts}).encode())
@@ -406,7 +406,7 @@ class _Server:
             raise _HungUp from None
 
 
-def failure(error: BaseException) -> dict[str, str]:
+def failure(error: BaseException) -> dict[str, Any]:
     """How a failure is told: `state`, `reason`, `error`, `traceback`."""
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -419,5 +419,3 @@ def failure(error: BaseException) -> dict[str, str]:
         "error": type(error).__name__,
         "traceback": "".join(traceback.format_exception(error)),
     }
-
-

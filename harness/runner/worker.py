@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from harness.config.job import Job
 from harness.datasets import Dataset
 from harness.datasets.base import SPLITS
@@ -31,12 +33,15 @@ from harness.tasks.messages import Emit, SharedResult, Stage
 from harness.tasks.record import forget_record, keep_record
 from harness.tasks.result import Result, State, now
 from harness.tasks.task import Task
-from harness.training.class_pixels import with_prepared_loss
+from harness.training.class_pixels import one_step, with_prepared_loss
 from harness.training.loop import CHECKPOINTS, EPOCHS, RESUME, Interrupted, Progress
 from harness.training.tensorboard import LOG_FOLDER
 
 # Images that are scored where it is timed how long that takes.
 TIMED_SCORES = 3
+
+# The file that is locked by whoever works in a run's folder, and how long one that is ending is waited for.
+IN_USE, ENDING_S = ".in-use", 60.0
 
 Opened = Callable[[Dataset], AbstractContextManager[NetworkHandle]]
 
@@ -64,6 +69,7 @@ class Worker:
         self._open, self._scratch = network, scratch
         self._provenance: dict[str, Any] = {}
         self._parameters: int | None = None
+        self._locks: list[FileLock] = []
         self._started, self._began = now(), time.monotonic()
 
     def run(self) -> Result:
@@ -80,6 +86,9 @@ class Worker:
             if isinstance(error, KeyboardInterrupt):
                 raise
             done = self._result(self.task, **failure(error))
+        finally:
+            for lock in self._locks:
+                lock.release()
         return self._finished(done)
 
     def _do(self) -> Result:
@@ -120,6 +129,7 @@ class Worker:
 
     def _estimate(self, network: NetworkHandle, dataset: Dataset) -> Result:
         """Seconds an image of training, of validation, and of the scoring at the end; or the memory of a step."""
+        self.task = replace(self.task, job=one_step(self.task))
         self._confined(network, dataset, None)
         self._take_in(network.build(self.task, None))
         if self.task.kind == "memory":
@@ -129,7 +139,6 @@ class Worker:
         samples = DecodedSamples(dataset)
         for split in SCORED_SPLITS:
             if held := dataset.ids(split, TIMED_SCORES):
-                few = with_prepared_loss(few, samples)
                 predict_and_score(few, samples, network, split)  # files are read, kernels loaded
                 scored = predict_and_score(few, samples, network, split)
                 times["score"] = (scored.predict_s + scored.evaluate_s) / len(held)
@@ -149,6 +158,7 @@ class Worker:
 
     def _train_and_score(self, network: NetworkHandle, dataset: Dataset) -> Result:
         """Build, train, predict, score, and keep what others will want to see."""
+        self._wait_for_folders()
         for one in self.task.with_shorter():  # what an attempt on another machine left in an object store
             one.files.fetch(CHECKPOINTS)
         samples = self._prepare(network, dataset)
@@ -194,6 +204,22 @@ class Worker:
         self._confined(network, dataset, own)
         self._take_in(network.build(task, own))
         return samples
+
+    def _wait_for_folders(self) -> None:
+        """Have the run's folders for this process alone: one of a command that was killed may just be ending.
+
+        Raises:
+            ArtifactsError: another process goes on working there.
+        """
+        for one in self.task.with_shorter():
+            folder = one.files.local
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / IN_USE)
+            try:
+                lock.acquire(timeout=ENDING_S)
+            except Timeout as error:
+                raise ArtifactsError(f"{folder}: another process works there") from error
+            self._locks.append(lock)  # until this process ends, however it does
 
     def _confined(self, network: NetworkHandle, dataset: Dataset, store: DecodedStore | None) -> None:
         if isinstance(network, TrainerProcess) and self._scratch is not None:

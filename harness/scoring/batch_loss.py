@@ -56,9 +56,7 @@ def batch_logits(
         model.train(was_training)
 
 
-def batch_losses(
-    logits: Iterable[Tensor], samples: DecodedSamples, ids: Sequence[str], recipe: Recipe
-) -> list[float]:
+def batch_losses(logits: Iterable[Tensor], samples: DecodedSamples, ids: Sequence[str], recipe: Recipe) -> list[float]:
     """The recipe's loss of each batch. What counts of the masks is what counts in training.
 
     Args:

@@ -80,16 +80,17 @@ def stored_label_maps(folder: Path, ids: Iterable[str]) -> Iterator[Predicted]:
     """
     sums = read_checksums(folder)
     for image_id in ids:
-        path = folder / f"{image_id}.png"
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sums.get(path.name):
+        name = f"{image_id}.png"
+        path = folder / name
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sums.get(name):
             raise ValueError(f"{path}: is not the file that was written (SHA-256 differs)")
         yield Predicted(image_id, read_labels(path))
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
     """File name -> SHA-256, from a file `sha256sum --check` reads."""
-    lines = (folder / CHECKSUMS).read_text().splitlines()
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    lines = (folder / CHECKSUMS).read_text(encoding="utf-8").split("\n")
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines if line)}
 
 
 def write_checksums(folder: Path) -> tuple[int, str]:
@@ -97,7 +98,7 @@ def write_checksums(folder: Path) -> tuple[int, str]:
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS]
     names = sorted(path.relative_to(folder).as_posix() for path in files)
     text = "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names)
-    (folder / CHECKSUMS).write_text(text)
+    (folder / CHECKSUMS).write_text(text, encoding="utf-8")
     return len(names), hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -108,11 +109,12 @@ def verify_checksums(folder: Path) -> None:
         DataError: the folder or a file is missing, or a file has changed; names it.
     """
     try:
-        lines = (folder / CHECKSUMS).read_text().splitlines()
+        sums = read_checksums(folder)
     except OSError as error:
         raise DataError(f"{folder / CHECKSUMS}: is missing: the label maps are no longer kept here") from error
-    for line in lines:
-        digest, name = line.split("  ", 1)
+    except ValueError as error:
+        raise DataError(f"{folder / CHECKSUMS}: is no list of checksums") from error
+    for name, digest in sums.items():
         path = folder / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise DataError(f"{path}: is missing or is not what the run wrote")

@@ -119,5 +119,3 @@ def _with_bytes(record: dict[str, Any]) -> Any:
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-

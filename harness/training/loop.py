@@ -42,7 +42,7 @@ from harness.scoring.predict import (
     split_outputs,
 )
 from harness.scoring.samples import CPU, DecodedSamples, derived_seed
-from harness.tasks.messages import Emit, EpochDone
+from harness.tasks.messages import Emit, EpochDone, Stage
 from harness.training.distributed import ProcessGroup
 from harness.training.loader import training_loader, worker_count
 from harness.training.pending_losses import PendingLosses
@@ -54,6 +54,8 @@ CHECKPOINT_EVERY_S = 60.0
 
 # The checkpoint a training is continued from; removed once its record is complete.
 RESUME = "resume.pt"
+# What becomes of one that cannot be read.
+BROKEN = "resume.broken.pt"
 BEST, LAST = "best.pt", "last.pt"
 # The weights after a number of epochs, where the recipe keeps them.
 EPOCH, EPOCHS = "epoch-{:04}.pt", "epoch-*.pt"
@@ -430,12 +432,10 @@ def load_checkpoint(
     context: TrainingContext, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> Progress | None:
     """Continue from the `resume.pt` of rank 0; None where there is none."""
-    path, group = context.folder / RESUME, context.group
-    state = None
-    if group.is_main and path.exists():
+    group, state = context.group, None
+    if group.is_main:
         # Loading puts every tensor where it belongs; other processes have other devices.
-        place = context.device if group.world_size == 1 else CPU
-        state = torch.load(path, map_location=place, weights_only=True)
+        state = read_resume(context, context.device if group.world_size == 1 else CPU)
     state = group.broadcast(state)
     if state is None:
         return None
@@ -448,6 +448,25 @@ def load_checkpoint(
     if state["cuda_random"] is not None:
         torch.cuda.set_rng_state(state["cuda_random"].cpu())
     return Progress(**state["progress"])
+
+
+def read_resume(context: TrainingContext, place: torch.device) -> dict[str, Any] | None:
+    """What `resume.pt` holds; None where there is none, or one that cannot be read, which is set aside and told."""
+    path = context.folder / RESUME
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location=place, weights_only=True)
+        if not isinstance(state, dict) or not state.keys() >= {"model", "optimizer", "scaler", "progress", "random"}:
+            raise ValueError("is no checkpoint of a training")
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever a damaged file makes of reading it)
+        path.replace(context.folder / BROKEN)
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        context.emit(Stage(f"training anew: {RESUME} cannot be read and is now {BROKEN} ({first[:60]})"))
+        return None
+    return state
 
 
 def save_atomically(state: Any, path: Path) -> None:

@@ -14,12 +14,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from harness.config.job import Job
+from harness.scoring.samples import CPU
 from harness.training.loop import (
     BEST,
     EPOCH,
@@ -27,6 +27,7 @@ from harness.training.loop import (
     RESUME,
     Progress,
     TrainingContext,
+    read_resume,
     remember_best,
     save_atomically,
     validate,
@@ -114,13 +115,12 @@ def catch_up(milestones: Sequence[Milestone], context: TrainingContext) -> None:
 
     Where what they need is no longer there, the training begins anew.
     """
-    resume = context.folder / RESUME
-    if not milestones or not resume.exists():
+    state = read_resume(context, CPU) if milestones else None
+    if state is None:
         return
-    state: dict[str, Any] = torch.load(resume, map_location="cpu", weights_only=True)
     passed = [m for m in milestones if m.epochs <= state["progress"]["epoch"]]
     if any(not (m.folder / PROGRESS).exists() for m in passed):
-        resume.unlink()
+        (context.folder / RESUME).unlink()
         return
     for milestone in passed:
         own = Progress(**json.loads((milestone.folder / PROGRESS).read_text()))

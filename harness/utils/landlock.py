@@ -1,7 +1,7 @@
-"""Landlock: a Linux process gives up, for good and for all its children, what it will not need of files, TCP and signals.
+"""Landlock: a Linux process gives up what it will not need of files, TCP and signals, for good and for its children.
 
-The kernel's interface: https://docs.kernel.org/userspace-api/landlock.html. Nothing here needs root. Where the kernel has
-no Landlock, `version` is 0.
+The kernel's interface: https://docs.kernel.org/userspace-api/landlock.html. Nothing here needs root. Where the kernel
+has no Landlock, `version` is 0.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def no_new_privileges() -> bool:
     """Give up what setuid programs would give; returns whether the kernel did it."""
     if not sys.platform.startswith("linux"):
         return False
-    return ctypes.CDLL(None).prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None).prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
 
 
 def restrict(readable: Iterable[Path], writable: Iterable[Path], tcp: bool) -> None:

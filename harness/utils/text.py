@@ -1,4 +1,4 @@
-"""Text from strangers, made safe to keep and to show: no control characters, nothing that is no Unicode, not too long."""
+"""Text from strangers, made fit to be kept and shown: no control characters, only Unicode, not too long."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ def plain_text(text: str, limit: int = TEXT) -> str:
 
     Line breaks and tabs stay. Other control and formatting characters and lone surrogates become U+FFFD.
     """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     cut = text[: limit + 1].replace("\r\n", "\n")
     clean = "".join(c if c in _KEPT or unicodedata.category(c) not in _DROPPED else "\ufffd" for c in cut)
-    return clean if len(text) <= limit else f"{clean[:limit]} … (cut: it had {len(text):,} characters)"
+    if len(text) <= limit:
+        return clean
+    told = f" … (cut: it had {len(text):,} characters)"
+    return clean[: limit - len(told)] + told
 
 
 def plain_line(text: str, limit: int = LINE) -> str:
