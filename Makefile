@@ -31,12 +31,12 @@ setup-dev: $(VENV)/.dev ## the environment with the development tools
 demo: setup ## train, score and rank three small networks on generated images (under five minutes)
 	@$(BIN)/bench demo
 
-# Many tests wait for a child process, Ray or a server: three at a time keep two processors busy. The long ones, of which
+# Many tests wait for a child process, Ray or a server: four at a time keep two processors busy. The long ones, of which
 # some watch the clock while nodes are lost, run two at a time.
 PYTEST := $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 test: setup-dev lint types ## lint, types, import contract and every test but the long ones
-	$(PYTEST) 3 -m "not long"
+	$(PYTEST) 4 -m "not long"
 
 test-long: setup-dev ## the tests that take minutes: training on real data, lost nodes, bad networks, searches
 	$(PYTEST) 2 -m long

@@ -334,7 +334,7 @@ def command() -> tuple[float, float]:
 def own_cpu_seconds(process: psutil.Process) -> float:
     """What a process and those below it have taken, without the jobs, which all descend from a template."""
     with contextlib.suppress(psutil.Error):
-        if any("multiprocessing.forkserver" in word for word in process.cmdline()):
+        if any("harness.runner.template" in word for word in process.cmdline()):
             return 0.0
         own = process.cpu_times()
         return own.user + own.system + sum(map(own_cpu_seconds, process.children()))

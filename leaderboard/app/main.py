@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from leaderboard.app.pages import all_pages
+from leaderboard.app.views import all_pages
 
 st.set_page_config(page_title="segbench leaderboard", page_icon=":material/leaderboard:", layout="wide")
 

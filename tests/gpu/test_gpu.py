@@ -46,6 +46,7 @@ def losses(home: Path, name: str, *sets: str) -> list[float]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ten_steps_of_a_network_are_those_of_a_training() -> None:
     job = voc_job(
         "U-Net (from scratch)", False, "recipe.size=[32,32]", "batch_size=4", "recipe.accumulate=1", "lr=1e-2"

@@ -129,6 +129,7 @@ def test_a_gpu_that_is_elsewhere_cannot_be_measured(shapes_home: Path, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_this_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     said: list[str] = []
@@ -159,6 +160,8 @@ def test_what_other_work_has_slowed_is_not_remembered(monkeypatch: pytest.Monkey
     assert len(calls) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_measurement_that_fails_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.runner.machine.gpu_count", lambda: 1)  # there is none: the program ends with an error
     monkeypatch.setattr(os, "cpu_count", lambda: 5)

@@ -144,6 +144,6 @@ def test_twenty_bad_networks_are_rows_and_every_good_one_finishes(home: Path) ->
     assert {rows[f"good{place}"] for place in range(len(BAD))} == {("ok", "")}
     assert f"{sum(1 for s, _ in rows.values() if s != 'ok')} failed" in done.stdout
     deadline = time.monotonic() + 30
-    while (left := marked(str(home), "forkserver", "ray::", "raylet")) and time.monotonic() < deadline:
+    while (left := marked(str(home), "harness.runner.template", "ray::", "raylet")) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert left == []

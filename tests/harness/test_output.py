@@ -35,7 +35,7 @@ class Kills(harness.Watcher):
 
     def message(self, task, message):
         workers = [p for p in psutil.Process().children(recursive=True) if words(p).startswith("ray::")]
-        busy = [p for p in workers if any("forkserver" in words(c) for c in p.children(recursive=True))]
+        busy = [p for p in workers if any("harness.runner.template" in words(c) for c in p.children(recursive=True))]
         if busy and not self.lost:
             self.lost = True
             busy[0].kill()

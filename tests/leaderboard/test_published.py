@@ -22,7 +22,7 @@ from harness.results.publish import LIMIT, publish, unpacked, without_paths
 from tests.conftest import REAL_DATA, ROOT, TINY, Shared, real, rows, run_bench, serving
 
 GALLERY = """
-from leaderboard.app.pages import gallery
+from leaderboard.app.views import gallery
 gallery.show()
 """
 
@@ -82,6 +82,8 @@ def test_of_a_path_the_name_stays(text: str, left: str) -> None:
     assert without_paths({"a": [text, 1, None]}) == {"a": [left, 1, None]}
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_failed_runs_are_there_without_their_folders(home: Path) -> None:
     (home / "bad.py").write_text('NAME = "bad"\n\n\ndef build(num_classes):\n    raise ValueError("no such width")\n')
     words = ("run", "--suite", TINY, "--local", "--plugin", "bad.py", "--set", "models=[bad]", "--set", "seeds=[0]")

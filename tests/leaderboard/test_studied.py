@@ -74,6 +74,11 @@ def test_pictures_of_every_cell_are_stored(store: Store) -> None:
     assert all(set(image.predictions) == set(runs) for image in shown)
 
 
+def test_a_page_can_be_the_first_that_a_server_is_asked_for() -> None:
+    # A folder of this name is Streamlit's older way: until the start page was seen, it ran its files instead.
+    assert not Path(leaderboard.app.__path__[0], "pages").exists()
+
+
 def test_no_file_of_the_app_hides_a_module_of_python() -> None:
     # Streamlit puts the app's folder first among Python's paths: with an html.py there the server does not start.
     names = {path.stem for path in Path(leaderboard.app.__path__[0]).iterdir()}
