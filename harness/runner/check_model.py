@@ -20,7 +20,7 @@ TIME_LIMIT_S = 300.0
 
 
 def check_model(entry: ModelEntry, params: dict[str, Any], data_folder: Path) -> str:
-    """Take a network the whole way on two generated images, in a child process where nothing it does can hurt.
+    """Take a network the whole way on two generated images, as a job does: docs/security.md says what holds it.
 
     Args:
         entry: the network.

@@ -96,9 +96,8 @@ def test_a_lost_node_and_a_killed_worker_cost_no_row_and_no_bit(
     wait_for_epochs(run, 2)
     # A worker process dies: the actor that holds one of the two running units.
     victims = marked(str(home), "ray::")
-    holders = [
-        p for p in victims if any("harness.runner.template" in " ".join(_words(c)) for c in p.children(recursive=True))
-    ]
+    template = "harness.runner.template"
+    holders = [p for p in victims if any(template in " ".join(_words(c)) for c in p.children(recursive=True))]
     assert holders, "units run in children of Ray's workers"
     os.kill(holders[0].pid, signal.SIGKILL)
     time.sleep(5)
