@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, NullPool, QueuePool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
@@ -29,9 +31,8 @@ def network_file_system(path: Path) -> str | None:
     return found if found and found.lower().startswith(NETWORK_FILE_SYSTEMS) else None
 
 
-def default_url(path: Path | None = None) -> str:
-    """The URL of the database a command uses that names none: results.db in the current folder."""
-    return f"sqlite:///{(path or Path('results.db')).resolve()}"
+def _file_url(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path.resolve()))
 
 
 def open_existing(db: str | None) -> Store | None:
@@ -58,16 +59,16 @@ def open_store(db: str | None, *, read_only: bool = False, any_schema: bool = Fa
     Raises:
         DatabaseError: it cannot be opened, is not a results database, or is of another schema.
     """
-    url = db if db and is_url(db) else default_url(Path(db) if db else None)
     try:
-        parsed = make_url(url)
+        # A path is no URL: `#`, `?` and `%` are characters of it.
+        parsed = make_url(db) if db and is_url(db) else _file_url(Path(db or "results.db"))
     except ArgumentError as error:
         raise DatabaseError(f"--db {db}: not a database URL: {error}") from error
     path = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
     if path is not None:
         _check_file(path, read_only)
     try:
-        engine = _engine(url, read_only, path)
+        engine = _engine(parsed, read_only, path)
         store = Store(engine, path)
         engine.connect().close()  # what cannot be reached is told here
         if not any_schema:
@@ -95,15 +96,15 @@ def _check_file(path: Path, read_only: bool) -> None:
         raise DatabaseError(f"{path}: cannot be written", "Name another place with --db.")
 
 
-def _engine(url: str, read_only: bool, path: Path | None) -> Engine:
+def _engine(url: URL, read_only: bool, path: Path | None) -> Engine:
     if path is None:
         return create_engine(url, pool_pre_ping=True)
     if read_only:
-        # A cleanly closed WAL file in a folder that cannot be written opens only as immutable; that would miss
-        # rows still in the WAL, so it is used only where there is none.
-        immutable = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
-        url = f"sqlite:///file:{path}?mode=ro{'&immutable=1' if immutable else ''}&uri=true"
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        # Where the folder cannot be written each transaction opens the file anew: see `_connected_to_read`.
+        pool = QueuePool if os.access(path.parent, os.W_OK) else NullPool
+        engine = create_engine("sqlite://", creator=lambda: _connected_to_read(path), poolclass=pool)
+    else:
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
@@ -119,6 +120,17 @@ def _engine(url: str, read_only: bool, path: Path | None) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _connected_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that can only read.
+
+    A file in WAL mode in a folder that cannot be written opens only as immutable once its WAL is folded in. Such a
+    connection never sees what is written later, and one that saw a WAL does: which it is, is asked each time.
+    """
+    immutable = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
+    uri = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if immutable else ''}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
 
 
 def open_results(db: str | None = None, *, read_only: bool = True) -> Store:

@@ -304,3 +304,44 @@ def test_an_interrupted_training_says_its_epochs(shapes_home: Path, tmp_path: Pa
     state = torch.load(tmp_path / "run" / "checkpoints" / "resume.pt", weights_only=True)
     assert state["progress"]["epoch"] >= 1
     assert read_record(task.files) is None
+
+
+@pytest.mark.parametrize("name", ["a#b.db", "a%41.db", "a?b.db", "exp#3/results.db", "with space.db", "é?mode=rw.db"])
+def test_a_path_is_no_url(tmp_path: Path, name: str) -> None:
+    from harness.results import open_store
+
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    store = open_store(str(path))
+    store.save_search_result("one", {"lr": 0.1})
+    store.close()
+    seen = open_store(str(path), read_only=True)
+    assert seen.search_result("one") == {"lr": 0.1}
+    seen.close()
+    found = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.db*")}
+    assert found <= {name, f"{name}-wal", f"{name}-shm"}
+
+
+def test_a_viewer_in_a_folder_that_it_cannot_write_sees_what_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.results import open_store
+
+    path = str(tmp_path / "results.db")
+    first = open_store(path)
+    first.save_search_result("one", {"lr": 1})
+    first.close()
+    may = os.access
+    monkeypatch.setattr(opening.os, "access", lambda place, mode: may(place, mode) and mode != os.W_OK)
+    viewer = open_store(path, read_only=True)
+    assert viewer.search_result("one") == {"lr": 1}
+    monkeypatch.setattr(opening.os, "access", may)
+    writer = open_store(path)
+    writer.save_search_result("two", {"lr": 2})
+    monkeypatch.setattr(opening.os, "access", lambda place, mode: may(place, mode) and mode != os.W_OK)
+    assert viewer.search_result("two") == {"lr": 2}, "while it is in the WAL"
+    monkeypatch.setattr(opening.os, "access", may)
+    writer.close()
+    monkeypatch.setattr(opening.os, "access", lambda place, mode: may(place, mode) and mode != os.W_OK)
+    assert viewer.search_result("two") == {"lr": 2}, "and afterwards"
+    viewer.engine.dispose()
