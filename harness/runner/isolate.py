@@ -41,8 +41,8 @@ LOG = "log.txt"
 LOG_BYTES = 4 * 1024**2
 # Seconds a task has to write a checkpoint after it was asked to stop, and its process to end by itself.
 GRACE_S, ENDING_S = 30.0, 5.0
-# Seconds between two looks at memory and processes.
-LOOK_S = 0.5
+# Seconds between two looks at memory and processes, and after which a process is asked again to stop.
+LOOK_S, ASK_AGAIN_S = 0.5, 1.0
 # A task may have so many processes, and so much of the machine's memory where its job sets no limit.
 MOST_PROCESSES, MOST_MEMORY = 512, 0.95
 
@@ -69,7 +69,7 @@ class TaskProcess:
         self._files = task.files
         self._log_name = f"log.{task.first_rank}.txt" if task.first_rank else LOG
         self._log = _LogFile(log_read, self._files.local / self._log_name)
-        self._pid = self._number(10) or 0
+        self._pid = 0
         allowed = allowed_environment(os.environ)
         self._connection.settimeout(ENDING_S)
         with contextlib.suppress(OSError):  # it has ended already: `poll` tells how
@@ -80,6 +80,7 @@ class TaskProcess:
         self._started = time.monotonic()
         self._looked = 0.0
         self._stop_by: float | None = None
+        self._asked = 0.0
         self._result: Result | None = None
         self._code: int | None = None
         self._told = False
@@ -110,7 +111,8 @@ class TaskProcess:
     def request_stop(self) -> None:
         """Ask the task to write a checkpoint and end; it is killed if that takes too long."""
         if self._stop_by is None:
-            self._stop_by = time.monotonic() + GRACE_S
+            self._asked = time.monotonic()
+            self._stop_by = self._asked + GRACE_S
             self._signal(signal.SIGTERM)
 
     def close(self) -> None:
@@ -132,6 +134,9 @@ class TaskProcess:
             return self._stopped("timeout", f"over the time limit of {limits.time_limit_s:g} s")
         if self._stop_by is not None and now > self._stop_by:
             return self._stopped("interrupted", f"did not stop within {GRACE_S:g} s")
+        if self._stop_by is not None and now - self._asked > ASK_AGAIN_S:
+            self._asked = now  # on a busy machine it may not have been there to hear it
+            self._signal(signal.SIGTERM)
         if now - self._looked < LOOK_S:
             return None
         self._looked = now
@@ -187,8 +192,15 @@ class TaskProcess:
             return int.from_bytes(data, "big", signed=True) if len(data) == NUMBER else None
         return None
 
+    def _process_id(self, timeout: float = 0.0) -> int:
+        """The process's number; 0 as long as the template has not told it, which may have to be started first."""
+        self._pid = self._pid or self._number(timeout) or 0
+        return self._pid
+
     def _exit_code(self) -> int | None:
         """How the process ended, which is waited for a little; None where nobody knows."""
+        if not self._process_id(ENDING_S):
+            return None
         if not self._told:
             self._code, self._told = self._number(ENDING_S), True
         return self._code
@@ -208,14 +220,14 @@ class TaskProcess:
                 process.kill()
 
     def _signal(self, number: int) -> None:
-        if self._pid:
+        if self._process_id():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self._pid, number)
 
     def _family(self) -> list[psutil.Process]:
         """The process and everything that descends from it."""
         with contextlib.suppress(psutil.Error):
-            if self._pid:
+            if self._process_id():
                 child = psutil.Process(self._pid)
                 return [child, *child.children(recursive=True)]
         return []

@@ -143,6 +143,9 @@ def test_rows_of_a_driver_that_died_are_released(store: Store, planned: list[Tas
     assert store.release_stale() == 0
     with store.session() as session:
         session.query(Run).filter_by(fingerprint=planned[0].fingerprint).update({"heartbeat": 0.0})
+    assert store.release_stale() == 0, "this process is alive, however long it was silent"
+    with store.session() as session:
+        session.query(Run).filter_by(fingerprint=planned[0].fingerprint).update({"driver": "elsewhere:1:0.00:0"})
     assert store.release_stale() == 1
     assert store.known([planned[0].fingerprint])[planned[0].fingerprint].state == "interrupted"
 
