@@ -75,8 +75,10 @@ def trained(folder: Path, epochs: int, batch: int, resources: dict[str, int]) ->
     """Seconds of the training of a job so many epochs long."""
     recipe = {**SUITE["recipe"], "epochs": epochs, "batch_size": batch, "val_every": epochs}  # type: ignore[dict-item]
     (folder / "scaling.yaml").write_text(json.dumps({**SUITE, "recipe": recipe, "resources": resources}))
-    command = [sys.executable, "-m", "bench", "run", "--suite", "scaling.yaml", "--local", "--data-dir", "data"]
-    subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    command = [sys.executable, "-m", "bench", "run", "--suite", "scaling.yaml", "--local"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"bench run ended with {done.returncode}: {done.stderr[-500:]}")
     with sqlite3.connect(folder / "results.db") as connection:
         state, times, reason = connection.execute("select state, times, reason from runs order by id desc").fetchone()
     if state == "oom":
