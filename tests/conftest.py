@@ -41,7 +41,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ours = [name for v in VARIABLES.values() for name in (v.name, v.earlier) if name]
     old = {k: os.environ.pop(k, None) for k in ("XDG_CACHE_HOME", *ours)}
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["SEGBENCH_PASS"] = "TEST_MARK"  # so that every process of a test is known as such: see `marked`
     yield
+    del os.environ["SEGBENCH_PASS"]
     for key, value in old.items():
         if value is None:
             os.environ.pop(key, None)
