@@ -13,6 +13,7 @@ import pickle
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -303,6 +304,7 @@ def _life(connection: socket.socket, task: Task, dataset: Dataset, scratch: Path
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.chdir(scratch)
         os.environ.update(own_places(scratch))
+        tempfile.tempdir = str(scratch)  # Python remembers what it was for the template
         with deterministic(task.job):
             _Server(connection).serve(Trainer(task, dataset, stop.is_set))
         status = 0

@@ -190,8 +190,10 @@ def test_a_killed_template_costs_the_running_tasks_nothing(shapes_home: Path, tm
 
     task = task_of(GOOD, shapes_home, tmp_path)
     process = TaskProcess(task)
-    isolate._the_template().process.kill()
     result = None
+    while result is None:  # it has begun
+        result = process.poll(1)
+    isolate._the_template().process.kill()
     while not isinstance(result, Result):
         result = process.poll(1)
     process.close()

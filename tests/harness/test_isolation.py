@@ -13,7 +13,7 @@ from tests.conftest import TINY, rows, run_bench
 
 TRIES = """NAME = "spy"
 STRIDE = 1
-import os, pathlib, signal, socket, subprocess
+import os, pathlib, signal, socket, subprocess, tempfile
 from torch import nn
 
 
@@ -43,6 +43,7 @@ def build(num_classes):
     attempt("secret", lambda: os.environ["LAB_TOKEN"])
     attempt("shell", lambda: subprocess.run(["cat", str(home / "results.db")], check=True, capture_output=True))
     attempt("scratch", lambda: pathlib.Path("mine").write_text("mine"))
+    attempt("temporary", lambda: tempfile.TemporaryFile().write(b"mine"))
     return nn.Conv2d(3, num_classes, 1)
 """
 
@@ -81,7 +82,7 @@ def test_a_network_reaches_nothing_that_decides_a_score(spied: Path) -> None:
     )
     log = (spied / "results.artifacts" / run / "log.txt").read_text()
     done = [line.removesuffix(" DONE") for line in log.splitlines() if line.endswith(" DONE")]
-    assert done == ["scratch"], log
+    assert done == ["scratch", "temporary"], log
     assert log.count(" denied ") == 12, log
     assert json.loads(provenance)["isolation"] == {
         "no_new_privs": True,
