@@ -59,7 +59,7 @@ def test_half_a_message_does_not_outlast_the_time_limit(shapes_home: Path, tmp_p
     began = time.monotonic()
     result = run(telling(frame(b'{"kind": "done"}' * 10)[:50], 600), shapes_home, tmp_path, time_limit_s=3.0)
     assert (result.state, result.reason) == ("timeout", "over the time limit of 3 s")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
 
 
 def test_a_reader_never_waits_for_the_rest_of_a_message() -> None:
@@ -161,7 +161,7 @@ def test_a_network_s_daemons_that_keep_its_log_open_end_with_it(shapes_home: Pat
     (tmp_path / "next").mkdir()
     began, before = time.monotonic(), {p.pid for p in psutil.process_iter() if "harness.runner.template" in command(p)}
     assert run(LEAVES, shapes_home, tmp_path / "next").state == "ok"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     left = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
     assert not [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     log = tmp_path / "next" / "run" / "log.txt"
