@@ -256,7 +256,7 @@ def end_descendants() -> None:
     """
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        left = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+        left = [process for process in psutil.Process().children(recursive=True) if _is_alive(process)]
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -266,6 +266,13 @@ def end_descendants() -> None:
         if not left:
             return
         time.sleep(0.01)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended between the list and the question
+        return False
 
 
 def _progress(answer: dict[str, Any]) -> Progress:

@@ -50,6 +50,7 @@ def test_every_setting_is_obeyed_under_both_names(prefix: str, tmp_path: Path, m
 
 
 def test_workers_are_told_what_they_need_by_either_name_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGBENCH_PASS", raising=False)  # the tests' own
     assert for_workers() == {}
     monkeypatch.setenv("BENCH_CACHE_DIR", "/fast")
     monkeypatch.setenv("SEGBENCH_CACHE_GB", "5")
