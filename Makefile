@@ -2,11 +2,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# Bytecode is compiled when a module is first imported, not for all 40,000 files at installation.
+# Bytecode is compiled when a module is first imported, not for all 40,000 files at installation. Where the environment
+# forbids to keep it, every process would compile all it imports again: seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-long gpu lint format types docs leaderboard bench clean
+.PHONY: help setup setup-dev demo test test-fast test-long gpu lint format types docs leaderboard bench hashes clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -14,8 +16,14 @@ help: ## list the targets
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	@echo "Building $(VENV) with $(PYTHON) (about two minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifdef HASHES
+	@$(PIP) install --no-compile --require-hashes --no-deps --requirement constraints.hashed.txt
+	@$(PIP) install --no-compile --constraint constraints.txt torch torchvision
+	@$(PIP) install --no-compile --no-deps --no-build-isolation --editable .
+else
 	@$(PIP) install --no-compile --constraint constraints.txt torch
 	@$(PIP) install --no-compile --constraint constraints.txt --editable .
+endif
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
@@ -25,7 +33,7 @@ $(VENV)/.dev: $(VENV)/.runtime
 	    || echo "pydensecrf2 cannot be compiled here (C++ compiler?): the tests of predict.crf will skip"
 	@touch $@
 
-setup: $(VENV)/.runtime ## build the environment alone
+setup: $(VENV)/.runtime ## build the environment alone (HASHES=1: every file but torch's by its SHA-256)
 setup-dev: $(VENV)/.dev ## the environment with the development tools
 
 demo: setup ## train, score and rank three small networks on generated images (under five minutes)
@@ -69,9 +77,21 @@ $(VENV)/.peers: $(VENV)/.dev
 	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[peers]'
 	@touch $@
 
-BENCHMARKS := $(addprefix benchmarks/,evaluator.py pipeline.py scheduling.py training.py step_profile.py scaling.py)
-bench: $(VENV)/.peers ## speed and memory against peers, as ratios
-	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/.peers ## every benchmark against its peers; added to benchmarks/history.jsonl, figures into the docs (QUICK=1)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.figures
+
+# torch and torchvision are left out, since which build is right depends on the machine; what torch needs besides CUDA
+# is named here, and so is what installs this project.
+TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extensions
+INSTALLERS := editables hatchling
+hashes: setup-dev ## write constraints.hashed.txt again, after constraints.txt has changed (asks the package index)
+	@$(PIP) install --constraint constraints.txt uv
+	@printf "torch; sys_platform == 'none'\ntorchvision; sys_platform == 'none'\n" > $(VENV)/left_out.txt
+	@printf '%s\n' $(TORCH_NEEDS) $(INSTALLERS) | $(BIN)/uv pip compile --quiet pyproject.toml - \
+	    --extra lite --extra figures --extra postgres --extra zoo --override $(VENV)/left_out.txt \
+	    --no-emit-package torch --no-emit-package torchvision --constraint constraints.txt \
+	    --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --output-file constraints.hashed.txt
 
 clean: ## remove the environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

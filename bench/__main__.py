@@ -9,19 +9,26 @@ from typing import Annotated
 import typer
 
 from bench import (
+    bundle,
     check_data,
+    check_model,
     db,
     demo,
+    diff,
     doctor,
     export,
     export_predictions,
     leaderboard,
     listing,
+    new_model,
+    replay,
     run,
     score,
     status,
     submit,
+    withdraw,
 )
+from bench.console import print_error, use_plain_streams
 
 app = typer.Typer(
     name="bench",
@@ -32,13 +39,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("new-model")(new_model.new_model)
+app.command("check-model")(check_model.check_model)
 app.command("submit")(submit.submit)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
-app.command("export")(export.export)
+app.add_typer(export.app, name="export")
 app.command("export-predictions")(export_predictions.export_predictions)
 app.command("status")(status.status)
 app.command("why")(status.why)
+app.command("withdraw")(withdraw.withdraw)
+app.command("diff")(diff.diff)
+app.command("bundle")(bundle.bundle)
+app.command("verify")(bundle.verify)
+app.command("replay")(replay.replay)
 app.command("suites")(listing.suites)
 app.command("models")(listing.models)
 app.command("datasets")(listing.datasets)
@@ -72,6 +86,7 @@ def options(
 
 def main() -> None:
     """Run the command; a user's mistake ends in one message and exit code 2."""
+    use_plain_streams()
     try:
         app()
     except KeyboardInterrupt:
@@ -87,8 +102,6 @@ def main() -> None:
 
         if not isinstance(error, BenchError) or setting("SEGBENCH_DEBUG"):
             raise
-        from bench.console import print_error
-
         print_error(error)
         sys.exit(2)
 

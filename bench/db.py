@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.console import DbOption, new_console
+from bench.console import DbOption, new_console, refuse_idle
 
 app = typer.Typer(
     help="Check, back up and migrate a results database.\n\nExample: bench db check", no_args_is_help=True
@@ -62,6 +62,34 @@ def backup(
         raise BenchError(f"{store.name}: PostgreSQL is backed up with pg_dump")
     backup_sqlite(store.path, out.resolve())
     print(f"wrote {out}")
+
+
+@app.command()
+def compact(db: DbOption = None) -> None:
+    """Write the statistics of earlier versions in the format of today, which takes less than half the bytes.
+
+    No figure changes. Scores of single images are added where an earlier version did not store them.
+
+    Example: bench db compact
+    """
+    from bench.progress import CountBar
+    from harness.results import open_store
+    from harness.results.compacting import compact_statistics
+    from harness.results.publish import compact as without_gaps
+
+    store = open_store(db)
+    try:
+        found = compact_statistics(store, partial(CountBar(), "Writing statistics"))
+    finally:
+        store.close()
+    if store.path is not None and found.rewritten:
+        without_gaps(store.path)
+    print(
+        f"{found.rewritten} of the scored splits written anew: {found.before / 1e6:.1f} MB are "
+        f"{found.after / 1e6:.1f} MB now. Scores of single images added to {found.scored}."
+    )
+    if found.unreadable:
+        print(f"{found.unreadable} cannot be read and were left as they are: `bench db check` names them.")
 
 
 @app.command()
@@ -132,33 +160,102 @@ def publish(
 
 
 def merge(
-    other: Annotated[str, typer.Argument(metavar="OTHER.db", help="The database whose runs are added to yours.")],
+    other: Annotated[
+        str | None, typer.Argument(metavar="OTHER.db", help="The database whose runs are added to yours.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show every merge, and what it brought.")] = False,
+    undo: Annotated[
+        int | None, typer.Option(metavar="N", help="Remove what merge N brought; put back what it replaced.")
+    ] = None,
+    artifacts_from: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|URL", help="Where its label maps are.", show_default="the folder beside OTHER.db"),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="MIN", help="How long reading it may take.", min=0, show_default="60")
+    ] = None,
     db: DbOption = None,
 ) -> None:
     """Join another lab's database into yours: every training once, contradictions named.
 
-    Label maps beside the other database come along. Ends with 1 if the two contradict each other; the figures that were
-    here are kept then.
+    Nothing in it is believed: rows are checked, figures folded anew from their statistics, label maps compared with
+    their checksums. What is not sound is left out and named; nothing of yours is changed. Ends with 1 if anything was
+    refused, or if the two contradict each other.
 
     Example: bench merge their/results.db
     """
     from harness.errors import BenchError
-    from harness.results import open_store
-    from harness.results.merge import merge as run
 
-    theirs = open_store(other, read_only=True)
+    if (other is not None) + listed + (undo is not None) != 1:
+        raise BenchError("give OTHER.db, --list or --undo N", "See: bench merge --help")
+    if other is None:
+        refuse_idle({"--artifacts-from": artifacts_from, "--minutes": minutes}, "it is for OTHER.db")
+    if listed:
+        _list_merges(db)
+    elif undo is not None:
+        _undo_merge(undo, db)
+    elif other is not None:
+        _merge(other, artifacts_from, 60 if minutes is None else minutes, db)
+
+
+# Lines about single runs that a merge prints.
+SHOWN = 50
+
+
+def _merge(other: str, artifacts_from: str | None, minutes: float, db: str | None) -> None:
+    from bench.progress import CountBar
+    from harness.results import open_store
+    from harness.results.merge import Limits, refuse_itself
+    from harness.results.merge import merge as run
+    from harness.tasks.artifacts import Artifacts
+
     ours = open_store(db)
     try:
-        if theirs.name == ours.name:
-            raise BenchError(f"{ours.name}: is the same database")
-        result = run(ours, theirs, ours.artifacts, theirs.artifacts)
+        refuse_itself(ours, other)
+        place = Artifacts.named(artifacts_from) if artifacts_from else None
+        tick = partial(CountBar(), "Checking runs")
+        result = run(ours, other, artifacts_from=place, limits=Limits(seconds=60 * minutes), tick=tick)
     finally:
         ours.close()
     print(
         f"{result.added} runs added, {result.replaced} that had not been done here, {result.same} in both, "
         f"{result.scored} of their evaluations added, {result.unfinished} unfinished ones were left out."
     )
-    for conflict in result.conflicts:
-        print(f"conflict: {conflict}")
-    if result.conflicts:
+    if result.without_label_maps:
+        print(f"{result.without_label_maps} came without their label maps: there are none beside that database.")
+    if result.unknown_metrics:
+        print(f"Left out, because they are not installed here: figures of {', '.join(result.unknown_metrics)}.")
+    lines = [f"conflict: {one}" for one in result.conflicts] + [f"refused: {one}" for one in result.refused]
+    print("\n".join(lines[:SHOWN]), end="\n" if lines else "")
+    if len(lines) > SHOWN:
+        print(f"… and {len(lines) - SHOWN} more")
+    if result.number is not None:
+        print(f"This is merge {result.number}; `bench merge --undo {result.number}` takes it back.")
+    if lines:
         raise typer.Exit(1)
+
+
+def _list_merges(db: str | None) -> None:
+    from bench.console import table
+    from harness.results import open_store
+    from harness.results.merge import list_merges
+
+    store = open_store(db, read_only=True)
+    names = ("added", "replaced", "scored", "refused")
+    rows = []
+    for one in list_merges(store):
+        did = (one.counts.get(name, 0) for name in names)
+        rows.append((one.id, one.at[:19], one.who, one.source, one.sha256[:16], *did, (one.undone or "")[:19]))
+    new_console().print(table(("merge", "at", "by", "from", "sha256", *names, "undone"), rows, title=store.name))
+
+
+def _undo_merge(number: int, db: str | None) -> None:
+    from harness.results import open_store
+    from harness.results.merge import undo_merge
+
+    store = open_store(db)
+    try:
+        removed, restored = undo_merge(store, number)
+    finally:
+        store.close()
+    print(f"Merge {number} is undone: {removed} runs removed, {restored} put back as they were.")

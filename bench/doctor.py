@@ -23,7 +23,15 @@ def doctor(
 
     Example: bench doctor
     """
-    rows = [*_packages(), *_torch(), *(_speed() if speed else ()), *(_ray() if ray else ()), *_data(data_dir), *_disk()]
+    rows = [
+        *_packages(),
+        *_names(),
+        *_torch(),
+        *(_speed() if speed else ()),
+        *(_ray() if ray else ()),
+        *_data(data_dir),
+        *_disk(),
+    ]
     new_console().print(table(("", "", ""), rows))
     if any(mark == "bad" for mark, _, _ in rows):
         raise typer.Exit(1)
@@ -33,6 +41,16 @@ def _packages() -> Iterator[Line]:
     from harness.tasks.provenance import packages
 
     yield "ok", "packages", ", ".join(f"{name} {version}" for name, version in packages().items())
+
+
+def _names() -> Iterator[Line]:
+    from bench.names import other_packages
+
+    found = list(other_packages())
+    for problem in found:
+        yield "bad" if "installed by" in problem else "note", "names", problem
+    if not found:
+        yield "ok", "names", "no other package is called bench, harness or leaderboard"
 
 
 def _torch() -> Iterator[Line]:
@@ -89,9 +107,9 @@ def _ray() -> Iterator[Line]:
     stale = Path("/tmp/ray/ray_current_cluster")
     if stale.exists():
         yield "note", "Ray", f"{stale} names a cluster; if it is dead, remove the file"
-    from harness.runner.ray_tune import probe
-
     try:
+        from harness.runner.ray_tune import probe
+
         yield "ok", "Ray", probe()
     except Exception as error:  # noqa: BLE001 (whatever Ray meets is the finding)
         yield (

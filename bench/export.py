@@ -1,54 +1,224 @@
-"""`bench export`: tables leave as LaTeX, CSV, Markdown or JSON."""
+"""`bench export`: tables and figures leave, ready for a paper, a spreadsheet or a page."""
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.console import DbOption
+from bench import export_figures
+from bench.console import DbOption, refuse_idle
 
 if TYPE_CHECKING:
-    from leaderboard.boards import Board
-    from leaderboard.tables import Table
+    from leaderboard.exports.export import Wanted
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Write tables and figures for a paper, a spreadsheet or a page.\n\n"
+    "Example: bench export latex --suite demo --out demo.tex",
+)
+app.command("figures")(export_figures.figures)
 
 
-class Format(StrEnum):
-    """What a table can leave as."""
+class TableKind(StrEnum):
+    """The tables there are; as leaderboard.exports.export has them, which help does not import."""
 
-    latex = "latex"
-    csv = "csv"
-    markdown = "markdown"
-    json = "json"
+    main = "main"
+    cells = "cells"
+    classes = "classes"
+    grid = "grid"
+    datasets = "datasets"
+    reported = "reported"
 
 
-def export(
-    format: Annotated[Format, typer.Argument(help="latex, csv, markdown or json.")],
-    suite: Annotated[str | None, typer.Option("--suite", "-s", help="Only this suite.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
-    metrics: Annotated[str | None, typer.Option(metavar="A,B", help="Columns, e.g. miou,hd95,biou.")] = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Every cell, not only the chosen ones.")] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Include smoke runs.")] = False,
-    caption: Annotated[str | None, typer.Option(help="LaTeX caption.")] = None,
-    label: Annotated[str | None, typer.Option(help="LaTeX label.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Write here.", show_default="standard output"),
-    ] = None,
+class SpreadKind(StrEnum):
+    """What stands behind a mean."""
+
+    std = "std"
+    interval = "interval"
+    none = "none"
+
+
+SuiteOption = Annotated[str | None, typer.Option("--suite", "-s", help="Only this suite.")]
+DatasetOption = Annotated[str | None, typer.Option("--dataset", help="Only this data set.")]
+MetricsOption = Annotated[str | None, typer.Option("--metrics", metavar="A,B", help="Columns, e.g. miou,hd95,biou.")]
+TableOption = Annotated[
+    TableKind,
+    typer.Option(
+        "--table",
+        help="main: one row a model. cells: every cell. classes: class by class. grid: over the hyperparameters. "
+        "datasets: models × data sets. reported: beside what others reported.",
+    ),
+]
+CellsOption = Annotated[bool, typer.Option("--ablation", help="The same as --table cells.")]
+SmokeOption = Annotated[bool, typer.Option("--smoke", help="Include smoke runs.")]
+SpreadOption = Annotated[SpreadKind, typer.Option("--spread", help="Behind each mean.")]
+PercentOption = Annotated[bool, typer.Option("--percent", help="Shares as 51.30 instead of 0.5130.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write here.", show_default="standard output")
+]
+
+
+@app.command("latex")
+def latex(
+    suite: SuiteOption = None,
+    dataset: DatasetOption = None,
+    metrics: MetricsOption = None,
+    table: TableOption = TableKind.main,
+    ablation: CellsOption = False,
+    smoke: SmokeOption = False,
+    spread: SpreadOption = SpreadKind.std,
+    percent: PercentOption = False,
+    siunitx: Annotated[bool, typer.Option("--siunitx", help="Align the figures with siunitx.")] = False,
+    caption: Annotated[str | None, typer.Option(help="Instead of the table's title.")] = None,
+    label: Annotated[str | None, typer.Option(help="Of the table.")] = None,
+    out: OutOption = None,
     db: DbOption = None,
 ) -> None:
-    """Write the leaderboard as a table.
+    r"""Write LaTeX tables, for \usepackage{booktabs,graphicx}.
 
     Example: bench export latex --suite demo --out demo.tex
     """
-    text = export_text(format, db, suite, dataset, metrics, ablation, smoke, caption, label)
+    more = {"siunitx": siunitx, "caption": caption, "label": label}
+    _write("latex", db, out, _wanted(suite, dataset, metrics, table, ablation, smoke, spread, percent) | more)
+
+
+@app.command("csv")
+def csv(
+    suite: SuiteOption = None,
+    dataset: DatasetOption = None,
+    metrics: MetricsOption = None,
+    table: TableOption = TableKind.main,
+    ablation: CellsOption = False,
+    smoke: SmokeOption = False,
+    spread: SpreadOption = SpreadKind.std,
+    excel_safe: Annotated[
+        bool, typer.Option("--excel-safe", help="An apostrophe before what a spreadsheet would compute.")
+    ] = False,
+    out: OutOption = None,
+    db: DbOption = None,
+) -> None:
+    """Write CSV, figures at full precision.
+
+    Example: bench export csv --suite demo --metrics miou,biou
+    """
+    more = {"excel_safe": excel_safe}
+    _write("csv", db, out, _wanted(suite, dataset, metrics, table, ablation, smoke, spread, False) | more)
+
+
+@app.command("markdown")
+def markdown(
+    suite: SuiteOption = None,
+    dataset: DatasetOption = None,
+    metrics: MetricsOption = None,
+    table: TableOption = TableKind.main,
+    ablation: CellsOption = False,
+    smoke: SmokeOption = False,
+    spread: SpreadOption = SpreadKind.std,
+    percent: PercentOption = False,
+    out: OutOption = None,
+    db: DbOption = None,
+) -> None:
+    """Write Markdown tables.
+
+    Example: bench export markdown --suite demo --percent
+    """
+    _write("markdown", db, out, _wanted(suite, dataset, metrics, table, ablation, smoke, spread, percent))
+
+
+@app.command("json")
+def json(
+    suite: SuiteOption = None,
+    dataset: DatasetOption = None,
+    metrics: MetricsOption = None,
+    table: TableOption = TableKind.main,
+    smoke: SmokeOption = False,
+    out: OutOption = None,
+    db: DbOption = None,
+) -> None:
+    """Write JSON, figures at full precision.
+
+    Example: bench export json --suite demo --out demo.json
+    """
+    _write("json", db, out, _wanted(suite, dataset, metrics, table, False, smoke, SpreadKind.std, False))
+
+
+@app.command("html")
+def html(
+    suite: SuiteOption = None,
+    dataset: DatasetOption = None,
+    metrics: MetricsOption = None,
+    table: TableOption = TableKind.main,
+    ablation: CellsOption = False,
+    smoke: SmokeOption = False,
+    spread: SpreadOption = SpreadKind.std,
+    percent: PercentOption = False,
+    out: OutOption = None,
+    db: DbOption = None,
+) -> None:
+    """Write one HTML page that needs nothing else.
+
+    Example: bench export html --suite demo --out demo.html
+    """
+    _write("html", db, out, _wanted(suite, dataset, metrics, table, ablation, smoke, spread, percent))
+
+
+def _wanted(
+    suite: str | None,
+    dataset: str | None,
+    metrics: str | None,
+    table: TableKind,
+    every_cell: bool,
+    smoke: bool,
+    spread: SpreadKind,
+    percent: bool,
+) -> dict[str, Any]:
+    """What the options say that all formats share, as fields of `Wanted`."""
+    from leaderboard.exports.export import Kind
+    from leaderboard.tables.figure_text import Style
+
+    if table not in (TableKind.main, TableKind.cells):
+        refuse_idle({"--ablation": every_cell}, f"--table {table.value} is another table than that of the cells")
+    return {
+        "suite": suite,
+        "dataset": dataset,
+        "metrics": _names(metrics),
+        "kind": Kind.cells if every_cell else Kind(table.value),
+        "smoke": smoke,
+        "style": Style(spread.value, percent),
+    }
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _write(format: str, db: str | None, out: Path | None, fields: dict[str, Any]) -> None:
+    import shlex
+
+    from leaderboard.exports.export import Wanted
+
+    command = shlex.join(["bench", *sys.argv[1:]])
+    text = _text(db, Wanted(format, **fields, command=command))
     if out is None:
         print(text, end="")
         return
     write_whole(out, text)
     print(f"wrote {out}")
+
+
+def _text(db: str | None, wanted: Wanted) -> str:
+    from harness.results import open_store
+    from leaderboard.exports.export import export
+
+    store = open_store(db, read_only=True)
+    try:
+        return export(store, wanted)
+    finally:
+        store.close()
 
 
 def export_text(
@@ -62,69 +232,15 @@ def export_text(
     caption: str | None = None,
     label: str | None = None,
 ) -> str:
-    """The boards that match, in a format.
+    """The boards that match, in a format, without where they come from.
 
     Raises:
         BenchError: nothing matches, or a metric does not exist.
     """
-    import json
+    from leaderboard.exports.export import Kind, Wanted
 
-    from harness.results import open_store
-    from leaderboard.boards import boards
-    from leaderboard.queries import load_runs
-    from leaderboard.tables import records
-    from leaderboard.text import csv_tables, markdown_tables
-
-    store = open_store(db, read_only=True)
-    results = load_runs(store, suite)
-    found = [b for b in boards(results) if (smoke or not b.smoke) and dataset in (None, b.data.name)]
-    _refuse_empty(found, {r.suite for r in load_runs(store)}, suite, dataset, smoke)
-    if format == "json":
-        return json.dumps([row for b in found for row in records(b)], indent=2, ensure_ascii=False) + "\n"
-    tables = [(board, _table(board, metrics, ablation)) for board in found]
-    if format == "csv":
-        return csv_tables(tables)
-    if format == "markdown":
-        return markdown_tables(tables)
-    return _latex(tables, caption, label)
-
-
-def _latex(tables: list[tuple[Board, Table]], caption: str | None, label: str | None) -> str:
-    import re
-
-    from leaderboard.latex import latex_table
-
-    parts = []
-    for board, table in tables:
-        own = "tab:" + re.sub(r"[^A-Za-z0-9:-]+", "-", board.key)
-        given = label if len(tables) == 1 else label and f"{label}-{board.data.name}"
-        parts.append(latex_table(table, caption, given or own))
-    return "\n".join(parts)
-
-
-def _table(board: Board, metrics: str | None, every_cell: bool) -> Table:
-    from harness.errors import UnknownName
-    from harness.metrics.metric import score_names
-    from leaderboard.tables import ablation, metric_names, overview
-
-    chosen = [m.strip() for m in metrics.split(",") if m.strip()] if metrics else None
-    for metric in chosen or ():
-        if metric not in metric_names(board.data):
-            names = score_names(board.data.foreground)
-            near = UnknownName.of("metric", metric, metric_names(board.data), "bench metrics")
-            raise UnknownName(near.message, f"Metrics: {', '.join(names)}; of one class: iou[NAME] and the like.")
-    return ablation(board, chosen) if every_cell else overview(board, chosen)
-
-
-def _refuse_empty(found: list[Board], suites: set[str], suite: str | None, dataset: str | None, smoke: bool) -> None:
-    from harness.errors import BenchError, UnknownName
-
-    if found:
-        return
-    if suite is not None and suite not in suites:
-        raise UnknownName.of("suite in this database", suite, suites, "bench status")
-    hint = None if smoke else "Smoke runs are left out; --smoke includes them."
-    raise BenchError(f"Nothing to export{f' for {dataset}' if dataset else ''}: no run matches.", hint)
+    kind = Kind.cells if ablation else Kind.main
+    return _text(db, Wanted(format, suite, dataset, _names(metrics), kind, smoke, caption=caption, label=label))
 
 
 def write_whole(path: Path, text: str) -> None:

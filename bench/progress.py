@@ -6,17 +6,18 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from bench.console import duration
+from bench.console import duration, new_console, on_terminal
 from harness.runner.watcher import Watcher
 from harness.tasks.messages import EpochDone, Stage
 from harness.tasks.result import Result
 from harness.tasks.task import Task
+from harness.utils.text import printable
 
 if TYPE_CHECKING:
     from harness.runner.plan import Plan
@@ -38,7 +39,8 @@ class Display(Watcher):
     def say(self, line: str) -> None:
         """A line, also beside the live view."""
         # In one piece: lines of several threads stay lines.
-        print(f"{line}\n", end="", flush=True)
+        # Cleaned here, because the live view takes escape sequences for colors.
+        print(f"{printable(line)}\n", end="", flush=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """A bar, where counting takes long."""
@@ -57,7 +59,7 @@ class Display(Watcher):
         self._total, self._already_done = trained + rescored, done
         self._began = time.monotonic()
         self._shows = True
-        console = Console(highlight=False)
+        console = new_console()
         if console.is_terminal:
             # What anybody prints meanwhile appears above the live view.
             self._live = Live(self, console=console, refresh_per_second=4)
@@ -150,10 +152,10 @@ class CountBar:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say how far it is."""
-        if not sys.stderr.isatty():
+        if not on_terminal(sys.stderr):
             return
         if self._bar is None:
-            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._bar = Progress(console=new_console(stderr=True), transient=True)
             self._task = self._bar.add_task(what, total=total)
             self._since = time.monotonic()
         if time.monotonic() - self._since > 1 and not self._bar.live.is_started:

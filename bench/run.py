@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.console import DataOption, DbOption, new_console, table
+from bench.console import DataOption, DbOption, new_console, refuse_idle, table
 
 if TYPE_CHECKING:
     from harness.config.suite import Suite
@@ -29,8 +29,11 @@ def run(
         bool, typer.Option("--dry-run", help="Print the plan and what it would cost; train nothing.")
     ] = False,
     timing: Annotated[
-        bool, typer.Option("--timing/--no-timing", help="With --dry-run: time one step of every network.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--timing/--no-timing", help="With --dry-run: time one step of every network.", show_default="timing"
+        ),
+    ] = None,
     smoke: Annotated[
         bool,
         typer.Option("--smoke", help="A few steps of every job, to see that all parts work; ranked apart."),
@@ -81,6 +84,14 @@ def run(
 
     Example: bench run --suite demo
     """
+    if not local:
+        refuse_idle({"--in-process": in_process}, "it needs --local; Ray's jobs have processes of their own")
+    else:
+        refuse_idle({"--address": address, "--cpus": cpus}, "they are Ray's, and --local needs none")
+    if address is not None:
+        refuse_idle({"--cpus": cpus}, "it is for Ray on this machine; a cluster knows its processors")
+    if not dry_run:
+        refuse_idle({"--timing/--no-timing": timing is not None}, "it is for --dry-run")
     wanted = narrowed(
         suite, overrides or (), models, datasets, seeds, checkpoint, label_map, plugin or (), pretrained_on
     )
@@ -96,7 +107,7 @@ def run(
         cpus=cpus,
     )
     if dry_run:
-        dry(wanted, options, timing, tune)
+        dry(wanted, options, timing is not False, tune)
         return
     code = run_and_report(wanted, options, tune)
     if code:
@@ -132,9 +143,9 @@ def run_and_report(suite: Suite, options: RunOptions, tune: int | None = None) -
 def report(outcome: Outcome, options: RunOptions) -> None:
     """Print the suite's boards and what failed."""
     from harness.results import open_store
-    from leaderboard.boards import boards
-    from leaderboard.queries import load_runs
-    from leaderboard.tables import overview
+    from leaderboard.boards.board import boards
+    from leaderboard.queries.load import load_runs
+    from leaderboard.tables.table import overview
 
     console, todo = new_console(), outcome.plan
     if todo.searches:
@@ -145,6 +156,8 @@ def report(outcome: Outcome, options: RunOptions) -> None:
             f"Nothing to do: all {len(todo.done)} jobs of suite {todo.suite.name} are trained and scored in "
             f"{outcome.database}."
         )
+        for note in todo.notes:
+            console.print(note, markup=False)
     protocols = {task.job.protocol_hash for task in todo.jobs}
     store = open_store(options.db, read_only=True)
     results = [r for r in load_runs(store, suite=todo.suite.name) if r.protocol_hash in protocols]

@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.console import DataOption, DbOption
+from bench.check_model import parameters
+from bench.console import DataOption, DbOption, refuse_idle
 from bench.run import LOCAL_HELP, run_and_report, run_options
 
 
 def submit(
     file: Annotated[Path, typer.Argument(metavar="FILE.py", help="One Python file with NAME and build.")],
-    suite: Annotated[str, typer.Option("--suite", "-s", metavar="NAME|FILE", help="Which suite.")] = "demo",
+    suite: Annotated[
+        str | None, typer.Option("--suite", "-s", metavar="NAME|FILE", help="Which suite.", show_default="demo")
+    ] = None,
     params: Annotated[
         list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A parameter of build.")
     ] = None,
@@ -30,7 +33,8 @@ def submit(
     """Check a model file, run it on a suite and rank it with the rest.
 
     The file needs NAME = "my_net" and def build(num_classes, **params), which returns an nn.Module whose
-    forward takes images (N, 3, H, W) and returns logits (N, num_classes, H, W).
+    forward takes images (N, 3, H, W) and returns logits (N, num_classes, H, W). `bench new-model` writes one to begin
+    with, `bench check-model` tries everything that is asked of it.
 
     Example: bench submit my_net.py --suite demo
     """
@@ -40,11 +44,16 @@ def submit(
     from harness.datasets import data_dir as folder_of
     from harness.models.registry import read_plugin
     from harness.runner.check_model import check_model
-    from harness.utils.yaml_file import parse_value
 
+    if check_only:
+        of_runs = {
+            "--suite": suite, "--smoke": smoke, "--local": local, "--seeds": seeds, "--set": overrides or None,
+            "--db": db,
+        }  # fmt: skip
+        refuse_idle(of_runs, "--check runs nothing")
     entry = read_plugin(file)
-    given = {key: parse_value(value) for key, _, value in (p.partition("=") for p in params or ())}
-    wanted = load_suite(suite, overrides or ())  # a broken suite is said before anything runs
+    given = parameters(params or ())
+    wanted = load_suite(suite or "demo", overrides or ())  # a broken suite is said before anything runs
     changes: dict[str, Any] = {"models": (ModelChoice(name=entry.name, params=given),)}
     if seeds:
         changes["seeds"] = parse_seeds(seeds)

@@ -1,7 +1,8 @@
 """The evaluator against its peers, side by side in one run, one thread each: `python benchmarks/evaluator.py`.
 
-For each image the best of several repetitions, then the median over images; what counts is the ratio. Masks are
-synthetic: 512×512 with 21 classes of which 3 to 5 are present and 255 along borders; 1024×1024 with two classes.
+For each image the best of several repetitions, in processor time, then the median over images; what counts is the
+ratio. Masks are synthetic: 512×512 with 21 classes of which 3 to 5 are present and 255 along borders; 1024×1024 with
+two classes.
 Compiling the kernels is timed by itself and is in no other figure.
 
 With PASCAL VOC under --data-dir (or SEGBENCH_DATA), a whole scoring of its val as well: reading both PNGs, scoring,
@@ -29,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 
+from benchmarks.history import Record, record
 from harness.metrics import Protocol
 from harness.metrics.boundary import band_width
 from harness.metrics.surface import surface_distances
@@ -174,72 +176,141 @@ def our_boundary_iou(masked: Maps) -> object:
 
 
 def measure(work: Callable[[], object], repetitions: int) -> float:
-    """Milliseconds of the best repetition, after one to warm up."""
+    """Milliseconds of processor time of the best repetition, after one to warm up.
+
+    Not of the clock: on a busy machine, what takes long would wait for others more often than what is done at once.
+    """
     work()
     best = float("inf")
     for _ in range(repetitions):
-        began = time.perf_counter()
+        began = time.process_time()
         work()
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.process_time() - began)
     return 1000 * best
+
+
+# What the table and the records compare: what is measured, its name in records, ours, and the peers.
+COMPARED = (
+    ("confusion matrix", "confusion", "our matrix", ("bincount", "cv2.calcHist")),
+    ("HD + HD95 + ASSD", "distances", "our distances", ("MedPy", "MONAI", "cKDTree")),
+    ("Boundary IoU", "biou", "our BIoU", ("OpenCV BIoU, masks given", "OpenCV BIoU with the split")),
+    ("everything", "everything", "ours, everything", ("fastest stack of peers",)),
+    (
+        "everything, standard protocol",
+        "standard",
+        "ours, everything, fill and five trimaps",
+        ("fastest stack of peers",),
+    ),
+)
+STACK = ("cv2.calcHist", "cKDTree", "OpenCV BIoU, masks given", "DAVIS F")
+# Peers by their names in records.
+SHORT = {
+    "bincount": "bincount", "cv2.calcHist": "opencv", "MedPy": "medpy", "MONAI": "monai", "cKDTree": "ckdtree",
+    "OpenCV BIoU, masks given": "masks", "OpenCV BIoU with the split": "split", "fastest stack of peers": "stack",
+}  # fmt: skip
+# Title, side, classes, how many are present.
+KINDS = (
+    ("512×512, 21 classes, 3 to 5 present, void borders", 512, 21, (3, 4, 5)),
+    ("1024×1024, two classes", 1024, 2, (2,)),
+)
+
+
+def works(maps: Maps, classes: int) -> dict[str, tuple[Callable[[], object], int]]:
+    """What is timed on one image, and how often for the best of it."""
+    from harness.metrics import image_statistics
+
+    masking, standard = Protocol(void="mask", trimap_radii=(1,), trimap_headline=1), Protocol(trimap="void")
+    split = pairs(maps)
+    masked = np.where(maps[1] == 255, np.uint8(255), maps[0]), maps[1]
+    return {
+        "our matrix": (lambda: our_matrix(maps, classes), 20),
+        "bincount": (lambda: bincount(maps, classes), 10),
+        "cv2.calcHist": (lambda: calc_hist(maps, classes), 10),
+        "our distances": (lambda: our_distances(masked, classes, masking), 20),
+        "MedPy": (lambda: medpy_distances(split), 2),
+        "MONAI": (lambda: monai_distances(split), 2),
+        "cKDTree": (lambda: kd_tree_distances(split), 3),
+        "our BIoU": (lambda: our_boundary_iou(masked), 20),
+        "OpenCV BIoU, masks given": (lambda: opencv_boundary_iou(split), 10),
+        "OpenCV BIoU with the split": (lambda: opencv_boundary_iou(pairs(maps)), 10),
+        "DAVIS F": (lambda: davis_f(split), 5),
+        "ours, everything": (lambda: image_statistics(*maps, classes, 255, masking, "x"), 20),
+        "ours, everything, fill and five trimaps": (
+            lambda: image_statistics(*maps, classes, 255, standard, "x"), 20,
+        ),
+    }  # fmt: skip
+
+
+def with_stack(ms: dict[str, float]) -> dict[str, float]:
+    """Milliseconds by name, and the sum of the fastest peers."""
+    return ms | {"fastest stack of peers": sum(ms[name] for name in STACK)}
+
+
+def records(quick: bool) -> list[Record]:
+    """Every comparison in turns: a repetition measures all on every image, in the other order each time."""
+    warnings.simplefilter("ignore")
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    found = []
+    repetitions = 2 if quick else 7
+    for _, side, classes, present in KINDS[:1] if quick else KINDS:
+        scenes = [scene(side, classes, present[n % len(present)], n) for n in range(1 if quick else 6)]
+        taken: list[dict[str, float]] = []
+        for repetition in range(repetitions):
+            times: dict[str, list[float]] = {}
+            for maps in scenes:
+                all_works = list(works(maps, classes).items())
+                for name, (work, best_of) in all_works[:: 1 if repetition % 2 else -1]:
+                    times.setdefault(name, []).append(measure(work, best_of))
+            taken.append(with_stack({name: statistics.median(values) for name, values in times.items()}))
+        prefix = "evaluator" if side == 512 else f"evaluator_{side}"
+        found += [
+            record(
+                f"{prefix}.{short}.{SHORT[peer]}", f"{what}, {side}×{side}, {classes} classes", peer, "ms an image",
+                [ms[ours] for ms in taken], [ms[peer] for ms in taken],
+            )
+            for what, short, ours, peers in COMPARED for peer in peers
+        ]  # fmt: skip
+    logits = torch.randn(21, 512, 512, generator=torch.Generator().manual_seed(0))
+    pairs_of_times = [both_label_maps(logits) for _ in range(repetitions)]
+    found.append(
+        record(
+            "evaluator.labels", "label map of 21×512×512 logits", "argmax", "ms an image",
+            [ours for ours, _ in pairs_of_times], [theirs for _, theirs in pairs_of_times],
+        )
+    )  # fmt: skip
+    return found
 
 
 def run(title: str, side: int, classes: int, present: tuple[int, ...], images: int, console: Console) -> None:
     """Time everything on one kind of image and print the table."""
-    from harness.metrics import image_statistics
-
     times: dict[str, list[float]] = {}
-
-    def take(name: str, work: Callable[[], object], repetitions: int) -> None:
-        times.setdefault(name, []).append(measure(work, repetitions))
-
-    masking, standard = Protocol(void="mask", trimap_radii=(1,), trimap_headline=1), Protocol(trimap="void")
     for seed in range(images):
         maps = scene(side, classes, present[seed % len(present)], seed)
-        split = pairs(maps)
-        masked = np.where(maps[1] == 255, np.uint8(255), maps[0]), maps[1]
-        take("our matrix", lambda m=maps: our_matrix(m, classes), 20)
-        take("bincount", lambda m=maps: bincount(m, classes), 10)
-        take("cv2.calcHist", lambda m=maps: calc_hist(m, classes), 10)
-        take("our distances", lambda m=masked: our_distances(m, classes, masking), 20)
-        take("MedPy", lambda s=split: medpy_distances(s), 2)
-        take("MONAI", lambda s=split: monai_distances(s), 2)
-        take("cKDTree", lambda s=split: kd_tree_distances(s), 3)
-        take("our BIoU", lambda m=masked: our_boundary_iou(m), 20)
-        take("OpenCV BIoU, masks given", lambda s=split: opencv_boundary_iou(s), 10)
-        take("OpenCV BIoU with the split", lambda m=maps: opencv_boundary_iou(pairs(m)), 10)
-        take("DAVIS F", lambda s=split: davis_f(s), 5)
-        take("ours, everything", lambda m=maps: image_statistics(*m, classes, 255, masking, "x"), 20)
-        take(
-            "ours, everything, fill and five trimaps",
-            lambda m=maps: image_statistics(*m, classes, 255, standard, "x"), 20,
-        )  # fmt: skip
-    ms = {name: statistics.median(values) for name, values in times.items()}
-    ms["fastest stack of peers"] = sum(
-        ms[n] for n in ("cv2.calcHist", "cKDTree", "OpenCV BIoU, masks given", "DAVIS F")
-    )
+        for name, (work, best_of) in works(maps, classes).items():
+            times.setdefault(name, []).append(measure(work, best_of))
+    ms = with_stack({name: statistics.median(values) for name, values in times.items()})
     table = Table(title=title, title_justify="left")
     for heading in ("what", "peer", "peer ms", "ours ms", "ratio"):
         table.add_column(heading, justify="left" if heading in ("what", "peer") else "right")
-    for what, ours, peers in (
-        ("confusion matrix", "our matrix", ("bincount", "cv2.calcHist")),
-        ("HD + HD95 + ASSD", "our distances", ("MedPy", "MONAI", "cKDTree")),
-        ("Boundary IoU", "our BIoU", ("OpenCV BIoU, masks given", "OpenCV BIoU with the split")),
-        ("everything", "ours, everything", ("fastest stack of peers",)),
-        ("everything, standard protocol", "ours, everything, fill and five trimaps", ("fastest stack of peers",)),
-    ):
+    for what, _, ours, peers in COMPARED:
         for peer in peers:
             table.add_row(what, peer, f"{ms[peer]:.3f}", f"{ms[ours]:.3f}", f"{ms[peer] / ms[ours]:.1f}×")
     console.print(table)
 
 
-def label_maps(console: Console) -> None:
-    """Logits to labels: 21×512×512 in float32, one thread."""
+def both_label_maps(logits: torch.Tensor) -> tuple[float, float]:
+    """Milliseconds of our label map and of argmax, for logits (K, H, W)."""
     from harness.scoring.predict import label_map
 
-    logits = torch.randn(21, 512, 512, generator=torch.Generator().manual_seed(0))
     theirs = measure(lambda: logits.argmax(dim=0).to(torch.uint8), 10)
-    ours = measure(lambda: label_map(logits), 10)
+    return measure(lambda: label_map(logits), 10), theirs
+
+
+def label_maps(console: Console) -> None:
+    """Logits to labels: 21×512×512 in float32, one thread."""
+    logits = torch.randn(21, 512, 512, generator=torch.Generator().manual_seed(0))
+    ours, theirs = both_label_maps(logits)
     console.print(f"label map of 21×512² logits: argmax {theirs:.2f} ms, ours {ours:.2f} ms, {theirs / ours:.1f}×\n")
 
 
@@ -321,8 +392,8 @@ def main() -> None:
     console.print(
         f"loading the kernels (compiling them where they are not cached): {time.perf_counter() - began:.2f} s"
     )
-    run("512×512, 21 classes, 3 to 5 present, void borders", 512, 21, (3, 4, 5), images, console)
-    run("1024×1024, two classes", 1024, 2, (2,), images, console)
+    for kind in KINDS:
+        run(*kind, images, console)
     label_maps(console)
     if given.data_dir is not None:
         end_to_end(Path(given.data_dir), console)

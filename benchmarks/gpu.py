@@ -2,8 +2,9 @@
 
 1. The tests marked `gpu`: mixed precision, compilation, NCCL with one rank, `auto`.
 2. Ten training steps of every network of the suite `voc` at full size, and the memory they need at the peak.
-3. benchmarks/training.py on the GPU.
-4. Study D in full (the suite `horse-report`), where the data folder has Weizmann Horse; continued where it was stopped.
+3. A U-Net's images a second by the size of the batch, up to the memory.
+4. benchmarks/training.py on the GPU, and a profile of a step.
+5. Study D in full (the suite `horse-report`), where the data folder has Weizmann Horse; continued where it was stopped.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import time
 from pathlib import Path
 
 import torch
-from networks import context_of, jobs_of, noise
 
+from benchmarks.networks import context_of, jobs_of, noise
 from harness.config.job import Job
 from harness.config.load import load_suite
 from harness.optim import build_optimizer
@@ -26,6 +27,7 @@ from harness.training.loop import training_step
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "docs" / "gpu.md"
 STEPS = 10
+TRAINING = ["--device", "cuda", "--steps", "20", "--batch", "32", "--compile"]
 
 
 def main() -> int:
@@ -34,15 +36,20 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=REPORT)
     parser.add_argument("--results", type=Path, default=ROOT / "results-gpu.db", help="study D's database")
     parser.add_argument("--no-study", action="store_true", help="leave study D out")
+    parser.add_argument("--only", choices=TABLES, help="print this table and nothing else")
     asked = parser.parse_args()
     if not torch.cuda.is_available():
         sys.stderr.write("There is no GPU that torch can use; `bench doctor` says what it sees.\n")
         return 2
+    if asked.only:
+        TABLES[asked.only]()
+        return 0
     python, bench = sys.executable, [sys.executable, "-m", "bench"]
     parts = [
         ("Tests", [python, "-m", "pytest", "-q", "-m", "gpu", "--numprocesses", "0"]),
-        ("Every network of `voc`, ten steps", [python, __file__, "--networks-only"]),
-        ("Training speed", [python, str(ROOT / "benchmarks" / "training.py"), "--device", "cuda"]),
+        ("Every network of `voc`, ten steps", [python, "-m", "benchmarks.gpu", "--only", "networks"]),
+        ("Batch sizes", [python, "-m", "benchmarks.gpu", "--only", "batches"]),
+        ("Training speed", [python, "-m", "benchmarks.training", *TRAINING]),
         ("Where a step's time goes", [python, str(ROOT / "benchmarks" / "step_profile.py")]),
     ]
     if not asked.no_study:
@@ -78,10 +85,28 @@ def run(command: list[str]) -> tuple[int, str]:
 
 def every_network() -> None:
     """Print a row for each network of `voc`: milliseconds an image, and memory at the peak."""
-    sys.stdout.write(f"{'network':34} {'ms an image':>12} {'peak memory':>12}\n")
+    sys.stdout.write(f"{'network':34} {'ms an image':>12} {'peak memory':>12} {'first and last loss':>20}\n")
     for job in jobs_of(load_suite("voc", ["recipe.precision=bf16", "seeds=[0]"]), threads=4, gpu=True):
-        spent, memory, _ = ten_steps(job)
-        sys.stdout.write(f"{job.model.title:34} {spent * 1e3:12.1f} {memory / 1e9:9.1f} GB\n")
+        spent, memory, losses = ten_steps(job)
+        row = f"{job.model.title:34} {spent * 1e3:12.1f} {memory / 1e9:9.1f} GB"
+        sys.stdout.write(f"{row} {losses[0]:11.4f} {losses[-1]:8.4f}\n")
+
+
+def every_batch() -> None:
+    """Print a row for each size of batch of study D's U-Net, doubled until the memory is full."""
+    job = next(job for job in jobs_of(load_suite("horse-report"), threads=4, gpu=True) if job.model.title == "U-Net")
+    sys.stdout.write(f"U-Net, 224×224, bf16, channels-last\n{'batch':>6} {'images/s':>9} {'peak memory':>12}\n")
+    batch = 1
+    while True:
+        changed = {"batch_size": batch, "precision": "bf16", "channels_last": True}
+        recipe = job.recipe.model_copy(update=changed)
+        try:
+            spent, memory, _ = ten_steps(job.model_copy(update={"recipe": recipe}))
+        except torch.OutOfMemoryError:
+            sys.stdout.write(f"{batch:6} out of memory\n")
+            return
+        sys.stdout.write(f"{batch:6} {1 / spent:9.0f} {memory / 1e9:9.1f} GB\n")
+        batch *= 2
 
 
 def ten_steps(job: Job) -> tuple[float, int, list[float]]:
@@ -108,8 +133,8 @@ def ten_steps(job: Job) -> tuple[float, int, list[float]]:
     return spent, torch.cuda.max_memory_allocated() if on_gpu else 0, losses
 
 
+TABLES = {"networks": every_network, "batches": every_batch}
+
+
 if __name__ == "__main__":
-    if "--networks-only" in sys.argv:
-        every_network()
-    else:
-        sys.exit(main())
+    sys.exit(main())

@@ -26,6 +26,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.history import Record, record
 from harness.config.recipe import Recipe
 from harness.datasets import Dataset, dataset_class, manifest_of, open_dataset
 from harness.datasets.base import open_image
@@ -153,8 +154,8 @@ def own_memory() -> int:
     return int(psutil.Process().memory_full_info().uss)
 
 
-def main() -> None:
-    """Run everything and print the tables."""
+def prepared() -> tuple[Dataset, str, float, DecodedSamples]:
+    """VOC, or generated images, in a cache of its own: data set, content hash, seconds to build, samples."""
     torch.set_num_threads(1)
     given = [setting("SEGBENCH_DATA"), str(Path(__file__).parents[2] / "shared" / "data")]
     found = [Path(p) for p in given if p and (Path(p) / "VOCdevkit").is_dir()]
@@ -163,9 +164,42 @@ def main() -> None:
     content = manifest_of(dataset).content_hash
     began = time.perf_counter()
     store = decoded_store(dataset, content, WORKERS)
-    build = time.perf_counter() - began
+    return dataset, content, time.perf_counter() - began, DecodedSamples(dataset, store)
+
+
+def some_of(batches: Iterator[tuple[torch.Tensor, torch.Tensor]], count: int) -> float:
+    """Images a second of the next batches."""
+    began = time.perf_counter()
+    images = sum(len(next(batches)[0]) for _ in range(count))
+    return images / (time.perf_counter() - began)
+
+
+def records(quick: bool) -> list[Record]:
+    """The next batches of each in turns: without other processes, and with as many as there are processors."""
+    dataset, _, _, samples = prepared()
+    count, repetitions = (2, 2) if quick else (16, 7)
+    found = []
+    for workers in (0,) if quick else tuple(dict.fromkeys((0, WORKERS))):
+        theirs, ours = endless(reference_batches(dataset, workers)), endless(our_batches(samples, workers))
+        rates: list[list[float]] = [[], []]
+        for batches in (theirs, ours):
+            some_of(batches, 1)
+        for turn in range(repetitions):
+            both = list(zip(rates, (theirs, ours), strict=True))
+            for kept, batches in both[:: 1 if turn % 2 else -1]:
+                kept.append(some_of(batches, count))
+        what = f"batches of {BATCH} at {SIDE}×{SIDE} of {dataset.info.title}, {workers} processes"
+        name = f"pipeline.{'alone' if workers == 0 else 'processes'}"
+        found.append(record(name, what, "torchvision's reference", "images/s", rates[1], rates[0], rate=True))
+    return found
+
+
+def main() -> None:
+    """Run everything and print the tables."""
+    dataset, content, build, samples = prepared()
+    store = samples.store
+    assert store is not None  # noqa: S101 (it was built)
     decoded = (store.folder / "samples.bin").stat().st_size
-    samples = DecodedSamples(dataset, store)
     print(f"{dataset.info.title}: {len(dataset.ids('train'))} training images of {len(store)}; {WORKERS} processors")
     print(f"cache built in {build:.2f} s with {WORKERS} threads, {decoded / 1e6:.0f} MB")
 

@@ -24,12 +24,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.history import Record, alone, record
 from harness.config.suite import Suite
-from harness.datasets.shapes import Shapes
 from harness.results import Store, open_store
 from harness.runner import Driver, Outcome, Plan, Watcher, make_plan
 from harness.tasks.artifacts import Artifacts
@@ -64,6 +66,7 @@ def build(num_classes):
     return Net(3, num_classes, 1)
 """
 STEPS_OF_A_MINUTE = 120
+DATA = "pictures"
 
 COMMAND = """
 import atexit, runpy, sys
@@ -96,15 +99,34 @@ def suite_of(jobs: int, steps: int) -> Suite:
     return Suite.model_validate(
         {
             "name": "tiny",
-            "datasets": ["shapes"],
+            "datasets": [{"name": "folder", "params": {"path": DATA}}],
             "models": ["tiny"],
             "recipe": {"size": [16, 16], "iterations": steps, "batch_size": 2},
             "seeds": list(range(jobs)),
             "selection": {"rule": "last"},
-            "protocol": {"images": 2},
             "resources": {"cpus": 1},
         }
     )
+
+
+def two_images_each(folder: Path) -> None:
+    """A data set with two images in each split."""
+    generator = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for split in ("train", "val", "test"):
+        ids = [f"{split}{n}" for n in range(2)]
+        (folder / f"{split}.txt").write_text("\n".join(ids))
+        for image_id in ids:
+            Image.fromarray(generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
+                folder / "images" / f"{image_id}.png"
+            )
+            Image.fromarray(generator.integers(0, 2, (32, 32), dtype=np.uint8)).save(
+                folder / "masks" / f"{image_id}.png"
+            )
+    splits = {split: f"{split}.txt" for split in ("train", "val", "test")}
+    definition = {"name": "pictures", "classes": ["ground", "thing"], "splits": splits}
+    (folder / "dataset.yaml").write_text(json.dumps(definition))  # JSON is YAML
 
 
 @contextmanager
@@ -118,7 +140,7 @@ def planned(jobs: int, steps: int = 1, plugin: str = PLUGIN) -> Iterator[tuple[P
         here = Path.cwd()
         os.chdir(home)
         try:
-            Shapes.obtain(home / "data", lambda line: None)
+            two_images_each(home / DATA)
             plugins = {"tiny": read_plugin(home / "tiny.py")}
             suite = suite_of(jobs, steps)
             fields = suite.model_dump(mode="json", exclude_defaults=True)
@@ -185,6 +207,27 @@ def tune_defaults(jobs: int) -> Clock:
     return clock
 
 
+def records(quick: bool) -> list[Record]:
+    """What a job costs beside the bare loop, ours and Tune's defaults in turns; and a finished suite run again."""
+    jobs, defaults, repetitions, finished = (6, 3, 1, 50) if quick else (200, 20, 3, 10_000)
+    mine, theirs = [], []
+    for turn in range(repetitions):
+        base = bare_loop(min(jobs, 100)).per_job / SLOTS  # what slots that cost nothing would reach
+        both = [(mine, lambda: ours(jobs)), (theirs, lambda: tune_defaults(defaults))]
+        for kept, way in both[:: 1 if turn % 2 else -1]:
+            kept.append(1000 * max(1e-3, way().per_job - base))
+    return [
+        record(
+            "scheduling.job", f"a tiny job in {SLOTS} slots, beyond the bare loop", "Ray Tune's defaults", "ms",
+            mine, theirs,
+        ),
+        alone(
+            "scheduling.rerun", f"a suite of {finished:,} finished jobs run again", "s",
+            rerun_seconds(finished, repetitions),
+        ),
+    ]  # fmt: skip
+
+
 def overhead(jobs: int, defaults: int) -> Table:
     """The three ways side by side."""
     loop = bare_loop(min(jobs, 100))
@@ -201,12 +244,18 @@ def overhead(jobs: int, defaults: int) -> Table:
 
 
 def rerun(jobs: int) -> str:
-    """The whole command on a suite of which every job is done: plan, board and all."""
+    """The whole command on a suite of which every job is done, in words."""
+    seconds = ", ".join(f"{t:.1f}" for t in rerun_seconds(jobs))
+    return f"{jobs:,} finished jobs: the command again takes {seconds} s (three runs), Ray not imported"
+
+
+def rerun_seconds(jobs: int, repetitions: int = 3) -> list[float]:
+    """Seconds of the whole command on a suite of which every job is done, some times: plan, board and all."""
     with planned(jobs) as (plan, store):
         finish(plan, store)
         store.close()
         times = []
-        for _ in range(3):
+        for _ in range(repetitions):
             began = time.perf_counter()
             done = subprocess.run([sys.executable, "-c", COMMAND], capture_output=True, text=True)
             times.append(time.perf_counter() - began)
@@ -214,8 +263,7 @@ def rerun(jobs: int) -> str:
                 sys.exit(
                     f"a finished suite has nothing to do, and needs no Ray:\n{done.stdout[:500]}{done.stderr[:500]}"
                 )
-    seconds = ", ".join(f"{t:.1f}" for t in times)
-    return f"{jobs:,} finished jobs: the command again takes {seconds} s (three runs), Ray not imported"
+    return times
 
 
 def finish(plan: Plan, store: Store) -> None:
@@ -244,21 +292,21 @@ def finish(plan: Plan, store: Store) -> None:
 class Instant(Clock):
     """Counts only, and looks at the memory now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: int) -> None:
         super().__init__()
-        self.count = 0
+        self.count, self.every = 0, every
         self.memory: list[float] = []
 
     def finished(self, task: Task, result: Result) -> None:
         """Nothing of the job is kept."""
         self.count += 1
-        if self.count % 1000 == 0:
+        if self.count % self.every == 0:
             self.memory.append(psutil.Process().memory_info().rss / 1e9)
 
 
 def memory(jobs: int) -> str:
     """Plan very many jobs and run them under Ray as trials that end at once: what the driver and Tune hold."""
-    from harness.runner import tune as engine
+    from harness.runner import ray_tune as engine
 
     class Ended(engine.TaskTrainable):
         """A trial whose network is trained already."""
@@ -271,7 +319,7 @@ def memory(jobs: int) -> str:
 
     began = time.perf_counter()
     with planned(jobs) as (plan, store):
-        watch, original = Instant(), engine.TaskTrainable
+        watch, original = Instant(min(1000, jobs)), engine.TaskTrainable
         engine.TaskTrainable = Ended  # type: ignore[misc]
         try:
             engine.run_tune(Driver(store, plan.to_do, watch, Outcome(plan, store.name)), cpus=SLOTS)
@@ -282,7 +330,7 @@ def memory(jobs: int) -> str:
         sys.exit(f"{watch.count} of {jobs} jobs ended")
     return (
         f"{jobs:,} jobs planned and run by one driver in {seconds:.0f} s, their trainings left out: "
-        f"{watch.memory[0]:.2f} GB resident after the first thousand, {max(watch.memory):.2f} GB at most"
+        f"{watch.memory[0]:.2f} GB resident after the first {watch.every:,}, {max(watch.memory):.2f} GB at most"
     )
 
 

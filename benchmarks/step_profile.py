@@ -19,11 +19,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from networks import context_of, jobs_of, noise
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.history import Record, alone
+from benchmarks.networks import context_of, jobs_of, noise
 from harness.config.job import Job
 from harness.config.load import load_suite
 from harness.optim import build_optimizer
@@ -53,15 +54,34 @@ GROUPS = {
 STEPS = 3
 
 
-def main() -> None:
-    """Print the tables."""
+def records(quick: bool) -> list[Record]:
+    """Shares of what belongs to the network in a training step in bf16 and channels-last."""
+    asked = options().parse_args(["--networks", "unet", "--size", "64"] if quick else [])
+    torch.set_num_threads(asked.threads)
+    found = []
+    for name in asked.networks:
+        job, context = prepared(name, "bf16", True, asked)
+        _, operators = measure(steps(job, context)[0])
+        convolutions = 100 * grouped(operators)["convolution"] / sum(operators.values())
+        what = f"convolutions in a training step of {NETWORKS[name][1]}, bf16 and channels-last"
+        found.append(alone(f"steps.{name}", what, "% of the operators' time", [convolutions]))
+    return found
+
+
+def options() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--batch", type=int, default=4, help="images of a step, as far as the study has more")
     parser.add_argument("--size", type=int, default=0, help="side of the images; 0 is the study's")
     parser.add_argument("--top", type=int, default=0, help="also list so many operators")
-    asked = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Print the tables."""
+    asked = options().parse_args()
     torch.set_num_threads(asked.threads)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     console.print(f"torch {torch.__version__}, {asked.threads} threads, load {os.getloadavg()[0]:.1f}")
@@ -86,9 +106,9 @@ def prepared(name: str, precision: str, channels_last: bool, asked: Any) -> tupl
     return job, context_of(job)
 
 
-def table(title: str, job: Job, context: TrainingContext, top: int) -> Table:
-    """Shares of a training step and of a prediction, group by group."""
-    recipe, count = job.recipe, job.recipe.batch_size
+def steps(job: Job, context: TrainingContext) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A training step, and a prediction, on noise."""
+    recipe = job.recipe
     images, targets = noise(job)
     optimizer = build_optimizer(context.model, recipe.optimizer, context.backbone)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
@@ -102,6 +122,13 @@ def table(title: str, job: Job, context: TrainingContext, top: int) -> Table:
         context.model.eval()
         forward(context.model, images, recipe, context.channels, context.stride)
 
+    return train, predict
+
+
+def table(title: str, job: Job, context: TrainingContext, top: int) -> Table:
+    """Shares of a training step and of a prediction, group by group."""
+    recipe, count = job.recipe, job.recipe.batch_size
+    train, predict = steps(job, context)
     measured = {"training step": measure(train), "prediction": measure(predict)}
     shown = Table(title=f"{title}: {recipe.size[0]}×{recipe.size[1]}, batch of {count}")
     shown.add_column("")

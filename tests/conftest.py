@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -20,13 +21,24 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from harness.tasks import provenance
 from harness.utils.environment import VARIABLES, setting
+from tests.forking import Forker
 
+# Every command of a test would otherwise compile torch anew, see the Makefile.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# Ray's own would come after everything else that runs, tests that compute among them.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # Workers that run side by side share the processors: each computes with one thread, jobs with as many as they ask for.
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Threads that wait for one another must not spin on a processor that another test needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Matplotlib looks at every font of the machine where it finds no list of them: once for all workers and later runs.
+KEPT = Path(tempfile.gettempdir()) / f"segbench-tests-{os.getuid()}"
+os.environ.setdefault("MPLCONFIGDIR", str(KEPT / "matplotlib"))
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "tests" / "suites" / "tiny.yaml"
@@ -93,20 +105,39 @@ def home(shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
+_forker = Forker()
+
+
 def run_bench(*words: str | Path, cwd: Path, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command in a process of its own; a PYTHONPATH goes in front of the one there is."""
-    folders = os.pathsep.join(filter(None, (env.pop("PYTHONPATH", ""), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *map(str, words)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, **env, **({"PYTHONPATH": folders} if folders else {})},
-    )
+    """Run the real command in a process of its own; a PYTHONPATH goes in front of the one there is.
+
+    Commands that start Ray, serve or look for other packages are started anew, others are forked: see tests/forking.py.
+    """
+    given, folders = list(map(str, words)), os.environ.get("PYTHONPATH")
+    done = None
+    if "PYTHONPATH" not in env and not _needs_its_own_start(given):
+        done = _forker.run(given, cwd, {**os.environ, **env}, 600)
+    if done is None:
+        folders = os.pathsep.join(filter(None, (env.pop("PYTHONPATH", ""), folders)))
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", *given],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env={**os.environ, **env, **({"PYTHONPATH": folders} if folders else {})},
+        )
     if check and done.returncode != 0:
-        pytest.fail(f"bench {' '.join(map(str, words))} ended {done.returncode}\n{done.stdout}\n{done.stderr}")
+        pytest.fail(f"bench {' '.join(given)} ended {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def _needs_its_own_start(words: Sequence[str]) -> bool:
+    """Whether a command imports Ray or becomes another program."""
+    if words[:1] in (["demo"], ["leaderboard"], ["doctor"], ["check-model"]):
+        return True
+    alone = {"--local", "--in-process", "--dry-run", "--check", "--help"}
+    return words[:1] in (["run"], ["submit"], ["replay"]) and not alone & set(words)
 
 
 def marked(mark: str, *words: str) -> list[psutil.Process]:
@@ -175,14 +206,30 @@ def bench(home: Path) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def finished(shapes_home: Path, shared_once: Shared) -> Path:
-    """A database with the tiny suite trained by Ray Tune; read it, never write it."""
+def finished() -> Path:
+    """A database with the tiny suite trained (`--local`); read it, never write it.
 
-    def train(folder: Path) -> None:
-        (folder / "data").symlink_to(shapes_home / "data")
-        run_bench("run", "--suite", TINY, "--set", "grid.lr=[1e-2, 2e-2]", cwd=folder)
+    It is trained once for each state of the code that trains, and kept for later test runs.
+    """
+    folder = KEPT / code_hash()
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder / "home", ignore_errors=True)
+            (folder / "home").mkdir()
+            words = ("run", "--suite", TINY, "--set", "grid.lr=[1e-2, 2e-2]", "--local")
+            run_bench(*words, cwd=folder / "home")
+            (folder / "done").touch()
+    return folder / "home" / "results.db"
 
-    return shared_once("finished", train) / "results.db"
+
+def code_hash() -> str:
+    """SHA-256 over the files that decide what a training gives, and over the versions of the packages."""
+    digest = hashlib.sha256(" ".join(provenance.packages().values()).encode())
+    for room in ("harness", "bench", "tests/suites"):
+        for path in sorted(p for p in (ROOT / room).rglob("*") if p.suffix in (".py", ".yaml", ".txt")):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @pytest.fixture(scope="session")

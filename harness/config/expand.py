@@ -24,8 +24,8 @@ class Smoke(BaseModel):
     batch_size: int = 2
     side: int = 96
 
-    def recipe(self, recipe: Recipe) -> Recipe:
-        """The recipe, cut down to a few steps on small images."""
+    def recipe(self, recipe: Recipe, fixed: tuple[int, int] | None = None) -> Recipe:
+        """The recipe, cut down to a few steps on small images; a network that declares its size keeps it."""
         scale = min(1.0, self.side / max(recipe.size))
         size = tuple(max(32, round(s * scale)) for s in recipe.size)
         data = recipe.model_dump() | {
@@ -34,7 +34,7 @@ class Smoke(BaseModel):
             "val_every": self.iterations,
             "batch_size": min(self.batch_size, recipe.batch_size),
             "accumulate": 1,
-            "size": size,
+            "size": recipe.size if recipe.size == fixed else size,
         }
         return Recipe.model_validate(data)
 
@@ -44,13 +44,19 @@ class Smoke(BaseModel):
         return model.model_copy(update={"params": params, "label": model.title if model.label else None})
 
 
-def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None = None) -> list[Job]:
+def expand(
+    suite: Suite,
+    infos: Mapping[str, DatasetInfo],
+    smoke: Smoke | None = None,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+) -> list[Job]:
     """Every job of a suite: data set × model × grid cell × seed, fully resolved.
 
     Args:
         suite: the suite.
         infos: the facts of each data set: its default variant, and the protocol fields that suit it.
         smoke: cut every job down to a few steps.
+        sizes: of networks that declare the size of their input, which a smoke run leaves them.
     """
     jobs = []
     for dataset, model, cell in itertools.product(suite.datasets, suite.models, grid_cells(suite.grid)):
@@ -66,7 +72,7 @@ def expand(suite: Suite, infos: Mapping[str, DatasetInfo], smoke: Smoke | None =
         if smoke:
             # After two steps there is nothing to choose; the largest networks' weights would be written for nothing.
             selection = selection.model_copy(update={"rule": "last"})
-            recipe, chosen = smoke.recipe(recipe), smoke.model(chosen)
+            recipe, chosen = smoke.recipe(recipe, (sizes or {}).get(model.name)), smoke.model(chosen)
             resources = Resources(cpus=1)  # whatever machine this is
         first = Job(
             suite=suite.name,

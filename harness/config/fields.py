@@ -22,8 +22,11 @@ def check_recipe_path(key: str) -> None:
     Raises:
         ValueError: naming the nearest field.
     """
+    path = SHORT_PATHS.get(key, key)
+    if path in recipe_paths(own=True):
+        return
     known = list(recipe_paths())
-    if SHORT_PATHS.get(key, key) not in known:
+    if path not in known:
         raise ValueError(UnknownName.of("recipe field", key, [*known, *SHORT_PATHS], "docs/suites.md").message)
 
 

@@ -41,6 +41,8 @@ def load_suite(name_or_path: str, overrides: Iterable[str] = ()) -> Suite:
     if not isinstance(file.data, dict):
         raise SuiteError(f"{path}:1: a suite file is a mapping of fields")
     data = copy.deepcopy(file.data)
+    if "given" in data:
+        raise SuiteError(f"{path}:{file.line(['given'])}: given: only the command line says what it gives")
     data["recipe"] = _resolved_recipe(data.get("recipe"), file)
     for number, model in enumerate(data.get("models") or []):
         if isinstance(model, dict) and "recipe" in model:
@@ -131,6 +133,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
             _forget(model.get(steps[0]), steps[1:])
     if steps[0] == "recipe":
         dotted = ".".join(steps[1:])
+        data["given"] = [*data.get("given", []), dotted]
         axes = data.get("grid") or {}
         data["grid"] = {k: v for k, v in axes.items() if SHORT_PATHS.get(k, k) != dotted}
 

@@ -23,13 +23,24 @@ def with_models(suite: Suite, names: Sequence[str], plugins: Mapping[str, ModelE
         UnknownName: a name is neither in the suite nor known otherwise.
     """
     chosen: list[ModelChoice] = []
-    for name in names:
+    for name in _whole(names, {title for m in suite.models for title in (m.label, m.title) if title}):
         own = [m for m in suite.models if name in (m.name, m.label, m.title)]
         known = {**known_models(), **(plugins or {})}
         if not own and name not in known:
             raise UnknownName.of("model", name, [*known, *(m.title for m in suite.models)], "bench models")
         chosen += own or [ModelChoice(name=name)]
     return suite.model_copy(update={"models": tuple(chosen)})
+
+
+def _whole(parts: Sequence[str], labels: set[str]) -> list[str]:
+    """The names of a list that was split at its commas: a label may have commas of its own."""
+    found, start = [], 0
+    while start < len(parts):
+        ends = range(len(parts), start + 1, -1)
+        end = next((end for end in ends if ", ".join(parts[start:end]) in labels), start + 1)
+        found.append(", ".join(parts[start:end]))
+        start = end
+    return found
 
 
 def with_datasets(suite: Suite, names: Sequence[str]) -> Suite:

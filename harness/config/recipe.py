@@ -17,6 +17,7 @@ from harness.optim.optimizers.adamw import AdamW
 from harness.optim.schedules import SCHEDULES, Schedule
 from harness.optim.schedules.constant import Constant
 from harness.utils.canonical import LeftOutAt
+from harness.utils.normalization import Normalization
 from harness.utils.options import ByName, Positive, Strict
 
 
@@ -118,8 +119,8 @@ class Recipe(Strict):
     schedule: Annotated[Schedule, ByName(SCHEDULES, Schedule, default="constant")] = Constant()
     loss: Loss = Loss()
     augment: tuple[Annotated[Augmentation, ByName(AUGMENTATIONS, Augmentation, key="op")], ...] = ()
-    normalize: Literal["imagenet", "unit"] = "imagenet"
-    """`imagenet`: ImageNet's mean and deviation. `unit`: values in [0, 1]."""
+    normalize: Normalization = "imagenet"
+    """`imagenet`: ImageNet's mean and deviation. `unit`: values in [0, 1]. `symmetric`: values in [-1, 1]."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     """`auto`: the fastest safe one on the machine that plans, by measurement; the job has what was found."""
     grad_clip: float | None = Field(None, gt=0)
@@ -171,16 +172,22 @@ def carried_over(field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
     return dict(old) if kinds is None else kinds.carried_over(old, new)
 
 
-def recipe_paths(record: type[BaseModel] = Recipe, above: str = "") -> Iterator[str]:
-    """Every field that can be set by itself, dotted: `optimizer.momentum` is there as any optimizer has it."""
+def recipe_paths(record: type[BaseModel] = Recipe, above: str = "", own: bool = False) -> Iterator[str]:
+    """Every field that can be set by itself, dotted: `optimizer.momentum` is there as any optimizer has it.
+
+    Args:
+        record: where the fields are.
+        above: what goes before their names.
+        own: without those of other packages' parts that nobody has asked for: nothing of them is imported.
+    """
     for name, field in record.model_fields.items():
         path = f"{above}{name}"
         yield path
         kinds, inner = choice(field), _record(field.annotation)
         if kinds is not None:
-            yield from (f"{path}.{option}" for option in sorted(kinds.fields()))
+            yield from (f"{path}.{option}" for option in sorted(kinds.fields(own)))
         elif inner is not None:
-            yield from recipe_paths(inner, f"{path}.")
+            yield from recipe_paths(inner, f"{path}.", own)
 
 
 def _record(annotation: Any) -> type[BaseModel] | None:

@@ -74,6 +74,8 @@ class Suite(Strict):
     models: tuple[ModelChoice, ...] = Field(min_length=1)
     recipe: dict[str, Any]
     """The resolved recipe's fields: a file's, with the suite's own on top."""
+    given: tuple[str, ...] = ()
+    """Fields of the recipe that the command line gave: no network's own default takes their place."""
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     """Recipe field (dotted; `lr` for `optimizer.lr`) or `model.PARAM` -> values to try."""
     search: Search | None = None

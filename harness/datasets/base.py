@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
+import struct
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +20,19 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from harness.datasets.palette import palette_image
-from harness.errors import DataError
+from harness.errors import BenchError, DataError
+from harness.utils.environment import setting
+from harness.utils.reading import CannotRead, read_text
 from harness.utils.text import plain_line, plain_text
 
 SPLITS = ("train", "val", "test")
 # Bytes of an image's id: its file has an ending, too.
 LONGEST_ID = 200
+# Millions of pixels that an image may have; SEGBENCH_MEGAPIXELS sets another limit.
+MEGAPIXELS = 150.0
+
+# What Pillow warns of is an error here.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 # Told, in a line, of anything that takes time.
 Say = Callable[[str], None]
@@ -47,6 +58,8 @@ class DatasetInfo:
     foreground: int | None = None
     """Binary sets: the class that counts."""
     ignore_index: int = 255
+    labels: str = ""
+    """What the values in the masks mean, as canonical JSON, where a definition says it and not a class of the code."""
     trimap: str = "labels"
     """`void` where void marks the borders of objects, else `labels`."""
     homepage: str = ""
@@ -266,20 +279,80 @@ def problem_of_id(image_id: str) -> str:
     return ""
 
 
+def read_list(path: Path) -> list[str]:
+    """The lines of a list of images.
+
+    Raises:
+        DataError: it is missing, or no text of a size that a list has.
+    """
+    if not os.path.lexists(path):
+        raise DataError(f"{path}: this list is missing")
+    try:
+        return read_text(path).splitlines()
+    except CannotRead as error:
+        raise DataError(f"{path}: this list {error}") from error
+
+
 def open_image(path: Path) -> Image.Image:
     """Open and decode an image.
 
     Raises:
-        DataError: it is missing or cannot be decoded; names it.
+        DataError: it is missing, is larger than allowed, or cannot be decoded; names it.
     """
     try:
-        image = Image.open(path)
+        image = open_header(path)
         image.load()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: this file is missing", kind="missing") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
         raise DataError(f"{path}: cannot be decoded: {error}", kind="broken") from error
     return image
+
+
+def open_header(path: Path) -> Image.Image:
+    """Open an image without decoding it.
+
+    Raises:
+        DataError: it is missing, is larger than allowed, or its header cannot be read; names it.
+    """
+    most = pixel_limit()
+    Image.MAX_IMAGE_PIXELS = most  # Pillow refuses from twice as many on, before it reserves memory for them
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{path}: is no regular file", kind="broken")
+        image = Image.open(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: this file is missing", kind="missing") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(path, most) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
+        raise DataError(f"{path}: cannot be decoded: {error}", kind="broken") from error
+    if image.width * image.height > most:
+        image.close()
+        raise _too_large(path, most)
+    return image
+
+
+def _too_large(path: Path, most: int) -> DataError:
+    return DataError(
+        f"{path}: the image has more than {most / 1e6:g} million pixels",
+        "Where it is as it should be, set SEGBENCH_MEGAPIXELS to more.",
+        "too large",
+    )
+
+
+def pixel_limit() -> int:
+    """Pixels that an image may have.
+
+    Raises:
+        BenchError: SEGBENCH_MEGAPIXELS is no number above 0.
+    """
+    given = setting("SEGBENCH_MEGAPIXELS")
+    try:
+        pixels = int(float(given or MEGAPIXELS) * 1e6)
+    except (ValueError, OverflowError):
+        pixels = 0
+    if pixels < 1:
+        raise BenchError(f"SEGBENCH_MEGAPIXELS={given}: write millions of pixels, such as 400")
+    return pixels
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -320,5 +393,6 @@ def check_sample(sample: Sample, files: SampleFiles, info: DatasetInfo) -> None:
         raise DataError(
             f"{files.mask}: label(s) {', '.join(map(str, unknown[:5]))} do not exist; {info.name} has "
             f"0..{len(info.classes) - 1} and {info.ignore_index} for void",
+            f"In a dataset.yaml, `labels` says what each value is, e.g. {{0: 0, {unknown[0]}: void}}.",
             kind="unknown label",
         )

@@ -21,9 +21,8 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from PIL import Image
 
-from harness.datasets.base import SPLITS, CountTick, Dataset, Sample
+from harness.datasets.base import SPLITS, CountTick, Dataset, Sample, open_header
 from harness.errors import BenchError
 from harness.utils.caches import caches_home
 from harness.utils.environment import setting
@@ -179,10 +178,12 @@ def _build_once(dataset: Dataset, folder: Path, threads: int, tick: CountTick, w
 def is_sound(folder: Path) -> bool:
     """Whether a cache is there and holds what was written: its files are hashed again when they may have changed."""
     try:
-        files = json.loads((folder / INDEX).read_text())["files"]
+        index = json.loads((folder / INDEX).read_text())
         if _memory().get(str(folder)) == _state(folder):
             return True
-        for name, digest in files.items():
+        if index.pop("sha256") != _index_digest(index):
+            return False
+        for name, digest in index["files"].items():
             with (folder / name).open("rb") as file:
                 if file_digest(file, "sha256").hexdigest() != digest:
                     return False
@@ -231,9 +232,14 @@ def _write(dataset: Dataset, ids: Sequence[str], folder: Path, threads: int, tic
             tick(done + 1, len(ids))
     files = {IMAGES: pictures.digest} | {MASKS.format(split): file.digest for split, file in labels.items()}
     (folder / USED).touch()
-    (folder / INDEX).write_text(json.dumps({"images": images, "masks": masks, "files": files}))
+    index = {"images": images, "masks": masks, "files": files}
+    (folder / INDEX).write_text(json.dumps(index | {"sha256": _index_digest(index)}))
     for name in (*files, INDEX):
         (folder / name).chmod(0o444)
+
+
+def _index_digest(index: dict[str, Any]) -> str:
+    return sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
 
 
 class _HashedFile:
@@ -259,7 +265,7 @@ def expected_bytes(dataset: Dataset, ids: Sequence[str]) -> int:
     """About what the decoded samples take, from the images' headers."""
     total = 0
     for image_id in ids:
-        with Image.open(dataset.files(image_id).image) as image:
+        with open_header(dataset.files(image_id).image) as image:
             total += image.width * image.height * (5 if dataset.files(image_id).valid else 4)
     return total
 

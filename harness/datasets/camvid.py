@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, read_labels
+from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, read_labels, read_list
 from harness.datasets.registry import register
 from harness.errors import DataError
 
@@ -46,11 +46,7 @@ class CamVid(Dataset):
 
     def _read_list(self, split: str) -> list[str]:
         path = self.root / f"{split}.txt"
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise DataError(f"{path}: this list is missing") from error
-        ids = [f"{split}/{PurePosixPath(line.split()[0]).stem}" for line in lines if line.strip()]
+        ids = [f"{split}/{PurePosixPath(line.split()[0]).stem}" for line in read_list(path) if line.strip()]
         if not ids:
             raise DataError(f"{path}: this list is empty")
         return ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import socket
@@ -10,10 +11,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from harness.datasets.base import Dataset, Say, Tick
 from harness.errors import DataError
@@ -65,29 +68,51 @@ def fetch_archives(
     Raises:
         DataError: says what failed, and what to do. What was fetched so far is kept, and continued the next time.
     """
-    target = data_dir / (folder or cls.folders[0])
+    place = folder or cls.folders[0]
+    target, parts = data_dir / place, data_dir / DOWNLOADS / place.replace("/", "-")
     try:
         for archive in archives:
             check_host(archive.url)
-        data_dir.mkdir(parents=True, exist_ok=True)
-        files = []
-        for archive in archives:
-            say(f"Downloading {archive.name} from {urllib.parse.urlsplit(archive.url).hostname}")
-            files.append(fetch(archive, data_dir / DOWNLOADS, tick))
-        say(f"Unpacking {cls.info.title} to {target}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_beside(target) as scratch:
-            for file in files:
-                unpack(file, scratch / target.name)
-            move(scratch / target.name / inside, target)
+        with _alone(parts, say) as waited:
+            if waited and target.exists():
+                return target.resolve()
+            files = []
+            for archive in archives:
+                say(f"Downloading {archive.name} from {urllib.parse.urlsplit(archive.url).hostname}")
+                files.append(fetch(archive, parts, tick))
+            say(f"Unpacking {cls.info.title} to {target}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with scratch_beside(target) as scratch:
+                for file in files:
+                    unpack(file, scratch / target.name)
+                move(scratch / target.name / inside, target)
+            shutil.rmtree(parts, ignore_errors=True)
     except (OSError, HTTPException, DataError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{cls.not_found(data_dir)}\nThe download was not possible either: {error}", cls.how_to_get(data_dir)
         ) from error
-    for file in files:
-        file.unlink(missing_ok=True)
-    shutil.rmtree(data_dir / DOWNLOADS, ignore_errors=True)
     return target.resolve()
+
+
+@contextlib.contextmanager
+def _alone(parts: Path, say: Say) -> Iterator[bool]:
+    """Have the parts of a download for this command alone; says whether another one had to be waited for."""
+    parts.mkdir(parents=True, exist_ok=True)
+    path = parts.parent.with_name(f".{parts.name}.lock")
+    lock, waited = FileLock(path), False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waited = True
+        say("waiting  another command downloads it")
+        lock.acquire()
+    try:
+        yield waited
+    finally:
+        path.unlink(missing_ok=True)  # who waits for it makes a new one
+        lock.release()
+        with contextlib.suppress(OSError):  # another data set's parts are there
+            parts.parent.rmdir()
 
 
 def check_host(url: str) -> None:

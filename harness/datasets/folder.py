@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import stat
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from harness.datasets.base import (
     SPLITS,
@@ -20,9 +21,12 @@ from harness.datasets.base import (
     DatasetInfo,
     SampleFiles,
     open_image,
+    read_list,
 )
 from harness.datasets.palette import voc_palette
 from harness.errors import DataError, SuiteError
+from harness.utils.bounded_regex import BadExpression, check_expression, first_groups
+from harness.utils.text import plain_line, plain_text
 from harness.utils.yaml_file import YamlFile, validate
 
 FILE = "dataset.yaml"
@@ -35,8 +39,15 @@ A minimal dataset.yaml:
   classes: [background, kidney]
   labels: {0: 0, 255: 1}         # value in the mask -> class; leave it out where masks hold 0, 1, 2, …
   splits: {train: 0.7, val: 0.15, test: 0.15}"""
+INSIDE = "Images, masks and lists are files in the data set's own folder: put them there, or dataset.yaml above them."
 
-Color = tuple[int, int, int]
+SAY_VOID = (
+    f"Say in {FILE} what the values mean: labels: {{0: 0, {VOID}: 1}} where {VOID} is a class, "
+    f"labels: {{0: 0, {VOID}: void}} where it is void indeed."
+)
+
+Level = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[Level, Level, Level]
 
 
 # The spelling of earlier versions, in which users' files are read still, and in which a definition is stored: it is
@@ -68,14 +79,14 @@ class Definition(BaseModel):
     encoding: Annotated[Literal["labels", "colors"], BeforeValidator(_spelled_today)] = "labels"
     """`labels`: palette indices or grey values; with a table in `labels`, the greys of a palette that has nothing else
     (a GIF's). `colors`: RGB, looked up in `colors`, or in the palette."""
-    labels: dict[int, int | Literal["void"]] | None = None
+    labels: dict[Level, int | Literal["void"]] | None = None
     """Value in a mask -> class or void; None: values are classes, and 255 is void."""
     colors: dict[str, int | Literal["void"]] | None = Field(None, validation_alias=AliasChoices("colors", "colours"))
     """`R,G,B` -> class or void; None: the palette. Black is void if it is none of them."""
     threshold: int | None = Field(None, ge=1, le=255)
     """Binary sets with grey edges: values from here on are class 1, the others class 0."""
     splits: dict[str, str | float] = {"train": 0.7, "val": 0.15, "test": 0.15}
-    """A text file with one id a line for each split, or the share of each."""
+    """A text file with one id a line for each split, or the share of each; `test` alone where nothing trains on it."""
     seed: int = 0
     """Of a split by shares."""
     group: str | None = None
@@ -85,6 +96,28 @@ class Definition(BaseModel):
     license: str = Field("", validation_alias=AliasChoices("license", "licence"))
     citation: str = ""
     homepage: str = ""
+
+    @field_validator("classes", "images", "masks", "image_suffix", "mask_suffix", "splits")
+    @classmethod
+    def _plain_lines(cls, value: Any) -> Any:
+        for text in value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]:
+            if isinstance(text, str) and plain_line(text) != text.strip():
+                raise ValueError("one short line without control characters is needed")
+        return value
+
+    @field_validator("title", "license", "citation", "homepage")
+    @classmethod
+    def _plain_text(cls, value: str) -> str:
+        if plain_text(value) != value:
+            raise ValueError("a text without control characters is needed")
+        return value
+
+    @field_validator("group")
+    @classmethod
+    def _searchable(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_expression(value)
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> Definition:
@@ -103,16 +136,28 @@ class Definition(BaseModel):
         if self.threshold is not None and count != 2:
             raise ValueError("threshold: only for two classes")
         kinds = {type(value) for value in self.splits.values()}
-        if "train" not in self.splits or self.splits.keys() - set(SPLITS) or len(kinds) != 1:
-            raise ValueError("splits: train, val and test, either all are files, or all are shares")
+        if not self.splits.keys() & {"train", "test"} or self.splits.keys() - set(SPLITS) or len(kinds) != 1:
+            raise ValueError("splits: train, val and test, or test alone; either all are files, or all are shares")
         shares = [value for value in self.splits.values() if isinstance(value, float)]
-        if shares and (min(shares) < 0 or sum(shares) > 1 + 1e-9):
+        if not all(0 <= share <= 1 for share in shares) or sum(shares) > 1 + 1e-9:  # also of what is no number
             raise ValueError("splits: shares are positive and add up to at most 1")
         for color in self.colors or ():
             _parse_color(color)
-        if self.group is not None and re.compile(self.group).groups < 1:
-            raise ValueError("group: the expression needs a group in parentheses")
         return self
+
+    def label_table(self) -> str:
+        """What the values in the masks mean, as canonical JSON: the same for definitions that read them alike."""
+        table: dict[str, Any]
+        if self.encoding == "colors":
+            palette = self.palette or voc_palette(len(self.classes))
+            named = self.colors or {",".join(map(str, c)): n for n, c in enumerate(palette)}
+            table = {"colors": {",".join(map(str, _parse_color(color))): label for color, label in named.items()}}
+        elif self.threshold is not None:
+            table = {"threshold": self.threshold}
+        else:
+            plain = {**{label: label for label in range(len(self.classes))}, VOID: "void"}
+            table = {"values": {str(value): label for value, label in (self.labels or plain).items()}}
+        return json.dumps(table, sort_keys=True, separators=(",", ":"))
 
     def canonical(self) -> dict[str, Any]:
         """The definition as it is stored and enters the fingerprint, which no other spelling of a field may change.
@@ -125,10 +170,10 @@ class Definition(BaseModel):
 
 
 def _parse_color(text: str) -> Color:
-    parts = [int(part) for part in text.split(",")]
-    if len(parts) != 3 or not all(0 <= part <= 255 for part in parts):
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
         raise ValueError(f"colors: {text!r} is not R,G,B")
-    return parts[0], parts[1], parts[2]
+    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def read_definition(root: Path) -> Definition:
@@ -142,13 +187,33 @@ def read_definition(root: Path) -> Definition:
         raise DataError(f"{path}: this file is missing; it must say what the labels mean", EXAMPLE)
     try:
         file = YamlFile.read(path)
-        data = file.data if isinstance(file.data, dict) else {}
+        if file.data is not None and not isinstance(file.data, dict):
+            raise SuiteError(f"{path}:1: a data set's definition is a mapping of fields")
+        data = file.data or {}
         # A binary set's foreground is its second class, unless the file says otherwise.
-        if len(data.get("classes") or ()) == 2:
+        if isinstance(data.get("classes"), list) and len(data["classes"]) == 2:
             data.setdefault("foreground", 1)
-        return validate(Definition, {"name": root.resolve().name} | data, file, str(path))
+        definition = validate(Definition, {"name": root.resolve().name} | data, file, str(path))
     except SuiteError as error:
         raise DataError(error.message, EXAMPLE) from error
+    named: list[tuple[tuple[str, ...], str]] = [(("images",), definition.images), (("masks",), definition.masks)]
+    named += [(("splits", split), name) for split, name in definition.splits.items() if isinstance(name, str)]
+    for place, name in named:
+        if problem := _leaves(root, name):
+            raise DataError(f"{path}:{file.line(place)}: {'.'.join(place)}: {name!r} {problem}", INSIDE)
+    return definition
+
+
+def _leaves(root: Path, name: str) -> str:
+    """Why a path is not one below a folder, whatever links it has; empty where it is."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        return "is no plain path below the data set's folder"
+    try:
+        found = (root / name).resolve()
+        home = root.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; a name with a NUL
+        return f"cannot be followed ({error})"
+    return "" if found.is_relative_to(home) else f"leads out of the data set's folder, to {found}"
 
 
 class FolderDataset(Dataset):
@@ -175,6 +240,7 @@ class FolderDataset(Dataset):
 
     def _named(self, folder: str, suffix: str) -> dict[str, Path]:
         """Id -> file, of every image file in a folder."""
+        self._refuse_outside(folder)
         place = self.root / folder
         if not place.is_dir():
             raise DataError(f"{place}: there is no such folder", EXAMPLE)
@@ -185,6 +251,7 @@ class FolderDataset(Dataset):
             name = path.relative_to(place).with_suffix("").as_posix()
             if not name.endswith(suffix):
                 continue
+            self._refuse_other_files(path)
             name = name.removesuffix(suffix)
             if name in found:
                 raise DataError(f"{path}: {found[name].name} has the same id {name!r}")
@@ -193,17 +260,32 @@ class FolderDataset(Dataset):
             raise DataError(f"{place}: there is no image in it whose name ends with {suffix or 'a known ending'!r}")
         return found
 
-    def _read_list(self, name: str) -> list[str]:
-        path = self.root / name
+    def _refuse_outside(self, name: str) -> None:
+        if problem := _leaves(self.root, name):
+            raise DataError(f"{self.root / name}: {problem}", INSIDE)
+
+    def _refuse_other_files(self, path: Path) -> None:
+        """Refuse what is no regular file, or is one of another folder: a pipe would be waited for, for ever."""
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                self._refuse_outside(path.relative_to(self.root).as_posix())
+                mode = path.stat().st_mode
         except OSError as error:
-            raise DataError(f"{path}: this list is missing") from error
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        if not stat.S_ISREG(mode):
+            raise DataError(f"{path}: this is no regular file", INSIDE)
+
+    def _read_list(self, name: str) -> list[str]:
+        self._refuse_outside(name)
+        path = self.root / name
+        lines = read_list(path)
         ids = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         known = [str(Path(i).with_suffix("")) if i not in self._images and Path(i).suffix else i for i in ids]
         unknown = [i for i in known if i not in self._images]
         if unknown:
-            raise DataError(f"{path}: {unknown[0]!r} is no image in {self.root / self.definition.images}")
+            place = self.root / self.definition.images
+            raise DataError(f"{path}: {plain_line(unknown[0], 100)!r} is no image in {place}")
         return known
 
     def _cut(self, ids: list[str]) -> dict[str, list[str]]:
@@ -213,7 +295,8 @@ class FolderDataset(Dataset):
             groups.setdefault(self.group(image_id), []).append(image_id)
 
         def place(group: str) -> bytes:
-            return hashlib.sha256(f"{self.definition.seed}/{group}".encode()).digest()
+            # What is no Unicode is refused afterwards, with every other id that cannot be.
+            return hashlib.sha256(f"{self.definition.seed}/{group}".encode(errors="surrogateescape")).digest()
 
         order = sorted(groups, key=place)
         shares = [float(self.definition.splits.get(split, 0.0)) for split in SPLITS]
@@ -281,14 +364,31 @@ class FolderDataset(Dataset):
             raise DataError(f"{path}: {what}(s) {shown} are not in the table of {FILE}", kind="unknown label")
         return labels.astype(np.uint8)
 
+    @property
+    def void_is_assumed(self) -> bool:
+        """Whether 255 is void only because the definition says nothing of what values mean."""
+        d = self.definition
+        return d.encoding == "labels" and d.labels is None and d.threshold is None
+
     def reading(self) -> str:
         """The definition."""
         return json.dumps(self.definition.canonical(), ensure_ascii=False, separators=(",", ":"))
 
     def group(self, image_id: str) -> str:
         """What the definition's expression finds in the id; the id itself where there is none."""
-        found = re.search(self.definition.group, image_id) if self.definition.group else None
-        return found.group(1) if found else image_id
+        return self._groups.get(image_id, image_id)
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        """Id -> group, of the images in whose ids the expression is found."""
+        pattern, ids = self.definition.group, sorted(self._images)
+        if pattern is None:
+            return {}
+        try:
+            groups = first_groups(pattern, ids)
+        except BadExpression as error:
+            raise DataError(f"{self.root / FILE}: group: {pattern!r}: {error}") from error
+        return {image_id: group for image_id, group in zip(ids, groups, strict=True) if group is not None}
 
 
 def has_grey_palette(image: Image.Image) -> bool:
@@ -315,6 +415,7 @@ def folder_class(definition: Definition) -> type[FolderDataset]:
         variants={"lists" if lists else "shares": told},
         background=d.background,
         foreground=d.foreground,
+        labels=d.label_table(),
         homepage=d.homepage,
         license=d.license,
         citation=d.citation,

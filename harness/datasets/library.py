@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.datasets.base import Dataset, Say, Tick
-from harness.datasets.folder import Definition, FolderDataset, folder_class, read_definition
+from harness.datasets.folder import FILE, Definition, FolderDataset, folder_class, read_definition
 from harness.datasets.registry import DATASETS
 from harness.errors import DataError
+from harness.utils.caches import caches_home
 from harness.utils.environment import setting
 
 # The name under which a suite says: this folder.
@@ -44,8 +45,10 @@ def dataset_origin(name: str) -> str:
 
 
 def is_folder(name: str) -> bool:
-    """Whether a data set's name is a user's own folder: `folder`, or a path."""
-    return name == FOLDER or (name not in DATASETS and ("/" in name or os.sep in name or name.startswith(".")))
+    """Whether a data set's name is a user's own folder: `folder`, a path, or a folder here that has a definition."""
+    if name == FOLDER or name in DATASETS:
+        return name == FOLDER
+    return "/" in name or os.sep in name or name.startswith(".") or (Path(name) / FILE).is_file()
 
 
 def resolved(name: str, params: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]]:
@@ -110,6 +113,7 @@ def open_dataset(
     obtain: bool = True,
     params: Mapping[str, Any] | None = None,
     tick: Tick | None = None,
+    aside: bool = False,
 ) -> Dataset:
     """Open a copy, after downloading or making it where that is possible.
 
@@ -121,6 +125,8 @@ def open_dataset(
         obtain: whether to download or make what is not there.
         params: of the data set.
         tick: told how far a download is.
+        aside: what the project makes itself is made in the user's cache where there is no copy: for plans, which leave
+            nothing in the current folder.
 
     Raises:
         DataError: no copy is there and none can be had.
@@ -132,6 +138,9 @@ def open_dataset(
     if cls.generated:
         folder = Path("data").resolve()
     if root is None:
+        if aside and cls.generated:
+            folder = caches_home() / "generated"
+            return cls(cls.find(folder) or cls.obtain(folder, say, tick), variant)
         if not obtain:
             raise DataError(cls.not_found(folder), cls.how_to_get(folder))
         root = cls.obtain(folder, say, tick)

@@ -7,7 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.datasets.base import SPLITS, CountTick, Dataset, Manifest
-from harness.datasets.checkup import check_lists, look
+from harness.datasets.checkup import check_lists, check_void, look
 from harness.errors import DataError
 from harness.utils.json_cache import JsonCache
 
@@ -26,7 +26,8 @@ def manifest_of(dataset: Dataset, tick: CountTick | None = None) -> Manifest:
     memory = _Memory(dataset)
     done = 0
     entries: dict[str, list[tuple[str, int, str]]] = {}
-    problems = [finding.message for finding in check_lists(dataset) if finding.severity == "error"]
+    findings = (*check_lists(dataset), *check_void(dataset))
+    problems = [finding.message for finding in findings if finding.severity == "error"]
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for image_id, (entry, found) in zip(
             unique, pool.map(lambda i: _entry(dataset, i, memory), unique), strict=True

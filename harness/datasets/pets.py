@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, Say, Tick, read_labels
+from harness.datasets.base import Dataset, DatasetInfo, SampleFiles, Say, Tick, read_labels, read_list
 from harness.datasets.download import Archive, fetch_archives
 from harness.datasets.registry import register
 from harness.errors import DataError
@@ -56,11 +56,7 @@ class OxfordPets(Dataset):
 
     def _read_list(self, name: str) -> list[str]:
         path = self.root / "annotations" / f"{name}.txt"
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise DataError(f"{path}: this list is missing") from error
-        ids = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+        ids = [line.split()[0] for line in read_list(path) if line.strip() and not line.startswith("#")]
         if not ids:
             raise DataError(f"{path}: this list is empty")
         return ids

@@ -17,6 +17,7 @@ from harness.datasets.base import (
     Say,
     Tick,
     read_labels,
+    read_list,
 )
 from harness.datasets.download import Archive, fetch_archives
 from harness.datasets.palette import palette_image, voc_palette
@@ -41,10 +42,7 @@ class VocLayout(Dataset):
             DataError: the list is missing or empty.
         """
         path = self.root / "ImageSets" / "Segmentation" / f"{name}.txt"
-        try:
-            ids = path.read_text(encoding="utf-8").split()
-        except OSError as error:
-            raise DataError(f"{path}: this list is missing") from error
+        ids = [word for line in read_list(path) for word in line.split()]
         if not ids:
             raise DataError(f"{path}: this list is empty")
         return ids
@@ -125,10 +123,7 @@ class Voc(VocLayout):
         self._sbd, self._own = sbd, {*train, *val}
         names: set[str] = set(train)
         for split in ("train", "val"):
-            try:
-                names |= set((sbd / f"{split}.txt").read_text(encoding="utf-8").split())
-            except OSError as error:
-                raise DataError(f"{sbd / f'{split}.txt'}: this list is missing") from error
+            names |= {word for line in read_list(sbd / f"{split}.txt") for word in line.split()}
         # The difference is what keeps VOC's val out: SBD's own lists hold part of it.
         chosen = sorted(names - set(val))
         if len(chosen) != TRAINAUG:

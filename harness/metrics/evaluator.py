@@ -96,9 +96,10 @@ class Evaluator:
         if true.ndim == 2:
             guess, true = guess[None], true[None]
             region, chance = (None if part is None else part[None] for part in (region, chance))
-        names = [image_id] if true.shape[0] == 1 and not isinstance(image_id, list | tuple) else image_id
-        if names is None or names == [None]:
+        if image_id is None:
             names = [len(self._images) + i for i in range(len(true))]
+        else:
+            names = [image_id] if np.ndim(image_id) == 0 else list(image_id)
         losses = np.broadcast_to(np.nan if loss is None else np.asarray(_to_numpy(loss), dtype=float), len(true))
         if len(names) != len(true):
             raise ValueError(f"{len(names)} image ids for {len(true)} images")

@@ -156,6 +156,34 @@ class Protocol(BaseModel):
         return self.hash_of()
 
 
+def protocol_title(stored: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> str:
+    """What a board calls a protocol: its name, and every field that differs from the usual one, `standard, void=mask`.
+
+    Args:
+        stored: what `Protocol.stored` gave, or fields of it; those of a newer version count as different.
+        usual: fields that follow from the data set (`DatasetInfo.protocol`); the others are usual at their defaults.
+    """
+    plain = Protocol.model_validate(usual or {}).model_dump(mode="json")
+    differing = [
+        f"{name}={_told(value)}"
+        for name, given in stored.items()
+        for value in [list(given) if isinstance(given, tuple) else given]
+        if name not in ("name", "smoke", "images") and (name not in plain or plain[name] != value)
+    ]
+    images = stored.get("images")
+    few = [f"{images} images of each split"] if images is not None and not stored.get("smoke") else []
+    return ", ".join([str(stored.get("name", "standard")), *differing, *few])
+
+
+def _told(value: Any) -> str:
+    """A field's value in a title."""
+    if isinstance(value, list | tuple):
+        return "×".join(map(_told, value))
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 @lru_cache(maxsize=256)
 def _hash(protocol: Protocol, smoke: bool, images: int | None) -> str:
     # Asked for each of ten thousand jobs, of which all have the same.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT_VERSION = 2
+from harness.metrics import packing
+from harness.metrics.columns import LARGEST, is_packed, pack, unpack
+
+FORMAT_VERSION = 3
+_UNKNOWN = f"statistics of format {{}}; this version reads formats 2 and {FORMAT_VERSION}"
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,6 @@ def sparse(matrix: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 SURFACE_INTEGERS = ("label", "band_intersection", "band_union")
-# The columns of texts, a line for each image.
-_TEXTS = ("ids", "groups")
 SURFACE_FLOATS = tuple(f.name for f in fields(ClassSurface) if f.name not in SURFACE_INTEGERS)
 
 
@@ -191,13 +194,37 @@ class StatisticsTable:
         return replace(self, loss=loss, histogram=histogram, batch_loss=batch_loss)
 
     def to_bytes(self) -> bytes:
-        """Serialise in NumPy's npz format: compressed, without pickled objects, the same bytes for the same values."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TEXTS}
+        """Serialise as packed columns (`harness.metrics.columns`): the same bytes for the same values, and no objects.
+
+        Every figure comes back bit for bit.
+        """
+        columns: packing.Columns = {
+            name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
+            for name, lines in (("ids", self.ids), ("groups", self.groups))
+        }
+        images = len(self.ids)
+        height, width, scored, ignored = self.shape.T
+        columns |= {"height": height, "width": width, "scored": scored - _pixels(self.confusion, images)}
+        columns["ignored"] = ignored - (height * width - scored)
+        packing.put_confusion(columns, self.confusion, self.trimap, images)
+        floats = dict(zip(SURFACE_FLOATS, self.surface_floats.T, strict=True))
+        packing.put_surfaces(columns, self.surface_integers, floats, self.confusion, images)
+        packing.put_rows(columns, "histogram", self.histogram, images)
+        packing.put_floats(columns, "loss", self.loss)
+        packing.put_floats(columns, "batch_loss", self.batch_loss)
+        return pack(columns, {"version": FORMAT_VERSION})
+
+    def to_npz(self) -> bytes:
+        """Serialise as a NumPy archive, format 2: what lies beside label maps.
+
+        The checksum of a folder of label maps covers it, and has to be that of earlier versions for the same maps.
+        """
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("ids", "groups")}
         if not len(self.batch_loss):  # as it was before they were kept
             del arrays["batch_loss"]
-        arrays["version"] = np.array(FORMAT_VERSION)
+        arrays["version"] = np.array(2)
         # Without groups the bytes are those of versions that knew of none.
-        texts = {name: getattr(self, name) for name in _TEXTS if name == "ids" or getattr(self, name)}
+        texts = {"ids": self.ids} | ({"groups": self.groups} if self.groups else {})
         arrays |= {name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8) for name, lines in texts.items()}
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -209,20 +236,79 @@ class StatisticsTable:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> StatisticsTable:
-        """Read what `to_bytes` wrote.
+    def from_bytes(cls, data: bytes, most: int = LARGEST) -> StatisticsTable:
+        """Read what `to_bytes` of this version or an earlier one wrote, or `to_npz`.
+
+        Args:
+            data: the bytes.
+            most: bytes that packed columns may have unpacked.
 
         Raises:
-            ValueError: the bytes are of another format.
+            ValueError: the bytes are of another format, damaged, or unpack to more.
         """
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            version = int(stored["version"])
-            if version != FORMAT_VERSION:
-                raise ValueError(f"statistics of format {version}; this version reads format {FORMAT_VERSION}")
-            texts = {name: stored[name].tobytes().decode() if name in stored else "" for name in _TEXTS}
-            arrays = {f.name: stored[f.name] for f in fields(cls) if f.name in stored and f.name not in _TEXTS}
-        ids, groups = (tuple(texts[name].split("\n")) if texts[name] else () for name in _TEXTS)
-        return cls(ids=ids, groups=groups, **arrays)
+        if not is_packed(data):
+            return _from_format_2(data)
+        columns, facts = unpack(data, most)
+        if facts.get("version") != FORMAT_VERSION:
+            raise ValueError(_UNKNOWN.format(facts.get("version")))
+        try:
+            table = cls._of_columns(columns)
+        except (KeyError, IndexError, TypeError, OverflowError) as error:
+            raise ValueError(f"damaged statistics: {error}") from None
+        wrong = [name for name, kind in _KINDS.items() if getattr(table, name).dtype != kind]
+        if wrong:
+            raise ValueError(f"damaged statistics: {wrong[0]} is not of whole numbers, or only of them")
+        return table
+
+    @classmethod
+    def _of_columns(cls, columns: Mapping[str, NDArray[Any]]) -> StatisticsTable:
+        ids, groups = (_texts(columns[name]) for name in ("ids", "groups"))
+        confusion, trimap = packing.take_confusion(columns)
+        integers, floats = packing.take_surfaces(columns, SURFACE_FLOATS, confusion)
+        height, width = columns["height"], columns["width"]
+        scored = columns["scored"] + _pixels(confusion, len(ids))
+        return cls(
+            ids=ids,
+            groups=groups,
+            shape=np.column_stack([height, width, scored, columns["ignored"] + height * width - scored]),
+            confusion=confusion,
+            trimap=trimap,
+            surface_integers=integers,
+            surface_floats=floats,
+            histogram=packing.take_rows(columns, "histogram", 4),
+            loss=packing.take_floats(columns, "loss"),
+            batch_loss=packing.take_floats(columns, "batch_loss"),
+        )
+
+
+# The types of the parts.
+_KINDS = dict.fromkeys(("shape", "confusion", "trimap", "surface_integers", "histogram"), np.int64) | dict.fromkeys(
+    ("surface_floats", "loss", "batch_loss"), np.float64
+)
+
+
+def _from_format_2(data: bytes) -> StatisticsTable:
+    """Read a NumPy archive: what `to_npz` writes, and earlier versions wrote everywhere."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        version = int(stored["version"])
+        if version != 2:
+            raise ValueError(_UNKNOWN.format(version))
+        ids, groups = (_texts(stored[name]) if name in stored else () for name in ("ids", "groups"))
+        names = {f.name for f in fields(StatisticsTable)} & set(stored) - {"ids", "groups"}
+        return StatisticsTable(ids=ids, groups=groups, **{name: stored[name] for name in names})
+
+
+def _texts(column: NDArray[Any]) -> tuple[str, ...]:
+    """Lines of text that are kept as their bytes."""
+    text = column.astype(np.uint8).tobytes().decode()
+    return tuple(text.split("\n")) if text else ()
+
+
+def _pixels(confusion: NDArray[np.int64], images: int) -> NDArray[np.int64]:
+    """The pixels of each image's confusion matrix, which are mostly all that were scored."""
+    found = np.zeros(images, dtype=np.int64)
+    np.add.at(found, confusion[:, 0], confusion[:, 3])
+    return found
 
 
 def _rows(rows: list[tuple[int, ...]], width: int) -> NDArray[np.int64]:

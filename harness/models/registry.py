@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PluginError, UnknownName
+from harness.utils.normalization import Normalization
+from harness.utils.reading import CannotRead, read_text
+from harness.utils.text import plain_line
 
 from .declaration import DEFAULT_STRIDE, Declaration, read_declaration
 from .former_sources import FORMER_SOURCES
+from .requirements import installed
 from .sources import OWN, former_module_hash, module_hash, module_text
 from .zoo import SMP_BACKBONE, TORCHVISION, TORCHVISION_BACKBONE, smp_builder, smp_parts, torchvision_builder
 
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "segbench.models"
 # Origins whose networks take pretrained weights by the parameter `pretrained`, and start from scratch without it.
 BY_PARAMETER = ("built in", "torchvision", "smp")
+
+# Bytes of a network's single file.
+LONGEST_SOURCE = 2 * 1024**2
 
 # What training version 2 took for a backbone, whatever the network.
 FORMER_BACKBONES = ("encoder", "backbone", "stages")
@@ -59,17 +66,36 @@ class ModelEntry:
     """Names of the submodules that pretrained weights fill; () where there are none, None where nobody says."""
     pretrained_on: tuple[str, ...] | None = None
     """Strangers' networks: what their first weights were trained on; () from scratch, None if the file does not say."""
+    authors: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    """Packages that it needs, as pip is told them."""
+    normalize: Normalization | None = None
+    """Takes the place of the recipe's, unless the suite says it of this network."""
+    size: tuple[int, int] | None = None
+    """Height and width of the training input, in the same way."""
 
     @property
     def source_hash(self) -> str:
         """SHA-256 of the code that builds the network: of its own package, wherever that stands.
 
+        Of packages that it declares to need, the installed versions count.
+
         Raises:
-            PluginError: there is no source to be read.
+            PluginError: there is no source to be read, or such a package is not installed.
         """
         if self.source:
-            return hashlib.sha256(self.source.encode()).hexdigest()
-        return module_hash(self.target.split(":")[0])
+            own = hashlib.sha256(self.source.encode()).hexdigest()
+        else:
+            own = module_hash(self.target.split(":")[0])
+        if not self.requires:
+            return own
+        return hashlib.sha256("\n".join((own, *installed(self.requires, self.name))).encode()).hexdigest()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Fields of a recipe that it declares for itself."""
+        declared = {"normalize": self.normalize, "size": self.size}
+        return {name: value for name, value in declared.items() if value is not None}
 
     def former_hashes(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """What earlier versions took for the hash of code that computes the same with these parameters."""
@@ -145,9 +171,9 @@ def read_plugin(path: Path) -> ModelEntry:
         PluginError: it cannot be read, is not Python, or lacks `NAME` or `build`; names file and line.
     """
     try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PluginError(f"{path}: cannot be read: {error}") from error
+        source = read_text(path, LONGEST_SOURCE)
+    except CannotRead as error:
+        raise PluginError(f"{path}: {error}") from error
     said = read_declaration(source, str(path))
     hint = 'A model file needs NAME = "my_net" and def build(num_classes, **params), which returns an nn.Module.'
     if said.name is None:
@@ -175,15 +201,17 @@ def _known() -> tuple[dict[str, ModelEntry], dict[str, str]]:
         )
     broken: dict[str, str] = {}
     for point in entry_points(group=ENTRY_POINTS):
-        origin = f"plugin {point.dist.name} {point.dist.version}" if point.dist else "plugin"
-        if point.name in known:
-            warnings.warn(f"{origin}: its model {point.name!r} is left out: the name is taken", stacklevel=3)
+        origin = plain_line(f"plugin {point.dist.name} {point.dist.version}" if point.dist else "plugin")
+        name = plain_line(point.name)
+        if name in known:
+            warnings.warn(f"{origin}: its model {name!r} is left out: the name is taken", stacklevel=3)
             continue
         try:
-            known[point.name] = _of_package(point, origin)
-        except PluginError as error:
-            broken[point.name] = f"{origin}: {error.message}"
-            warnings.warn(f"{broken[point.name]}; its model {point.name!r} is left out", stacklevel=3)
+            known[name] = _of_package(point, origin)
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with another author's package, the rest is there)
+            told = error.message if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            broken[name] = plain_line(f"{origin}: {told}")
+            warnings.warn(f"{broken[name]}; its model {name!r} is left out", stacklevel=3)
     return known, broken
 
 
@@ -198,17 +226,31 @@ def _built_in() -> dict[str, ModelEntry]:
 
 
 def _of_package(point: EntryPoint, origin: str) -> ModelEntry:
-    """The network that an installed package announces under a name."""
+    """The network that an installed package announces under a name; found by reading, without importing anything.
+
+    Raises:
+        PluginError: its source cannot be found or read, or what it says of itself is wrong.
+    """
     module = point.value.split(":")[0]
     found = module_text(module)
-    # Without a source it may still be imported; its hash says then that it cannot be traced.
-    said = read_declaration(found[0] if found else "", module)
-    return _entry(point.name, point.value, said, origin)
+    if found is None:
+        raise PluginError(
+            f"the source of {module or 'its module'} cannot be found, so nobody could tell what it trains"
+        )
+    return _entry(point.name, point.value, read_declaration(found[0], module), origin)
 
 
 def _entry(name: str, target: str, said: Declaration, origin: str, source: str = "") -> ModelEntry:
     described = ModelEntry(name, target, said.summary, said.stride, said.paper, said.license, origin, source)
-    return replace(described, backbone=said.backbone, pretrained_on=said.pretrained_on)
+    return replace(
+        described,
+        backbone=said.backbone,
+        pretrained_on=said.pretrained_on,
+        authors=said.authors,
+        requires=said.requires,
+        normalize=said.normalize,
+        size=said.size,
+    )
 
 
 def _smp_entry(name: str) -> ModelEntry:
@@ -230,7 +272,7 @@ def _smp_entry(name: str) -> ModelEntry:
 
 def _builder_from_source(entry: ModelEntry) -> Build:
     """Run a single file as a module of its own and take its builder."""
-    name = "segbench_plugin_" + entry.source_hash[:12]
+    name = "segbench_plugin_" + hashlib.sha256(entry.source.encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_loader(name, loader=None)
     if spec is None:
         raise PluginError(f"{entry.origin}: cannot be loaded as a module")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness.errors import PluginError
 from harness.models.registry import ModelEntry
 from harness.utils.json_cache import JsonCache
 
@@ -40,18 +41,26 @@ def measure(entry: ModelEntry, num_classes: int = CLASSES, side: int = SIDE, **p
 
 
 def measure_all(entries: Iterable[ModelEntry]) -> dict[str, tuple[int, int] | None]:
-    """Parameters and operations of every network at the usual size; None for one that cannot be built.
+    """Parameters and operations of every network at the usual size; None for one that is not built here.
 
-    What was measured is remembered in the user's cache by the network's source, so that a second list costs nothing.
+    Code of other packages never runs in a process that only lists: their networks are built by their jobs alone. What
+    was measured is remembered in the user's cache by the network's source, so that a second list costs nothing.
     """
     known = JsonCache("models.json")
-    found = {}
+    found: dict[str, tuple[int, int] | None] = {}
     for entry in entries:
-        key = f"{entry.name} {entry.source_hash} {torch.__version__}"
+        if entry.origin.startswith("plugin"):
+            found[entry.name] = None
+            continue
+        try:
+            key = f"{entry.name} {entry.source_hash} {torch.__version__}"
+        except PluginError:  # a package that it needs is not installed
+            found[entry.name] = None
+            continue
         if key not in known:
             try:
                 known.put(key, list(measure(entry)))
-            except Exception:  # noqa: BLE001 (another author's builder may raise anything; the list goes on)
+            except Exception:  # noqa: BLE001 (a library's builder may raise anything; the list goes on)
                 known.put(key, None)
         value = known.get(key)
         found[entry.name] = None if value is None else (value[0], value[1])

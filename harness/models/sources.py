@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.errors import PluginError
+from harness.utils.reading import CannotRead, read_text
 
 from .declaration import DESCRIBING, UNREADABLE, assigned
 from .zoo import ZOOS
@@ -107,8 +108,8 @@ def module_text(module: str) -> tuple[str, bool] | None:
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
     try:
-        return Path(spec.origin).read_text(encoding="utf-8"), spec.submodule_search_locations is not None
-    except (OSError, UnicodeDecodeError):
+        return read_text(Path(spec.origin)), spec.submodule_search_locations is not None
+    except CannotRead:
         return None
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, joinedload
 
 from harness.errors import ArtifactsError, DataError
-from harness.metrics import Protocol, StatisticsTable, fold
+from harness.metrics import Protocol, Scores, StatisticsTable, fold
+from harness.results.image_scores import check_image_scores
 from harness.results.schema import OVERALL, Artifact, DatasetRow, Evaluation, Run, Score
 from harness.results.store import Store
 from harness.scoring.evaluate import verify_checksums
@@ -79,17 +79,33 @@ def _evaluation(session: Session, name: str, evaluation: Evaluation, data: Datas
     except Exception as error:  # noqa: BLE001 (damaged bytes may raise anything, and are what is looked for)
         yield f"{name}: its statistics cannot be read: {error}"
         return
-    stored: dict[tuple[str, int], Any] = {
+    stored = {
         (s.metric, s.class_index): s.value
         for s in session.scalars(select(Score).where(Score.evaluation_id == evaluation.id))
     }
+    for problem in contradictions(stored, expected_scores(folded), data.classes):
+        yield f"{name}: {problem}"
+    for problem in check_image_scores(session, evaluation, table, len(data.classes), protocol):
+        yield f"{name}: {problem}"
+
+
+def expected_scores(folded: Scores) -> dict[tuple[str, int], float | None]:
+    """The figures that an evaluation's rows have to hold, by metric and class."""
     expected = {(metric, OVERALL): value for metric, value in folded.values.items()}
-    expected |= {(m, i): value for m, values in folded.per_class.items() for i, value in enumerate(values)}
+    return expected | {(m, i): value for m, values in folded.per_class.items() for i, value in enumerate(values)}
+
+
+def contradictions(
+    stored: Mapping[tuple[str, int], float | None],
+    expected: Mapping[tuple[str, int], float | None],
+    classes: Sequence[str],
+) -> Iterator[str]:
+    """Every figure that is missing or is not the expected one, in a line."""
     for key, value in expected.items():
         found = stored.get(key)
         same = (found is None) == (value is None)
         if same and found is not None and value is not None:
             same = math.isclose(found, value, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
         if not same:
-            where = key[0] if key[1] == OVERALL else f"{key[0]}[{data.classes[key[1]]}]"
-            yield f"{name}: {where} is stored as {found}, its statistics give {value}"
+            where = key[0] if key[1] == OVERALL else f"{key[0]}[{classes[key[1]]}]"
+            yield f"{where} is stored as {found}, its statistics give {value}"

@@ -1,177 +1,196 @@
-"""Two results databases into one: every training once, contradictions named."""
+"""Another lab's runs into a database: imported, never trusted; every training once, contradictions named, undoable."""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass, field
+import getpass
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import delete, inspect, select
+from filelock import FileLock
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from harness.results.schema import (
-    FAILED,
-    Artifact,
-    Base,
-    CurvePoint,
-    DatasetRow,
-    Evaluation,
-    GalleryImage,
-    GalleryPrediction,
-    Run,
-    Score,
-    SuiteEntry,
-)
-from harness.results.store import Store
-from harness.scoring.keep import PREDICTIONS
-from harness.tasks.artifacts import Artifacts, transfer
+from harness.errors import BenchError
+from harness.results.lease import this_driver
+from harness.results.merging.clean import Tick, cleaned
+from harness.results.merging.label_maps import LabelMapSource, Staged
+from harness.results.merging.limits import Limits
+from harness.results.merging.models import problem_of
+from harness.results.merging.report import Merged
+from harness.results.merging.source import Source, opened
+from harness.results.merging.takeover import TakeOver, dataset_conflict, name_of, wanted
+from harness.results.merging.undo import undo_merge
+from harness.results.schema import Artifact, DatasetRow, Merge, Run
+from harness.results.store import Store, beside
+from harness.tasks.artifacts import Artifacts
+from harness.tasks.result import now
+from harness.utils.text import plain_line
 
-# What belongs to a run and is copied with it, besides its evaluations.
-_PARTS: tuple[type[Base], ...] = (CurvePoint, GalleryPrediction, Artifact, SuiteEntry)
+# The file that says whose a scratch folder is: the next command removes what a killed one has left.
+OWNER = ".owner"
 
-
-@dataclass
-class Merged:
-    """What a merge did."""
-
-    added: int = 0
-    same: int = 0
-    replaced: int = 0
-    """Runs that had failed or were not done here, and were done there."""
-    scored: int = 0
-    """Evaluations under a protocol that a run of both had only there."""
-    unfinished: int = 0
-    """Runs that were not done there, either; left out."""
-    conflicts: list[str] = field(default_factory=list)
-    """The same training with other figures, a line each; this database's were kept."""
+__all__ = ["Limits", "Merged", "list_merges", "merge", "merge_source", "told_of", "undo_merge"]
 
 
-def merge(store: Store, other: Store, artifacts: Artifacts, other_artifacts: Artifacts) -> Merged:
+def merge(
+    store: Store,
+    other: str,
+    *,
+    artifacts_from: Artifacts | None = None,
+    label_maps: bool = True,
+    noted: bool = True,
+    limits: Limits | None = None,
+    tick: Tick = lambda done, total: None,
+) -> Merged:
     """Take everything over that another database has and this one lacks, in one transaction.
 
-    A training is the same if its fingerprint is. Two that ended well and predicted other label maps, or have other
-    scores under one protocol, contradict each other: that is named, and nothing is taken over.
+    The other database is not believed: every row is checked, every figure is folded anew from its statistics, and what
+    is not sound is left out and named. A training is the same if its fingerprint is. Two that ended well and predicted
+    other label maps, or have other scores under one protocol, contradict each other: that is named, and nothing of
+    this database's is changed. What a merge brought is marked with its number, by which `undo_merge` removes it.
 
     Args:
         store: takes the runs in.
-        other: is only read.
-        artifacts: of `store`, where label maps are copied to.
-        other_artifacts: of `other`; runs whose label maps are not there come without them.
+        other: a path or a URL; only read.
+        artifacts_from: where the other's label maps are; None: in the folder beside its file.
+        label_maps: whether label maps are copied.
+        noted: whether the database keeps where the runs came from; a file that is made anew to be handed on does not.
+        limits: how much is read, and for how long.
+        tick: told how many runs are checked, of how many.
+
+    Raises:
+        DatabaseError: the other database cannot be read, is damaged or no results database. Nothing is changed then.
+        ArtifactsError: label maps cannot be read or written. Nothing is changed then.
     """
-    result = Merged()
-    copied: list[Path] = []
-    try:
-        with store.session() as ours, other.session() as theirs:
-            for data in theirs.scalars(select(DatasetRow)):
-                ours.merge(DatasetRow(**_columns(data)))
-            for image in theirs.scalars(select(GalleryImage)):
-                if ours.get(GalleryImage, (image.test_manifest, image.image_id)) is None:
-                    ours.add(GalleryImage(**_columns(image)))
-            ours.flush()
-            known = {run.fingerprint: run for run in ours.scalars(select(Run))}
-            for run in theirs.scalars(select(Run).order_by(Run.id)):
-                own = known.get(run.fingerprint)
-                if _take(ours, theirs, own, run, result):
-                    source, target = other_artifacts.run(run.fingerprint), artifacts.run(run.fingerprint)
-                    copy = transfer(source, target, PREDICTIONS)
-                    if copy is not None:
-                        copied.append(copy)
-    except BaseException:
-        for folder in copied:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    limits = limits or Limits()
+    with tempfile.TemporaryDirectory(prefix="segbench-merge-") as name, opened(other, Path(name), limits) as source:
+        (Path(name) / OWNER).write_text(this_driver())
+        found = cleaned(source, Path(name) / "sound.db", tick)
+        result = Merged(refused=found.refused, unfinished=found.unfinished)
+        result.unknown_metrics = sorted(found.unknown_metrics)
+        place = artifacts_from or (None if source.path is None else beside(source.path))
+        try:
+            with _one_at_a_time(store.artifacts), Staged(store.artifacts) as staged:
+                refused: set[int] = set()
+                if label_maps and place is not None:
+                    from_there = LabelMapSource(place, limits, source.clock, source.name)
+                    refused = _stage(store, found.store, from_there, staged, result)
+                _take_over(store, found.store, staged, source, noted, refused, result)
+        finally:
+            found.store.close()
     return result
 
 
-def _take(ours: Session, theirs: Session, own: Run | None, run: Run, result: Merged) -> bool:
-    """Decide what becomes of a run of the other database; returns whether it was taken over whole."""
-    done = run.state == "ok"
-    if not done and (own is not None or run.state not in FAILED):
-        result.unfinished += 1
-        return False
-    if own is None:
-        fresh = Run(**_columns(run, "id"))
-        ours.add(fresh)
-        ours.flush()
-        _copy_parts(ours, theirs, run, fresh)
-        result.added += 1
-        return True
-    if own.state != "ok":
-        for name, value in _columns(run, "id").items():
-            setattr(own, name, value)
-        for part in _PARTS[:-1]:
-            ours.execute(delete(part).where(inspect(part).c.run_id == own.id))
-        _copy_parts(ours, theirs, run, own)
-        result.replaced += 1
-        return True
-    contradictions = _contradictions(ours, theirs, own, run)
-    if contradictions:
-        result.conflicts += contradictions
-        return False
-    _copy_suites(ours, theirs, run, own)
-    result.scored += _copy_evaluations(ours, theirs, run, own)
-    result.same += 1
-    return False
+def _one_at_a_time(place: Artifacts) -> FileLock:
+    """A lock for merges that copy to one place: each has its copies beside the same runs."""
+    name = hashlib.sha256(place.location.encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"segbench-merging-{os.getuid()}-{name}.lock")
 
 
-def _contradictions(ours: Session, theirs: Session, own: Run, run: Run) -> list[str]:
-    name = f"{run.model} on {run.config['dataset']['name']}, seed {run.seed} (here run {own.id}, there run {run.id})"
-    sums = [
-        {(a.kind, a.split): a.sha256 for a in session.scalars(select(Artifact).where(Artifact.run_id == which.id))}
-        for session, which in ((ours, own), (theirs, run))
-    ]
-    here, there = sums
-    differing = sorted(key[1] for key in here.keys() & there.keys() if here[key] != there[key])
-    if differing:
-        return [f"{name}: predicted other label maps for {', '.join(differing)}"]
-    found = []
-    mine = {(e.score_fingerprint, e.split): e for e in own.evaluations}
-    for evaluation in run.evaluations:
-        match = mine.get((evaluation.score_fingerprint, evaluation.split))
-        if match is None:
-            continue
-        a, b = _scores(ours, match), _scores(theirs, evaluation)
-        wrong = next((key for key in a if key in b and a[key] != b[key]), None)
-        if wrong is not None:
-            found.append(f"{name}: {wrong[0]} on {evaluation.split} is {a[wrong]} here and {b[wrong]} there")
+def _stage(store: Store, theirs: Store, source: LabelMapSource, staged: Staged, result: Merged) -> set[int]:
+    """Copy the label maps of the runs that will be taken over, before the database is locked.
+
+    Returns:
+        The runs that are refused, because their label maps are not what they should be.
+    """
+    refused: set[int] = set()
+    for run, kept, classes in _runs_to_take(store, theirs):
+        try:
+            staged.take(source, run.fingerprint, kept, classes)
+        except ValueError as error:
+            result.refused.append(f"{name_of(run)}: label maps: {problem_of(error)}")
+            refused.add(run.id)
+    return refused
+
+
+def _runs_to_take(store: Store, theirs: Store) -> list[tuple[Run, Sequence[Artifact], int]]:
+    """The runs that will be taken over, with what is said of their label maps and their number of classes."""
+    found: list[tuple[Run, Sequence[Artifact], int]] = []
+    with theirs.session() as session, store.session() as ours:
+        for run in session.scalars(select(Run).order_by(Run.id)):
+            kept = session.scalars(select(Artifact).where(Artifact.run_id == run.id)).all()
+            data = session.get_one(DatasetRow, run.manifest)
+            own = ours.scalars(select(Run).where(Run.fingerprint == run.fingerprint)).one_or_none()
+            if kept and wanted(run, own) and dataset_conflict(ours, data) is None:
+                found.append((run, kept, len(data.classes)))
     return found
 
 
-def _scores(session: Session, evaluation: Evaluation) -> dict[tuple[str, int], float | None]:
-    rows = session.scalars(select(Score).where(Score.evaluation_id == evaluation.id))
-    return {(row.metric, row.class_index): row.value for row in rows}
+def _take_over(
+    store: Store, theirs: Store, staged: Staged, source: Source, noted: bool, refused: set[int], result: Merged
+) -> None:
+    """The transaction; label maps are moved to their places in it, and back where it fails."""
+    try:
+        with store.writing() as ours, theirs.session() as session:
+            note = _note(ours, source) if noted else None
+            take_over = TakeOver(ours, session, staged, note, refused, result)
+            take_over.run()
+            if note is not None and result.changed:
+                note.counts = result.counts()
+                result.number = note.id
+            elif note is not None:
+                ours.delete(note)
+            ours.flush()
+            staged.put_in_place(result.number or 0, take_over.taken)
+    except BaseException:
+        staged.roll_back()
+        raise
+    staged.settle(take_over.taken)
 
 
-def _copy_parts(ours: Session, theirs: Session, run: Run, own: Run) -> None:
-    for part in _PARTS[:-1]:
-        for row in theirs.scalars(select(part).where(inspect(part).c.run_id == run.id)):
-            ours.add(part(**{**_columns(row), "run_id": own.id}))
-    _copy_suites(ours, theirs, run, own)
-    _copy_evaluations(ours, theirs, run, own)
+def _note(session: Session, source: Source) -> Merge:
+    name = source.name if source.path is None else source.path.name
+    note = Merge(source=plain_line(name), sha256=source.sha256, at=now(), who=_who(), counts={}, replaced=[])
+    session.add(note)
+    session.flush()
+    return note
 
 
-def _copy_suites(ours: Session, theirs: Session, run: Run, own: Run) -> None:
-    for suite in theirs.scalars(select(SuiteEntry.suite).where(SuiteEntry.run_id == run.id)):
-        if ours.get(SuiteEntry, (suite, own.id)) is None:
-            ours.add(SuiteEntry(suite=suite, run_id=own.id))
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container without a name for its user
+        user = "?"
+    return plain_line(f"{user}@{socket.gethostname()}")
 
 
-def _copy_evaluations(ours: Session, theirs: Session, run: Run, own: Run) -> int:
-    """The evaluations that a run lacks here; returns how many."""
-    have = {(e.score_fingerprint, e.split) for e in ours.scalars(select(Evaluation).where(Evaluation.run_id == own.id))}
-    count = 0
-    for evaluation in theirs.scalars(select(Evaluation).where(Evaluation.run_id == run.id)):
-        if (evaluation.score_fingerprint, evaluation.split) in have:
-            continue
-        fresh = Evaluation(**{**_columns(evaluation, "id"), "run_id": own.id})
-        ours.add(fresh)
-        ours.flush()
-        for score in theirs.scalars(select(Score).where(Score.evaluation_id == evaluation.id)):
-            ours.add(Score(**{**_columns(score), "evaluation_id": fresh.id}))
-        count += 1
-    return count
+def list_merges(store: Store) -> list[Merge]:
+    """Every merge into a database, undone ones among them, the first first."""
+    with store.session() as session:
+        return list(session.scalars(select(Merge).order_by(Merge.id)))
 
 
-def _columns(row: Base, *without: str) -> dict[str, Any]:
-    return {c.key: getattr(row, c.key) for c in inspect(type(row)).column_attrs if c.key not in without}
+def merge_source(store: Store, merge_id: int | None) -> str | None:
+    """Where the rows of a merge came from, in a line; None for rows of the database's own.
+
+    Args:
+        store: the database.
+        merge_id: of a row of `runs`, `evaluations` or `suite_entries`.
+    """
+    if merge_id is None:
+        return None
+    with store.session() as session:
+        found = session.get(Merge, merge_id)
+    return None if found is None else told_of(found)
+
+
+def told_of(merge: Merge) -> str:
+    """A merge in a line: its number, the file, its hash and the day."""
+    sha256 = f"sha256 {merge.sha256}, " if merge.sha256 else ""
+    return plain_line(f"merge {merge.id} from {merge.source} ({sha256}{merge.at[:10]}, by {merge.who})", 1000)
+
+
+def refuse_itself(store: Store, other: str) -> None:
+    """Refuse to merge a database with itself.
+
+    Raises:
+        BenchError: it is the same.
+    """
+    path = Path(other)
+    same = store.path is not None and path.exists() and path.samefile(store.path)
+    if same or other == store.engine.url.render_as_string(hide_password=False):
+        raise BenchError(f"{store.name}: is the same database")

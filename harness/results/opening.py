@@ -100,9 +100,9 @@ def _engine(url: URL, read_only: bool, path: Path | None) -> Engine:
     if path is None:
         return create_engine(url, pool_pre_ping=True)
     if read_only:
-        # Where the folder cannot be written each transaction opens the file anew: see `_connected_to_read`.
+        # Where the folder cannot be written each transaction opens the file anew: see `connected_to_read`.
         pool = QueuePool if os.access(path.parent, os.W_OK) else NullPool
-        engine = create_engine("sqlite://", creator=lambda: _connected_to_read(path), poolclass=pool)
+        engine = create_engine("sqlite://", creator=lambda: connected_to_read(path), poolclass=pool)
     else:
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
@@ -122,7 +122,7 @@ def _engine(url: URL, read_only: bool, path: Path | None) -> Engine:
     return engine
 
 
-def _connected_to_read(path: Path) -> sqlite3.Connection:
+def connected_to_read(path: Path) -> sqlite3.Connection:
     """A connection that can only read.
 
     A file in WAL mode in a folder that cannot be written opens only as immutable once its WAL is folded in. Such a

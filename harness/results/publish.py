@@ -6,25 +6,26 @@ import hashlib
 import re
 import socket
 import sqlite3
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from harness.datasets import dataset_class
 from harness.errors import BenchError, DatabaseError, UnknownName
 from harness.results.merge import merge
 from harness.results.opening import open_store
-from harness.results.schema import Artifact, DatasetRow, GalleryImage, Meta, Run
+from harness.results.schema import Artifact, DatasetRow, GalleryImage, GalleryPrediction, Meta, Run
 from harness.results.store import Store
-from harness.tasks.artifacts import Artifacts
+from harness.scoring.keep import spread_evenly
 from harness.utils.files import new_file, write_bytes
 from harness.utils.version import __version__
 
 MEGABYTE = 1_000_000
 LIMIT = 25 * MEGABYTE
+# How many images a gallery keeps where the file would be too large, one after the other.
+_FEWER = (50, 25, 12, 0)
 # The key in `meta` of a published file: the version of the project that wrote it.
 PUBLISHED = "published"
 
@@ -39,7 +40,7 @@ def publish(sources: Sequence[str], target: Path, limit: int = LIMIT) -> int:
 
     Photographs and truths of data sets that are not generated are left out, as their terms may forbid to hand them on;
     so are label maps, checkpoints, host names and folders. Predictions in galleries, scores, statistics of each image,
-    curves, recipes and provenance are there.
+    curves, recipes and provenance are there. Where the file would be too large, galleries have fewer images.
 
     Args:
         sources: databases, paths or URLs; they are only read.
@@ -56,18 +57,21 @@ def publish(sources: Sequence[str], target: Path, limit: int = LIMIT) -> int:
     """
     if not target.parent.is_dir():
         raise BenchError(f"{target.parent}: there is no such folder")
-    with tempfile.TemporaryDirectory(prefix="segbench-publish-") as name, new_file(target) as new:
-        nowhere = Artifacts(Path(name) / "no-artifacts")
+    with new_file(target) as new:
         store = open_store(str(new))
         try:
             for source in sources:
-                _take_in(store, source, nowhere)
+                _take_in(store, source)
             runs = _without_foreign(store)
         finally:
             store.close()
         if not runs:
             raise BenchError(f"{', '.join(sources)}: no run is finished: there is nothing to publish")
-        _compact(new)
+        compact(new)
+        for count in _FEWER:
+            if new.stat().st_size > limit:
+                _thin_galleries(new, count)
+                compact(new)
         _refuse_size(new, limit)
         _refuse_traces(new, sources)
     return runs
@@ -106,38 +110,64 @@ def unpacked(file: Path, folder: Path) -> Path:
     return copy
 
 
-def _take_in(store: Store, source: str, nowhere: Artifacts) -> None:
-    other = open_store(source, read_only=True)
-    try:
-        result = merge(store, other, nowhere, nowhere)
-    finally:
-        other.close()
+def _take_in(store: Store, source: str) -> None:
+    open_store(source, read_only=True).close()  # says what is missing, or how to bring it up to date
+    result = merge(store, source, label_maps=False, noted=False)
     if result.conflicts:
         raise BenchError(f"{source} contradicts what is taken in before it: {'; '.join(result.conflicts)}")
+    if result.refused:
+        raise BenchError(f"{source} is not sound: {'; '.join(result.refused)}", "`bench db check` looks at all of it.")
 
 
 def _without_foreign(store: Store) -> int:
     """Remove what is not ours to hand on; returns how many runs are left."""
     with store.session() as session:
         session.execute(delete(Artifact))
-        generated = {row.test_manifest for row in session.scalars(select(DatasetRow)) if _is_generated(row.name)}
+        generated = {row.test_manifest for row in session.scalars(select(DatasetRow)) if is_generated(row.name)}
         for image in session.scalars(select(GalleryImage)):
             if image.test_manifest not in generated:
                 image.image, image.target = b"", b""
         runs = list(session.scalars(select(Run)))
         for run in runs:
-            run.driver = run.heartbeat = None
-            for column in _TEXTS:
-                setattr(run, column, without_paths(getattr(run, column)))
-            for column in _RECORDS:
-                setattr(run, column, without_paths(getattr(run, column)))
-            hardware = {k: v for k, v in run.provenance.get("hardware", {}).items() if k != "host"}
-            run.provenance = {**run.provenance, **({"hardware": hardware} if hardware else {})}
+            own = {column: getattr(run, column) for column in ("driver", "heartbeat", *_TEXTS, *_RECORDS)}
+            for column, value in without_machine(own).items():
+                setattr(run, column, value)
         session.merge(Meta(key=PUBLISHED, value=__version__))
         return len(runs)
 
 
-def _is_generated(name: str) -> bool:
+def without_machine(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a run without what names the machine that it ran on: host, folders, the command that ran it."""
+    found = {**row, "driver": None, "heartbeat": None}
+    found |= {column: without_paths(row[column]) for column in (*_TEXTS, *_RECORDS)}
+    hardware = {k: v for k, v in row["provenance"].get("hardware", {}).items() if k != "host"}
+    if hardware:
+        found["provenance"] = {**found["provenance"], "hardware": without_paths(hardware)}
+    return found
+
+
+def _thin_galleries(file: Path, count: int) -> None:
+    """Keep of each gallery so many images, evenly spread, of those that most runs show."""
+    store = open_store(str(file))
+    try:
+        with store.session() as session:
+            for manifest in session.scalars(select(DatasetRow.test_manifest).distinct()).all():
+                runs = select(Run.id).join(DatasetRow, Run.manifest == DatasetRow.manifest)
+                own = GalleryPrediction.run_id.in_(runs.where(DatasetRow.test_manifest == manifest))
+                shown = select(GalleryPrediction.image_id, func.count()).where(own).group_by(GalleryPrediction.image_id)
+                counts = [(image, number) for image, number in session.execute(shown.order_by("image_id"))]
+                most = max((number for _, number in counts), default=0)
+                shared = [image for image, number in counts if number == most]
+                kept = spread_evenly(shared, count)
+                session.execute(delete(GalleryPrediction).where(own, GalleryPrediction.image_id.not_in(kept)))
+                images = delete(GalleryImage).where(GalleryImage.test_manifest == manifest)
+                session.execute(images.where(GalleryImage.image_id.not_in(kept)))
+    finally:
+        store.close()
+
+
+def is_generated(name: str) -> bool:
+    """Whether a data set of this name is one that the project makes itself."""
     try:
         return dataset_class(name).generated
     except UnknownName:  # another package's, or a folder of somebody's own
@@ -155,7 +185,7 @@ def without_paths(value: Any) -> Any:
     return value
 
 
-def _compact(file: Path) -> None:
+def compact(file: Path) -> None:
     """One file, without the room of what was removed and without a log beside it."""
     connection = sqlite3.connect(file)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from harness.datasets.base import DatasetInfo, Manifest
 from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
+from harness.results.image_scores import write_image_scores
 from harness.results.schema import (
     OVERALL,
     Artifact,
@@ -20,9 +21,11 @@ from harness.results.schema import (
     Evaluation,
     GalleryImage,
     GalleryPrediction,
+    ImageScore,
     Run,
     Score,
 )
+from harness.results.scored_as import dataset_key
 from harness.tasks.result import Evaluation as ScoredSplit
 from harness.tasks.result import GalleryImage as Shown
 from harness.tasks.result import Result, now
@@ -46,21 +49,6 @@ class Submission:
     variant: str
     manifest: Manifest
     protocol: Protocol
-
-
-def dataset_row(key: str, info: DatasetInfo, variant: str, manifest: Manifest) -> DatasetRow:
-    """The row of a copy of a data set."""
-    return DatasetRow(
-        manifest=key,
-        name=info.name,
-        title=info.title,
-        variant=variant,
-        test_manifest=manifest.split_hash("test"),
-        classes=list(info.classes),
-        palette=[list(colour) for colour in info.palette],
-        foreground=info.foreground,
-        counts={split: len(files) for split, files in manifest.splits.items()},
-    )
 
 
 def new_run(task: Task) -> Run:
@@ -121,7 +109,7 @@ def submitted_run(submission: Submission, result: Result) -> Run:
         fingerprint=result.fingerprint,
         parts=submission.parts,
         cell=submission.cell,
-        manifest=submission.manifest.hash,
+        manifest=dataset_key(submission.info, submission.manifest),
         model=submission.name,
         model_name=submission.name,
         model_params={},
@@ -149,16 +137,19 @@ def submitted_run(submission: Submission, result: Result) -> Run:
     )
 
 
+def curve_points(run_id: int, curve: Iterable[Mapping[str, Any]]) -> Iterator[CurvePoint]:
+    """The rows of a learning curve, which has one record for each epoch."""
+    for record in curve:
+        for name, value in record.items():
+            if name != "epoch":
+                yield CurvePoint(run_id=run_id, name=name, epoch=record["epoch"], value=value)
+
+
 def write_results(session: Session, run: Run, result: Result, task: Task) -> None:
     """Replace a run's curve, scores, gallery and label maps by those of a result."""
     for table in (CurvePoint, GalleryPrediction, Artifact):
         session.execute(delete(table).where(table.run_id == run.id))
-    session.add_all(
-        CurvePoint(run_id=run.id, name=name, epoch=point["epoch"], value=value)
-        for point in result.curve
-        for name, value in point.items()
-        if name != "epoch"
-    )
+    session.add_all(curve_points(run.id, result.curve))
     for evaluation in result.evaluations:
         write_evaluation(
             session, run, evaluation, task.job.stored_protocol, task.job.protocol_hash, task.score_fingerprint
@@ -195,7 +186,8 @@ def write_evaluation(
     old = session.scalars(
         select(Evaluation.id).where(Evaluation.score_fingerprint == score_fingerprint, Evaluation.split == scored.split)
     ).all()
-    session.execute(delete(Score).where(Score.evaluation_id.in_(old)))
+    for table in (Score, ImageScore):
+        session.execute(delete(table).where(table.evaluation_id.in_(old)))
     session.execute(delete(Evaluation).where(Evaluation.id.in_(old)))
     scores = scored.scores
     row = Evaluation(
@@ -215,6 +207,8 @@ def write_evaluation(
     session.add(row)
     session.flush()
     session.add_all(score_rows(row.id, scores.values, scores.per_class))
+    data = session.get_one(DatasetRow, run.manifest)
+    write_image_scores(session, row, len(data.classes), data.foreground)
 
 
 def score_rows(

@@ -8,7 +8,7 @@ from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConst
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 # Raised with every change of the tables, which comes with a migration; a database of a higher number is refused.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 STATES = ("pending", "running", "ok", "failed", "oom", "timeout", "interrupted")
 UNFINISHED = ("pending", "running", "interrupted")
@@ -50,6 +50,29 @@ class DatasetRow(Base):
     foreground: Mapped[int | None]
     counts: Mapped[dict[str, Any]]
     """Images of each split."""
+    scored_as: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    """SHA-256 over what is scored of the images: table of labels, classes, void, region; empty where an earlier version
+    did not note it. Results are comparable only where it is the same."""
+
+
+class Merge(Base):
+    """One `bench merge`: where rows came from, and what it takes to undo it."""
+
+    __tablename__ = "merges"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    """The name of the other database's file, without its folder."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    """Of that file; empty for a database that is no file."""
+    at: Mapped[str]
+    who: Mapped[str]
+    counts: Mapped[dict[str, Any]]
+    """What it did: `added`, `replaced`, `scored` and the like."""
+    replaced: Mapped[list[Any]]
+    """Rows of runs that had failed here and were replaced, as they were."""
+    undone: Mapped[str | None]
+    """When it was undone; None while it stands."""
 
 
 class Run(Base):
@@ -105,6 +128,10 @@ class Run(Base):
     progress: Mapped[dict[str, Any]]
     """Epochs, iterations, the selected epoch and its score."""
     provenance: Mapped[dict[str, Any]]
+    cost: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What using the network costs, as measured: `flops`, `latency_ms` and others; with batch and hardware."""
+    merge_id: Mapped[int | None] = mapped_column(ForeignKey("merges.id"))
+    """The merge that brought it; None for a run of this database's own."""
 
     entries: Mapped[list[SuiteEntry]] = relationship(back_populates="run")
     evaluations: Mapped[list[Evaluation]] = relationship(back_populates="run")
@@ -117,7 +144,25 @@ class SuiteEntry(Base):
 
     suite: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    merge_id: Mapped[int | None] = mapped_column(ForeignKey("merges.id"))
+    """The merge that brought it."""
     run: Mapped[Run] = relationship(back_populates="entries")
+
+
+class Withdrawal(Base):
+    """A run withdrawn from the boards, or put back: the latest of a run's rows counts, none is ever removed."""
+
+    __tablename__ = "withdrawals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    action: Mapped[str] = mapped_column(String(16))
+    """`withdrawn` or `restored`."""
+    why: Mapped[str]
+    who: Mapped[str]
+    at: Mapped[str]
+    replaced_by: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    """The run that corrects it, where one does."""
 
 
 class Evaluation(Base):
@@ -141,9 +186,35 @@ class Evaluation(Base):
     """Everything the evaluator says besides the scores: undefined counts, variants, trimap, image level."""
     statistics: Mapped[bytes]
     """Per-image statistics: enough to fold every score anew, over any subset of images."""
+    image_list: Mapped[str | None] = mapped_column(ForeignKey("image_lists.key"))
+    """The images that were scored, in order; None where only the statistics name them."""
     created: Mapped[str]
+    merge_id: Mapped[int | None] = mapped_column(ForeignKey("merges.id"))
+    """The merge that brought it."""
 
     run: Mapped[Run] = relationship(back_populates="evaluations")
+
+
+class ImageList(Base):
+    """The images of a scored split, shared by every evaluation of them."""
+
+    __tablename__ = "image_lists"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of `images`, before it is compressed."""
+    images: Mapped[bytes]
+    """JSON `{"ids": [...], "groups": [...]}`, compressed by zlib; `groups` is empty where images have none."""
+
+
+class ImageScore(Base):
+    """One score of each image of an evaluation."""
+
+    __tablename__ = "image_scores"
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
+    metric: Mapped[str] = mapped_column(String(32), primary_key=True)
+    figures: Mapped[bytes]
+    """Little-endian float32, in the order of the evaluation's image list; NaN where undefined."""
 
 
 class Score(Base):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from harness.errors import DatabaseBusy, DatabaseError
 from harness.results.lease import is_gone, this_driver
 from harness.results.rows import (
     Submission,
-    dataset_row,
+    curve_points,
     new_run,
     restate,
     submitted_run,
@@ -39,6 +41,7 @@ from harness.results.schema import (
     Run,
     SuiteEntry,
 )
+from harness.results.scored_as import enter_dataset, scored_as
 from harness.tasks.artifacts import Artifacts
 from harness.tasks.result import Result, now
 from harness.tasks.stated import PRETRAINED_ON, stated_facts
@@ -151,11 +154,16 @@ class Store:
     def close(self) -> None:
         """Close; fold an SQLite file's WAL in, so that the one file is the whole board."""
         if self.path is not None and self.path.exists() and os.access(self.path, os.W_OK):
-            try:
-                with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            except SQLAlchemyError:
-                pass  # another process is reading; it, or the next run, folds it in
+            # Of the driver itself: the engine would begin a transaction, in which nothing can be folded in. Nor is
+            # another process waited for that reads or writes: it, or the next run, folds it in.
+            with (
+                contextlib.suppress(SQLAlchemyError, sqlite3.Error),
+                contextlib.closing(self.engine.raw_connection()) as connection,
+            ):
+                cursor = connection.cursor()
+                cursor.execute("PRAGMA busy_timeout=0")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor.close()
         self.engine.dispose()
 
     # -- planning ---------------------------------------------------------------------------------
@@ -206,7 +214,7 @@ class Store:
 
         Args:
             tasks: the jobs.
-            datasets: manifest hash -> facts, variant and manifest of the copy.
+            datasets: key of the copy's row -> facts, variant and manifest of the copy.
         """
         with self.writing() as session:
             ids = {f: row.id for f, row in self._rows([task.fingerprint for task in tasks], session).items()}
@@ -214,14 +222,12 @@ class Store:
                 SuiteEntry.suite.in_({task.job.suite for task in tasks})
             )
             entered = {(row.suite, row.run_id) for row in session.execute(entries)}
-            for key, (info, variant, manifest) in datasets.items():
-                if session.get(DatasetRow, key) is None:
-                    session.add(dataset_row(key, info, variant, manifest))
-            session.flush()
+            copies = {key: enter_dataset(session, *facts) for key, facts in datasets.items()}
             restate(session, {ids[task.fingerprint]: task for task in tasks if task.fingerprint in ids})
             for task in tasks:
                 if task.fingerprint not in ids:
                     run = new_run(task)
+                    run.manifest = copies.get(task.manifest, task.manifest)
                     session.add(run)
                     session.flush()
                     ids[task.fingerprint] = run.id
@@ -300,6 +306,9 @@ class Store:
             run.driver, run.heartbeat = self.driver, time_now
             run.attempt += 1
             run.started, run.finished = now(), None
+            if run.merge_id is not None:  # what comes of it is this database's own, whoever brought the row
+                run.merge_id = None
+                session.execute(update(SuiteEntry).where(SuiteEntry.run_id == run.id).values(merge_id=None))
             return run.attempt
 
     def heartbeat(self) -> None:
@@ -310,6 +319,20 @@ class Store:
                 .where(Run.state == "running", Run.driver == self.driver)
                 .values(heartbeat=self._time(session))
             )
+
+    def save_points(self, points: Mapping[tuple[str, int], list[dict[str, Any]]]) -> None:
+        """Write points of the learning curves of running jobs; the result of a job replaces them.
+
+        Args:
+            points: for each fingerprint and attempt records of epochs, as a result's curve has them.
+        """
+        with self.writing() as session:
+            for (fingerprint, attempt), epochs in points.items():
+                run = session.scalars(select(Run).where(Run.fingerprint == fingerprint).with_for_update()).one()
+                if run.state != "running" or run.attempt != attempt:
+                    continue
+                for point in curve_points(run.id, epochs):
+                    session.merge(point)
 
     def _time(self, session: Session) -> float:
         """Seconds since 1970 by the clock that all commands share: a server's own; for a file, this machine's."""
@@ -333,6 +356,7 @@ class Store:
             run.driver = run.heartbeat = None
             run.times = {**run.times, **result.times}
             run.parameters = result.parameters or run.parameters
+            run.cost = result.cost or run.cost or {}
             run.progress = result.progress or run.progress
             if result.provenance:
                 run.provenance = {**result.provenance, **stated_facts(task)}
@@ -369,13 +393,11 @@ class Store:
             The suites they are ranked in: those that scored the same images; `external` where none did.
         """
         with self.writing() as session:
-            key = submission.manifest.hash
-            if session.get(DatasetRow, key) is None:
-                session.add(dataset_row(key, submission.info, submission.variant, submission.manifest))
-                session.flush()
+            key = enter_dataset(session, submission.info, submission.variant, submission.manifest)
             run = session.scalars(select(Run).where(Run.fingerprint == result.fingerprint)).one_or_none()
             if run is None:
                 run = submitted_run(submission, result)
+                run.manifest = key
                 session.add(run)
                 session.flush()
             elif PRETRAINED_ON in result.provenance:
@@ -402,6 +424,7 @@ class Store:
                 .where(
                     DatasetRow.name == submission.info.name,
                     DatasetRow.test_manifest == submission.manifest.split_hash("test"),
+                    DatasetRow.scored_as.in_(("", scored_as(submission.info))),
                 )
             )
             suites = sorted(session.scalars(same_images).all()) or [EXTERNAL]

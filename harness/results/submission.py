@@ -9,15 +9,16 @@ from pathlib import Path
 from harness.config.fingerprint import digest
 from harness.datasets import manifest_of
 from harness.datasets.base import Dataset, Manifest
+from harness.datasets.folder import SAY_VOID, FolderDataset
 from harness.datasets.palette import save_labels
-from harness.errors import BenchError
+from harness.errors import BenchError, DataError
 from harness.metrics import EVALUATOR_VERSION, Protocol, Scores
 from harness.results import Store, Submission, open_store
 from harness.scoring.evaluate import new_evaluator, write_checksums
-from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps
-from harness.scoring.label_files import Tick, predictions_of, score_files
+from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps, worst_images
+from harness.scoring.label_files import Tally, Tick, predictions_of, score_files
 from harness.tasks import provenance
-from harness.tasks.result import Result, now
+from harness.tasks.result import GalleryImage, Result, now
 from harness.tasks.stated import PRETRAINED_ON
 
 
@@ -31,7 +32,7 @@ def score_submission(
     db: str | None,
     tick: Tick | None = None,
     pretrained_on: tuple[str, ...] | None = None,
-) -> tuple[Scores, list[str]]:
+) -> tuple[Scores, list[str], Tally]:
     """Score a folder of label maps against a split of a data set.
 
     Args:
@@ -46,7 +47,7 @@ def score_submission(
         pretrained_on: the data sets that what made them was pretrained on; None where nobody knows.
 
     Returns:
-        The scores, and the suites in which they are ranked now.
+        The scores, the suites in which they are ranked now, and how many pixels of the truth hold each label.
 
     Raises:
         BenchError: a prediction cannot be scored, or the name has other predictions for this split already. Nothing is
@@ -59,8 +60,9 @@ def score_submission(
     evaluator = new_evaluator(dataset.info, protocol)
     threads = os.cpu_count() or 1
     if name is None:
-        score_files(files, dataset.truth, evaluator, threads, tick)
-        return evaluator.compute(), []
+        tally = score_files(files, dataset.truth, evaluator, threads, tick)
+        _refuse_doubtful(dataset, tally)
+        return evaluator.compute(), [], tally
     submission, fingerprint = _describe(dataset, manifest_of(dataset), protocol, name, seed)
     started, where = now(), provenance.capture(threads)
     store = open_store(db)
@@ -68,7 +70,7 @@ def score_submission(
         files_of_run = store.artifacts.run(fingerprint)
         began = time.monotonic()
         with kept_label_maps(files_of_run.local, split) as kept:
-            score_files(
+            tally = score_files(
                 files,
                 dataset.truth,
                 evaluator,
@@ -76,10 +78,14 @@ def score_submission(
                 tick,
                 lambda i, labels: save_labels(kept.folder / f"{i}.png", labels, dataset.info.palette),
             )
+            _refuse_doubtful(dataset, tally)
             table = evaluator.statistics()
-            (kept.folder / STATISTICS).write_bytes(table.to_bytes())
+            (kept.folder / STATISTICS).write_bytes(table.to_npz())
             _refuse_other(store, fingerprint, split, name, seed, write_checksums(kept.folder)[1])
-        shown = gallery(dataset, ids, files_of_run.local / kept.finished.path) if split == "test" else []
+        shown: list[GalleryImage] = []
+        if split == "test":
+            worst = worst_images(table, len(dataset.info.classes), dataset.info.foreground, protocol)
+            shown = gallery(dataset, ids, files_of_run.local / kept.finished.path, worst)
         result = Result(
             fingerprint,
             attempt=1,
@@ -97,7 +103,20 @@ def score_submission(
         suites = store.save_submission(result, submission)
     finally:
         store.close()
-    return evaluator.compute(), suites
+    return evaluator.compute(), suites, tally
+
+
+def _refuse_doubtful(dataset: Dataset, tally: Tally) -> None:
+    """Refuse masks in which 255 is void because nobody said otherwise, and can hardly be meant so.
+
+    Raises:
+        DataError: it cannot; says what to write where.
+    """
+    if not isinstance(dataset, FolderDataset) or not dataset.void_is_assumed:
+        return
+    doubt = tally.doubt(len(dataset.info.classes), dataset.info.ignore_index)
+    if doubt:
+        raise DataError(f"{dataset.root / dataset.definition.masks}: {doubt}", f"Nothing was scored. {SAY_VOID}")
 
 
 def _describe(dataset: Dataset, manifest: Manifest, protocol: Protocol, name: str, seed: int) -> tuple[Submission, str]:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harness.config.job import Resources
 from harness.errors import BenchError, DatabaseBusy
 from harness.results.store import ClaimLost, Store
 from harness.runner.plan import Plan
 from harness.runner.watcher import Watcher
-from harness.tasks.messages import Message, SharedResult
+from harness.tasks.messages import CheckDone, EpochDone, Message, SharedResult
 from harness.tasks.record import forget_record
 from harness.tasks.result import Result
 from harness.tasks.task import Task
@@ -77,6 +77,8 @@ class Driver:
         self._losses: dict[str, int] = {}
         self._out_of_memory: dict[str, int] = {}
         self._closed = threading.Event()
+        self._epochs: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self._epochs_lock = threading.Lock()
         self._beating: threading.Thread | None = None
         self.trouble: BenchError | None = None
         """What keeps the command from going on, such as a full disk; raised once everything has ended."""
@@ -152,7 +154,11 @@ class Driver:
         elif isinstance(message, Result):
             if not self._try_smaller(running, message):
                 self._finish_group(running, message)
-        else:
+        elif not isinstance(message, CheckDone):  # no task of a suite checks a network
+            if isinstance(message, EpochDone):
+                with self._epochs_lock:
+                    kept = self._epochs.setdefault((running.fingerprint, running.attempt), [])
+                    kept.append({"epoch": message.epoch, **message.figures})
             self._watcher.message(running, message)
 
     def _try_smaller(self, task: Task, result: Result) -> bool:
@@ -265,6 +271,10 @@ class Driver:
         while not self._closed.wait(HEARTBEAT_S):
             with contextlib.suppress(BenchError):  # a busy database hears of it the next time
                 self.store.heartbeat()
+                with self._epochs_lock:
+                    epochs, self._epochs = self._epochs, {}
+                if epochs:  # curves can be watched while they grow; what is not written now comes with the result
+                    self.store.save_points(epochs)
 
 
 def _result_without_scores(shorter: Task, result: Result) -> Result:

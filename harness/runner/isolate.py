@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ import psutil
 
 from harness.errors import ArtifactsError
 from harness.runner.child_environment import allowed_environment
+from harness.runner.scratch import scratch_folder
 from harness.runner.task_order import Order
 from harness.runner.template import NUMBER
 from harness.tasks.messages import Emit, Message
@@ -43,6 +43,8 @@ LOG_BYTES = 4 * 1024**2
 GRACE_S, ENDING_S = 30.0, 5.0
 # Seconds between two looks at memory and processes, and after which a process is asked again to stop.
 LOOK_S, ASK_AGAIN_S = 0.5, 1.0
+# How often a task's process is started whose template ends before it has forked it, and seconds between two tries.
+STARTS, START_AGAIN_S = 3, 0.2
 # A task may have so many processes, and so much of the machine's memory where its job sets no limit.
 MOST_PROCESSES, MOST_MEMORY = 512, 0.95
 
@@ -58,25 +60,11 @@ class TaskProcess:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.scratch = Path(tempfile.mkdtemp(prefix="segbench-"))
-        self._connection, theirs = socket.socketpair()
-        log_read, log_write = os.pipe()
-        self._ends, ends_write = os.pipe()
-        _the_template().fork(theirs.fileno(), log_write, ends_write)
-        theirs.close()
-        os.close(log_write)
-        os.close(ends_write)
+        self.scratch = scratch_folder()
         self._files = task.files
         self._log_name = f"log.{task.first_rank}.txt" if task.first_rank else LOG
-        self._log = _LogFile(log_read, self._files.local / self._log_name)
-        self._pid = 0
-        allowed = allowed_environment(os.environ)
-        self._connection.settimeout(ENDING_S)
-        with contextlib.suppress(OSError):  # it has ended already: `poll` tells how
-            send_frame(self._connection, pickle.dumps(Order(task, str(self.scratch), allowed)))
-            send_frame(self._connection, pickle.dumps(dict(os.environ)))
-        self._connection.settimeout(None)
-        self._messages = FrameReader(self._connection, LONGEST)
+        self._starts = 0
+        self._start()
         self._started = time.monotonic()
         self._looked = 0.0
         self._stop_by: float | None = None
@@ -84,6 +72,38 @@ class TaskProcess:
         self._result: Result | None = None
         self._code: int | None = None
         self._told = False
+
+    def _start(self) -> None:
+        """Have the process forked, and tell it what to do."""
+        self._starts += 1
+        self._pid = 0
+        self._connection, theirs = socket.socketpair()
+        log_read, log_write = os.pipe()
+        self._ends, ends_write = os.pipe()
+        try:
+            _fork(theirs.fileno(), log_write, ends_write)
+        finally:
+            theirs.close()
+            os.close(log_write)
+            os.close(ends_write)
+        self._log = _LogFile(log_read, self._files.local / self._log_name)
+        allowed = allowed_environment(os.environ)
+        self._connection.settimeout(ENDING_S)
+        with contextlib.suppress(OSError):  # it has ended already: `poll` tells how
+            send_frame(self._connection, pickle.dumps(Order(self.task, str(self.scratch), allowed)))
+            send_frame(self._connection, pickle.dumps(dict(os.environ)))
+        self._connection.settimeout(None)
+        self._messages = FrameReader(self._connection, LONGEST)
+
+    def _started_again(self) -> bool:
+        """Start it anew where its template ended before it was forked, which says nothing of the task."""
+        if self._process_id() or self._starts >= STARTS or self._stop_by is not None:
+            return False
+        self._connection.close()
+        self._log.close()
+        os.close(self._ends)
+        self._start()
+        return True
 
     def poll(self, timeout: float) -> Message | None:
         """The task's next message, or None after `timeout` seconds without one; the last one is the result.
@@ -98,7 +118,7 @@ class TaskProcess:
                 return self._limits()
             message = decode(data)
         except EOFError:
-            return self._finish(self._result_of_death())
+            return None if self._started_again() else self._finish(self._result_of_death())
         except (BadMessage, FrameTooLong) as error:
             self._end()
             return self._finish(self._ended("failed", f"the process sent something that is no message: {error}"))
@@ -306,6 +326,21 @@ def _the_template() -> _Template:
             _template, _template_of = _Template(), os.getpid()
             atexit.register(_template.close)
         return _template
+
+
+def _fork(connection: int, log: int, ends: int) -> None:
+    """Have a task's process forked; by another template where this one ends at this very moment.
+
+    Raises:
+        OSError: none can be had.
+    """
+    for left in reversed(range(STARTS)):
+        try:
+            return _the_template().fork(connection, log, ends)
+        except OSError:
+            if not left:
+                raise
+            time.sleep(START_AGAIN_S)
 
 
 class _LogFile:

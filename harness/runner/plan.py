@@ -25,7 +25,10 @@ from harness.config.trials import search_around
 from harness.datasets import Dataset, DatasetInfo, Manifest, dataset_class, manifest_of, open_dataset, resolved
 from harness.errors import BenchError, SuiteError
 from harness.models.registry import BY_PARAMETER, ModelEntry, find_model
+from harness.models.requirements import installed
+from harness.results.scored_as import dataset_key
 from harness.results.store import Store
+from harness.results.withdrawals import withdrawn_among
 from harness.runner.automatic import Automatic
 from harness.runner.backbone import refuse_undeclared_backbones, searched_backbone
 from harness.runner.machine import Machine
@@ -71,7 +74,7 @@ class Plan:
     searches: list[SearchTask] = field(default_factory=list)
     """Searches that have to be done before their winners can be planned."""
     datasets: dict[str, tuple[DatasetInfo, str, Manifest]] = field(default_factory=dict)
-    """Manifest hash -> facts, variant and manifest."""
+    """Key of a copy's row in the database -> facts, variant and manifest."""
 
     @property
     def to_do(self) -> list[Task]:
@@ -95,6 +98,11 @@ class _Copy:
 
     dataset: Dataset
     manifest: Manifest
+
+    @property
+    def key(self) -> str:
+        """What names its row in the database."""
+        return dataset_key(self.dataset.info, self.manifest)
 
 
 def make_plan(
@@ -129,10 +137,12 @@ def make_plan(
             measurement that cannot be taken here.
     """
     suite = suite.model_copy(update={"datasets": tuple(_resolved(choice, data_folder) for choice in suite.datasets)})
+    _refuse_namesakes(suite)
     entries = {m.name: find_model(m.name, dict(plugins or {})) for m in suite.models}
+    suite = _with_declared(suite, entries)
     copies = _open_copies(suite, data_folder, say, tick, obtain)
     infos = {d.name: dataset_class(d.name, d.params).info for d in suite.datasets}
-    jobs = expand(suite, infos, smoke)
+    jobs = expand(suite, infos, smoke, {name: entry.size for name, entry in entries.items() if entry.size})
     _refuse_impossible(jobs, copies)
     refuse_undeclared_backbones(jobs, entries, suite.search)
     _refuse_untrue(suite, entries)
@@ -146,10 +156,10 @@ def make_plan(
     tasks: dict[str, Task] = {}
     for task in map(planner.task, jobs):
         tasks.setdefault(task.fingerprint, task)
-    plan.datasets = {c.manifest.hash: (c.dataset.info, c.dataset.variant, c.manifest) for c in copies.values()}
-    _sort_by_state(plan, list(tasks.values()), store)
+    plan.datasets = {c.key: (c.dataset.info, c.dataset.variant, c.manifest) for c in copies.values()}
+    withdrawn = _sort_by_state(plan, list(tasks.values()), store)
     plan.train, notes = share_trainings(plan.train)
-    plan.notes = [*automatic.notes, *notes]
+    plan.notes = [*automatic.notes, *notes, *withdrawn]
     return plan
 
 
@@ -158,12 +168,42 @@ def _resolved(choice: DatasetChoice, folder: Path) -> DatasetChoice:
     return choice.model_copy(update={"name": name, "params": params})
 
 
+def _with_declared(suite: Suite, entries: Mapping[str, ModelEntry]) -> Suite:
+    """The suite, in which each network's recipe has what the network declares of its input.
+
+    What the suite says of that network, a grid and the command line come before it.
+
+    Raises:
+        PluginError: a package that a network needs is not installed.
+    """
+    models = []
+    for model in suite.models:
+        entry = entries[model.name]
+        installed(entry.requires, entry.name)
+        own = {name: value for name, value in entry.recipe.items() if name not in suite.given}
+        models.append(model.model_copy(update={"recipe": merge(own, model.recipe)}) if own else model)
+    return suite.model_copy(update={"models": tuple(models)})
+
+
+def _refuse_namesakes(suite: Suite) -> None:
+    """Refuse two folders under one name: jobs could not tell them apart."""
+    known: dict[str, DatasetChoice] = {}
+    for choice in suite.datasets:
+        other = known.setdefault(choice.name, choice)
+        if other.params != choice.params:
+            raise SuiteError(
+                f"suite {suite.name}: {other.params.get('path')} and {choice.params.get('path')} are both called "
+                f"{choice.name}",
+                "Give one of them another name in its dataset.yaml.",
+            )
+
+
 def _open_copies(
     suite: Suite, folder: Path, say: Say, tick: Tick | None, obtain: bool
 ) -> dict[tuple[str, str | None], _Copy]:
     copies: dict[tuple[str, str | None], _Copy] = {}
     for choice in suite.datasets:
-        dataset = open_dataset(choice.name, choice.variant, folder, say, obtain, choice.params, tick)
+        dataset = open_dataset(choice.name, choice.variant, folder, say, obtain, choice.params, tick, aside=not obtain)
         told = None if tick is None else partial(tick, f"Checking {dataset.info.title}")
         copies[choice.name, dataset.variant] = _Copy(dataset, manifest_of(dataset, told))
     return copies
@@ -193,13 +233,18 @@ def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | Non
                 f"suite {job.suite}: the label map {list(job.model.label_map)} names a class that {dataset.info.name} "
                 f"does not have: it has 0 to {len(dataset.info.classes) - 1}"
             )
+        if job.model.checkpoint is not None:
+            continue  # it is only scored
+        if not dataset.ids("train"):
+            raise BenchError(
+                f"{dataset.info.name} ({dataset.variant}) has no training image",
+                "Weights that are there can be scored on it: --checkpoint FILE; label maps, too: bench score.",
+            )
         if min(job.recipe.batch_size, len(dataset.ids("train", job.images))) < job.resources.world_size:
             raise SuiteError(
                 f"suite {job.suite}: {job.resources.world_size} processes cannot share batches of "
                 f"{job.recipe.batch_size}"
             )
-        if not dataset.ids("train"):
-            raise BenchError(f"{dataset.info.name} ({dataset.variant}) has no training image")
         if job.selection.rule == "best" and not dataset.ids(job.selection.split):
             raise SuiteError(
                 f"suite {job.suite}: selection.split: {dataset.info.name} has no {job.selection.split} split",
@@ -262,11 +307,33 @@ class _Planner:
             parts=parts,
             cell=cell_fingerprint(parts),
             score_fingerprint=score_fingerprint(fingerprint, job),
-            manifest=copy.manifest.hash,
+            manifest=copy.key,
             # Where val is the test, it chooses among cells and ends trainings early even under `rule: last`.
             selected_on_test=copy.dataset.val_is_test
             or (job.selection.rule == "best" and job.selection.split == "test"),
         )
+
+
+def task_of(
+    job: Job,
+    entry: ModelEntry,
+    dataset: Dataset,
+    manifest: Manifest,
+    artifacts: Artifacts,
+    known_cells: Set[str] = frozenset(),
+) -> Task:
+    """The task of a single job, as a plan has it.
+
+    Args:
+        job: the job, nothing left open.
+        entry: its network.
+        dataset: the copy of its data.
+        manifest: of the copy.
+        artifacts: where its label maps go.
+        known_cells: cells under whose fingerprint it may go on, where an earlier version took another for its code.
+    """
+    copies = {(job.dataset.name, job.dataset.variant): _Copy(dataset, manifest)}
+    return _Planner({job.model.name: entry}, copies, artifacts, known_cells).task(job)
 
 
 def _searched(
@@ -320,13 +387,23 @@ def _refuse_unfair_search(job: Job, dataset: Dataset, searcher: str) -> None:
         )
 
 
-def _sort_by_state(plan: Plan, tasks: Sequence[Task], store: Store | None) -> None:
-    states = store.states([task.fingerprint for task in tasks]) if store else {}
+def _sort_by_state(plan: Plan, tasks: Sequence[Task], store: Store | None) -> list[str]:
+    """Put each task where it belongs; returns what to tell of those that are withdrawn, which stay as they are."""
+    fingerprints = [task.fingerprint for task in tasks]
+    states = store.states(fingerprints) if store else {}
     scored = store.scored([task.score_fingerprint for task in tasks]) if store else set()
+    withdrawn = withdrawn_among(store, fingerprints) if store else {}
+    notes = []
     for task in tasks:
-        if states.get(task.fingerprint) != "ok":
+        word = withdrawn.get(task.fingerprint)
+        if word is not None:
+            plan.done.append(task)
+            back = f"`bench withdraw {word.run_id} --restore --why …` puts it back"
+            notes.append(f"Not done again: run {word.run_id} ({task.job.title}) is {word.text}. {back}.")
+        elif states.get(task.fingerprint) != "ok":
             plan.train.append(task)
         elif task.score_fingerprint not in scored:
             plan.rescore.append(replace(task, kind="rescore"))
         else:
             plan.done.append(task)
+    return notes

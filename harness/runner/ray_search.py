@@ -7,7 +7,6 @@ the winner is then trained as a full job. Trials are never rows of a leaderboard
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from harness.metrics import higher_is_better
 from harness.runner.plan import SearchTask
 from harness.runner.ray_group import TaskGroup, placement
 from harness.runner.ray_tune import STEP_S, TaskTrainable, start_ray, stop_ray
+from harness.runner.scratch import scratch_folder
 from harness.runner.searchers import SEARCHERS
 from harness.runner.signals import stops_on_signal
 from harness.tasks.messages import EpochDone
@@ -117,7 +117,7 @@ def run_searches(
         BenchError: no trial of a search ended with a score.
     """
     try:
-        start_ray(address, cpus)
+        start_ray(address, cpus, say)
         for wanted in searches:
             say(f"searching {wanted.title}: {wanted.search.trials} trials")
             found = _run(wanted)
@@ -134,7 +134,7 @@ def run_searches(
 def _run(wanted: SearchTask) -> dict[str, Any]:
     search, job = wanted.search, wanted.task.job
     mode: Literal["max", "min"] = "max" if higher_is_better(job.selection.metric) else "min"
-    storage = tempfile.mkdtemp(prefix="segbench-search-")
+    storage = str(scratch_folder("search"))
     space = {"task": wanted.task, "names": list(search.space)} | {k: domain(v) for k, v in search.space.items()}
     try:
         _Stop.asked.clear()

@@ -12,13 +12,15 @@ import logging
 import os
 import shutil
 import socket
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.runner.ray_token import ask_for_tokens, prepare_token, warning_of
+
+ask_for_tokens()
 # Read by Ray: no second progress display, no loggers of its own, no usage statistics, no state kept as it goes.
 for _name, _value in {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -36,6 +38,7 @@ for _name, _value in {
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
 from ray._private import worker as ray_worker  # noqa: E402
+from ray.exceptions import AuthenticationError  # noqa: E402
 from ray.tune import Callback, FailureConfig, RunConfig, Stopper, Trainable, TuneConfig  # noqa: E402
 from ray.tune.execution.placement_groups import PlacementGroupFactory  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
@@ -46,6 +49,7 @@ from harness.errors import ClusterError  # noqa: E402
 from harness.runner.driver import Driver  # noqa: E402
 from harness.runner.plan import Say  # noqa: E402
 from harness.runner.ray_group import TaskGroup, placement  # noqa: E402
+from harness.runner.scratch import scratch_folder  # noqa: E402
 from harness.runner.signals import stops_on_signal  # noqa: E402
 from harness.tasks.messages import Message, SharedResult  # noqa: E402
 from harness.tasks.result import Result  # noqa: E402
@@ -212,7 +216,7 @@ def run_tune(
     _DRIVERS[key] = driver
     try:
         with stops_on_signal(driver.stopping):
-            start_ray(address, cpus)
+            start_ray(address, cpus, say)
             for line in _waits(driver.waiting_resources()):
                 say(line)
             while driver.has_waiting:
@@ -227,7 +231,7 @@ def run_tune(
 
 def _fit(driver: Driver, key: str) -> None:
     """One Tuner: as many trials as it should see."""
-    storage = tempfile.mkdtemp(prefix="segbench-tune-")
+    storage = str(scratch_folder("tune"))
     try:
         tune.Tuner(
             tune.with_resources(TaskTrainable, _resources),
@@ -270,8 +274,13 @@ def probe() -> str:
     return f"{ray.__version__} starts: {found.get('CPU', 0):g} CPU, {found.get('GPU', 0):g} GPU"
 
 
-def start_ray(address: str | None, cpus: int | None) -> None:
+def start_ray(address: str | None, cpus: int | None, say: Say = lambda line: None) -> None:
     """Start or join Ray, unless a search before has; it is silent until `stop_ray`.
+
+    Args:
+        address: an existing cluster; None starts Ray on this machine.
+        cpus: processors Ray may use on this machine; None takes all.
+        say: told who can run code where a cluster is joined.
 
     Raises:
         ClusterError: it cannot be started or joined.
@@ -282,20 +291,39 @@ def start_ray(address: str | None, cpus: int | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address:
         _check_address(address)
+        say(warning_of(address))
         # The code of this very checkout travels to every node; suites and single-file networks travel in the tasks.
         package = Path(__file__).resolve().parents[1]
         excluded = ["**/__pycache__", "**/*.pyc"]
         runtime = {"py_modules": [str(package)], "env_vars": for_workers(), "excludes": excluded}
         options |= {"address": address, "runtime_env": runtime}
     else:
+        # By Ray's own default everything else on the machine would go first: jobs are as --local starts them.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        # Else Ray starts workers beforehand and lets us wait for them, for ever where one is killed before it is ready.
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
         # "local" always starts afresh: an address left over from a dead cluster would be tried first.
         options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    prepare_token(create=not address)
     try:
         ray.init(**options)
+    except AuthenticationError as error:
+        stop_ray()
+        raise ClusterError(
+            f"Ray's token is not here, or is not the one of the cluster{f' at {address}' if address else ''}",
+            "Copy ~/.ray/auth_token from its head node. For a cluster that has none: RAY_AUTH_MODE=disabled; then "
+            "whoever reaches its ports can run code as you.",
+        ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         stop_ray()
         first = str(error).strip().splitlines()[0]
         raise ClusterError(f"Ray could not be started{f' at {address}' if address else ''}: {first}") from error
+    except OSError as error:
+        stop_ray()
+        raise ClusterError(
+            f"Ray could not be started: {error}",
+            "Its sockets lie in the folder for temporary files: let TMPDIR name a short one with room, or use --local.",
+        ) from error
 
 
 def stop_ray() -> None:

@@ -44,6 +44,8 @@ class Sandbox:
     writable: tuple[Path, ...]
     tcp: str
     """Why TCP is allowed; empty where it is not."""
+    cuda: bool = False
+    """Whether it may write in its own folder of `/proc`: CUDA gives its threads names there, or does not start."""
     off: bool = False
     """Whether the host has turned isolation off."""
 
@@ -63,7 +65,8 @@ class Sandbox:
         held = {"no_new_privs": landlock.no_new_privileges(), "landlock": landlock.version()}
         try:
             own = Path("/proc", str(os.getpid()))  # of other processes there would be their environment
-            landlock.restrict((*self.readable, own), self.writable, tcp=bool(self.tcp))
+            writable = (*self.writable, own) if self.cuda else self.writable
+            landlock.restrict((*self.readable, own), writable, tcp=bool(self.tcp))
         except OSError as error:
             return held | {"landlock": 0, "files": "all", "tcp": "allowed", "why": f"no Landlock: {error.strerror}"}
         denied = landlock.version() >= 4 and not self.tcp
@@ -105,6 +108,7 @@ def sandbox_of(task: Task, dataset: Dataset, store: DecodedStore | None, scratch
         readable=(*_system(), *_python(task), *data, *weights, *_weight_caches(), *([processes] if processes else ())),
         writable=(scratch, *own, *devices, *fetched),
         tcp=tcp,
+        cuda=task.job.resources.gpus > 0,
         off=mode == "off",
     )
 
@@ -139,6 +143,8 @@ def _python(task: Task) -> Iterator[Path]:
     folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()}
     yield from (Path(folder).resolve() for folder in folders)
     yield from (Path(p) for p in (*site.getsitepackages(), site.getusersitepackages()))
+    # Other environments' packages, by a .pth file or PYTHONPATH; a folder of another name may hold the database.
+    yield from (Path(p).resolve() for p in sys.path if Path(p).name in ("site-packages", "dist-packages"))
     yield Path(harness.__file__).resolve().parent
     module = task.model.target.partition(":")[0].partition(".")[0]
     if not task.model.source and module:

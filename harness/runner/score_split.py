@@ -15,7 +15,7 @@ from harness.metrics import StatisticsTable
 from harness.runner.trainer import NetworkHandle
 from harness.scoring.batch_loss import batch_losses
 from harness.scoring.evaluate import Predicted, evaluate_images, stored_label_maps
-from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps
+from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps, worst_images
 from harness.scoring.predict import as_one_channel, foreground_probability, label_map
 from harness.scoring.samples import DecodedSamples
 from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
@@ -60,9 +60,12 @@ def predict_and_score(task: Task, samples: DecodedSamples, network: NetworkHandl
             lambda one: save_labels(kept.folder / f"{one.image_id}.png", one.labels, dataset.info.palette),
         )
         table = with_batch_losses(evaluator.statistics(), job, samples, network, split)
-        (kept.folder / STATISTICS).write_bytes(table.to_bytes())
+        (kept.folder / STATISTICS).write_bytes(table.to_npz())
     label_maps = kept.finished
-    shown = gallery(dataset, dataset.ids(split, job.images), folder / label_maps.path) if split == "test" else []
+    shown: list[GalleryImage] = []
+    if split == "test":
+        worst = worst_images(table, len(dataset.info.classes), dataset.info.foreground, job.protocol)
+        shown = gallery(dataset, dataset.ids(split, job.images), folder / label_maps.path, worst)
     spent = time.monotonic() - began
     return SplitScores(
         evaluation(dataset, split, evaluator, table), label_maps, shown, predicted.seconds, spent - predicted.seconds
@@ -104,7 +107,7 @@ def with_batch_losses(
     if job.recipe.predict.loss_batch is None or job.model.label_map is not None:
         return table
     ids = samples.dataset.ids(split, job.images)
-    found = batch_losses(network.batch_logits(split), samples, ids, job.recipe)
+    found = batch_losses(network.batch_logits(split, job.images), samples, ids, job.recipe)
     return replace(table, batch_loss=np.array(found, dtype=np.float64))
 
 

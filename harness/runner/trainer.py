@@ -10,7 +10,7 @@ import contextlib
 import os
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -25,9 +25,12 @@ from harness.datasets.cache import DecodedStore
 from harness.scoring.batch_loss import batch_logits
 from harness.scoring.predict import predictions
 from harness.scoring.samples import DecodedSamples, derived_seed
-from harness.tasks.messages import Emit, EpochDone, Message, Stage
+from harness.tasks.inference_cost import InferenceCost
+from harness.tasks.messages import CheckDone, Emit, EpochDone, Message, Stage
 from harness.tasks.task import Task
+from harness.training.conformance import Subject, run_check
 from harness.training.distributed import ProcessGroup, process_group
+from harness.training.inference_cost import inference_cost, peak_memory
 from harness.training.loop import CHECKPOINTS, Interrupted, Progress, TrainingContext, train
 from harness.training.network import build_network, load_weights, logit_channels, start_from
 from harness.training.prefixes import Milestone, catch_up, reach
@@ -72,14 +75,20 @@ class NetworkHandle(Protocol):
     def logits(self, split: str, limit: int | None) -> Iterator[tuple[str, Tensor]]:
         """The logits (K, H, W) of each image of a split, in order, on the CPU."""
 
-    def batch_logits(self, split: str) -> Iterator[Tensor]:
+    def batch_logits(self, split: str, limit: int | None) -> Iterator[Tensor]:
         """The logits (N, K, h, w) of each batch of a split on the network's own input, on the CPU."""
+
+    def inference_cost(self) -> InferenceCost:
+        """What a forward pass of the trained network costs, measured where it is."""
 
     def step_times(self) -> dict[str, float]:
         """Seconds an image of training and of validation, for a network that is timed."""
 
     def step_memory(self) -> int:
         """Bytes that a training needs at its peak, for a network that is estimated."""
+
+    def check(self, name: str) -> CheckDone:
+        """One of `conformance.CHECKS`, of a network that is checked; it need not be built."""
 
 
 class Trainer:
@@ -97,6 +106,7 @@ class Trainer:
         self._store: DecodedStore | None = None
         self._context: TrainingContext | None = None
         self._answers: torch.nn.Module | None = None
+        self._cost: InferenceCost | None = None
 
     def __enter__(self) -> Trainer:
         return self
@@ -203,12 +213,22 @@ class Trainer:
         for image_id, logits in predictions(model, context.samples, ids, recipe, context.channels, context.stride):
             yield image_id, logits.cpu()
 
-    def batch_logits(self, split: str) -> Iterator[Tensor]:
+    def batch_logits(self, split: str, limit: int | None) -> Iterator[Tensor]:
         """The logits (N, K, h, w) of each batch of a split."""
-        context, job = self._built, self.task.job
-        ids, model = self.dataset.ids(split, job.images), self._answers or context.model
-        for logits in batch_logits(model, context.samples, ids, job.recipe, context.channels, context.stride):
+        context, recipe = self._built, self.task.job.recipe
+        ids, model = self.dataset.ids(split, limit), self._answers or context.model
+        for logits in batch_logits(model, context.samples, ids, recipe, context.channels, context.stride):
             yield logits.cpu()
+
+    def inference_cost(self) -> InferenceCost:
+        """What a forward pass costs, measured once; memory is what it was until now."""
+        context = self._built
+        if self._cost is None:
+            goes_on = self._answers is not None  # the training of a longer job
+            recipe = self.task.job.recipe
+            self._cost = inference_cost(context.model, recipe, context.channels, context.stride, goes_on)
+        memory, memory_of = peak_memory(context.device)
+        return replace(self._cost, peak_memory=memory, peak_memory_of=memory_of)
 
     # -- estimates ---------------------------------------------------------------------------------
 
@@ -219,6 +239,12 @@ class Trainer:
     def step_memory(self) -> int:
         """Bytes at a training's peak."""
         return estimated_memory(self.task.job, lambda: self._built)
+
+    def check(self, name: str) -> CheckDone:
+        """One check, on networks of its own."""
+        entry, params = self.task.model, self.task.job.model.params
+        subject = Subject(lambda classes: entry.load()(classes, **params), entry.stride, entry.size)
+        return run_check(name, subject, entry.origin.removeprefix("file "))
 
 
 def _logged(log: TrainingLog, emit: Emit, message: Message) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import pickle
 import signal
@@ -18,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -32,7 +33,8 @@ from harness.datasets.cache import DecodedStore
 from harness.errors import BenchError, RunFailure
 from harness.runner.sandbox import Sandbox, own_places
 from harness.runner.trainer import Built, Trainer, TrainingEvents, deterministic
-from harness.tasks.messages import EpochDone, Stage
+from harness.tasks.inference_cost import InferenceCost
+from harness.tasks.messages import CheckDone, EpochDone, Stage
 from harness.tasks.task import Task
 from harness.tasks.wire import BadMessage, cleaned, read_as
 from harness.training.loop import Interrupted, Progress
@@ -148,11 +150,20 @@ class TrainerProcess:
             yield image_id, self._tensor(3)
         self._expect_done()
 
-    def batch_logits(self, split: str) -> Iterator[Tensor]:
+    def batch_logits(self, split: str, limit: int | None) -> Iterator[Tensor]:
         """See `Trainer.batch_logits`."""
-        self._send("batch logits", split)
+        self._send("batch logits", (split, limit))
         while (logits := self._tensor(4, or_done=True)) is not None:
             yield logits
+
+    def inference_cost(self) -> InferenceCost:
+        """See `Trainer.inference_cost`; what comes is figures, and nothing else."""
+        found: InferenceCost = read_as(InferenceCost, self._ask("inference cost").get("cost"))
+        wrong = [name for name, value in vars(found).items() if isinstance(value, float) and not 0 < value < math.inf]
+        if wrong or any(isinstance(value, int) and not 0 <= value < 2**62 for value in vars(found).values()):
+            raise BadMessage("a cost with something else than figures")
+        texts = {name: plain_line(value, 200) for name, value in vars(found).items() if isinstance(value, str)}
+        return replace(found, **texts)  # type: ignore[arg-type]
 
     def step_times(self) -> dict[str, float]:
         """See `Trainer.step_times`."""
@@ -164,6 +175,11 @@ class TrainerProcess:
     def step_memory(self) -> int:
         """See `Trainer.step_memory`."""
         return int(self._ask("step memory")["bytes"])
+
+    def check(self, name: str) -> CheckDone:
+        """See `Trainer.check`."""
+        done: CheckDone = read_as(CheckDone, self._ask("check", name)["check"])
+        return replace(done, name=name)
 
     # -- frames ------------------------------------------------------------------------------------
 
@@ -390,16 +406,22 @@ class _Server:
             self._give(logits)
         self._tell("done")
 
-    def _batch_logits(self, trainer: Trainer, split: str) -> None:
-        for logits in trainer.batch_logits(split):
+    def _batch_logits(self, trainer: Trainer, given: tuple[str, int | None]) -> None:
+        for logits in trainer.batch_logits(*given):
             self._give(logits)
         self._tell("done")
+
+    def _inference_cost(self, trainer: Trainer, given: None) -> None:
+        self._tell("done", cost=asdict(trainer.inference_cost()))
 
     def _step_times(self, trainer: Trainer, given: None) -> None:
         self._tell("done", times=trainer.step_times())
 
     def _step_memory(self, trainer: Trainer, given: None) -> None:
         self._tell("done", bytes=trainer.step_memory())
+
+    def _check(self, trainer: Trainer, name: str) -> None:
+        self._tell("done", check=asdict(trainer.check(name)))
 
     def _give(self, logits: Tensor) -> None:
         self._tell("logits", shape=list(logits.shape))

@@ -7,6 +7,7 @@ its reason and traceback.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -29,11 +30,14 @@ from harness.runner.trainer_process import TrainerFailed, TrainerProcess, failur
 from harness.scoring.keep import PREDICTIONS
 from harness.scoring.samples import DecodedSamples
 from harness.tasks import provenance
+from harness.tasks.inference_cost import cost_record
 from harness.tasks.messages import Emit, SharedResult, Stage
 from harness.tasks.record import forget_record, keep_record
 from harness.tasks.result import Result, State, now
 from harness.tasks.task import Task
+from harness.tasks.wire import BadMessage
 from harness.training.class_pixels import one_step, with_prepared_loss
+from harness.training.conformance import CHECKS
 from harness.training.loop import CHECKPOINTS, EPOCHS, RESUME, Interrupted, Progress
 from harness.training.tensorboard import LOG_FOLDER
 
@@ -101,6 +105,8 @@ class Worker:
         with self._open(dataset) as network, deterministic(self.task.job):
             if self.task.kind in ("time", "memory"):
                 return self._estimate(network, dataset)
+            if self.task.kind == "check":
+                return self._check(network, dataset)
             if self.task.first_rank:
                 self._prepare(network, dataset)
                 network.assist()
@@ -144,6 +150,17 @@ class Worker:
                 times["score"] = (scored.predict_s + scored.evaluate_s) / len(held)
                 break
         return self._result(self.task, "ok", times=times)
+
+    def _check(self, network: NetworkHandle, dataset: Dataset) -> Result:
+        """Check after check, each told of as soon as it is done: one that kills the process is the last."""
+        self._confined(network, dataset, None)
+        for check in CHECKS:
+            self.emit(Stage(check.name))
+            done = network.check(check.name)
+            self.emit(done)
+            if check is CHECKS[0] and done.state == "failed":
+                break  # all others would fail by the same, and say something else
+        return self._result(self.task, "ok")
 
     def _rescore(self, dataset: Dataset) -> Result:
         """Score the label maps that are kept."""
@@ -299,7 +316,18 @@ class Worker:
             evaluations=[split.evaluation for split in splits],
             gallery=_last_gallery(splits),
             label_maps=[split.label_maps for split in splits if split.label_maps is not None],
+            cost=self._cost(task, network, progress),
         )
+
+    def _cost(self, task: Task, network: NetworkHandle, progress: Progress) -> dict[str, Any]:
+        """What using the network costs, now that everything of it is scored; nothing of a smoke run."""
+        if task.job.smoke:
+            return {}
+        measured = None
+        with contextlib.suppress(TrainerFailed, BadMessage):  # the scores stand; a training that goes on says it
+            measured = network.inference_cost()
+        hardware = self._provenance.get("hardware", {})
+        return cost_record(measured, self._parameters, progress.seconds, hardware, task.job.resources.gpus > 0)
 
 
 def _last_gallery(splits: Sequence[SplitScores]) -> list[Any]:

@@ -14,13 +14,18 @@ from PIL import Image
 
 from harness.datasets.base import Dataset, read_labels
 from harness.datasets.palette import palette_image, png_bytes
-from harness.metrics import Evaluator, StatisticsTable
+from harness.metrics import Evaluator, Protocol, StatisticsTable
+from harness.metrics.image_figures import headline_figure, image_figures
 from harness.scoring.evaluate import write_checksums
 from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
 from harness.utils.files import new_folder
 
-GALLERY_IMAGES = 12
-GALLERY_SIDE = 224
+# The gallery: images that all networks show, those that one predicted worst, pixels along the longer side, and bytes
+# that one run's predictions may have together.
+GALLERY_IMAGES = 100
+WORST_IMAGES = 12
+GALLERY_SIDE = 512
+GALLERY_BYTES = 500_000
 # The folder of a run's label maps, one for each split.
 PREDICTIONS = "predictions"
 # Beside the label maps: losses and score histograms, which another protocol needs again.
@@ -62,16 +67,53 @@ def kept_label_maps(folder: Path, split: str) -> Iterator[Kept]:
         kept.label_maps = LabelMaps(split, f"{PREDICTIONS}/{split}", *write_checksums(new))
 
 
-def gallery(dataset: Dataset, ids: Sequence[str], predictions_folder: Path) -> list[GalleryImage]:
-    """Small copies of evenly spaced images with truth and prediction: the same images for every network."""
-    step = max(1, len(ids) / GALLERY_IMAGES)
-    chosen = [ids[int(i * step)] for i in range(min(GALLERY_IMAGES, len(ids)))]
-    shown = []
-    for image_id in chosen:
-        photo, target = pictures(dataset, image_id)
-        prediction = _small_map(read_labels(predictions_folder / f"{image_id}.png"), dataset)
-        shown.append(GalleryImage(image_id, photo, target, prediction))
-    return shown
+def gallery(
+    dataset: Dataset, ids: Sequence[str], predictions_folder: Path, worst: Sequence[str] = ()
+) -> list[GalleryImage]:
+    """Small copies of images with truth and prediction: the same ones for every network, and its worst.
+
+    Predictions have at most `GALLERY_BYTES` together. Where they would have more, images are left out so that those
+    that stay are still spread evenly.
+
+    Args:
+        dataset: the copy of the data.
+        ids: the images that were scored, in order.
+        predictions_folder: has their label maps.
+        worst: more images, which this network predicted worst.
+    """
+    shown: list[GalleryImage] = []
+    left = GALLERY_BYTES
+    for image_id in dict.fromkeys((*worst, *spread_evenly(ids, GALLERY_IMAGES))):
+        labels = read_labels(predictions_folder / f"{image_id}.png")
+        prediction = _small_map(labels, dataset)
+        if (left := left - len(prediction)) < 0:
+            break
+        shown.append(GalleryImage(image_id, *pictures(dataset, image_id), prediction))
+    place = {image_id: index for index, image_id in enumerate(ids)}
+    return sorted(shown, key=lambda one: place[one.image_id])
+
+
+def worst_images(table: StatisticsTable, classes: int, foreground: int | None, protocol: Protocol) -> list[str]:
+    """The images with the lowest headline score, worst first; those where it is undefined are none of them.
+
+    Args:
+        table: the statistics of a split.
+        classes: K.
+        foreground: the class that counts in a binary set.
+        protocol: the conventions.
+    """
+    metric = headline_figure(foreground)
+    figures = image_figures(table, classes, protocol, [metric])[metric]
+    order = np.argsort(figures, kind="stable")  # NaN last
+    return [table.ids[i] for i in order[:WORST_IMAGES] if not np.isnan(figures[i])]
+
+
+def spread_evenly(ids: Sequence[str], count: int) -> list[str]:
+    """Evenly spaced ids, in an order of which every beginning is spread about evenly, too."""
+    count = min(count, len(ids))
+    bits = max(1, (count - 1).bit_length())
+    order = sorted(range(count), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))
+    return [ids[i * len(ids) // count] for i in order]
 
 
 def pictures(dataset: Dataset, image_id: str) -> tuple[bytes, bytes]:
@@ -80,13 +122,16 @@ def pictures(dataset: Dataset, image_id: str) -> tuple[bytes, bytes]:
     height, width = sample.mask.shape
     photo = io.BytesIO()
     small = Image.fromarray(sample.image).resize(_small(height, width), Image.Resampling.BILINEAR)
-    small.save(photo, "JPEG", quality=85)
+    small.save(photo, "JPEG", quality=85, optimize=True)
     return photo.getvalue(), _small_map(sample.mask, dataset)
 
 
 def _small_map(labels: NDArray[np.uint8], dataset: Dataset) -> bytes:
-    image = palette_image(labels, dataset.info.palette)
-    return png_bytes(image.resize(_small(*labels.shape), Image.Resampling.NEAREST))
+    palette = dataset.info.palette
+    image = palette_image(labels, palette).resize(_small(*labels.shape), Image.Resampling.NEAREST)
+    if labels.max(initial=0) < len(palette):  # no void: with fewer colours a pixel takes fewer bits
+        image.putpalette([channel for colour in palette for channel in colour])
+    return png_bytes(image)
 
 
 def _small(height: int, width: int) -> tuple[int, int]:

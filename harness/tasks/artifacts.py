@@ -161,6 +161,18 @@ class RunFiles:
             with self._told("written"):
                 self._store.rm_file(self._path(name))
 
+    def discard(self, name: str) -> None:
+        """Remove a folder with all that is in it, here and from the store, if it is there.
+
+        Raises:
+            ArtifactsError: the store cannot be written.
+        """
+        shutil.rmtree(self.local / name, ignore_errors=True)
+        if self.remote:
+            with self._told("written"):
+                for path in self._files(self._path(name)):
+                    self._store.rm_file(path)
+
     def has(self, name: str) -> bool:
         """Whether the place has a file or folder.
 

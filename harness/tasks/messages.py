@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.tasks.result import Result
 
@@ -34,5 +35,18 @@ class SharedResult:
     result: Result
 
 
-Message = Stage | EpochDone | SharedResult | Result
+@dataclass(frozen=True)
+class CheckDone:
+    """A check of a network is done."""
+
+    name: str
+    """What was tried, in plain words."""
+    state: Literal["ok", "note", "failed"]
+    said: str
+    """What came of it, in a line."""
+    todo: str
+    """What to do about it; empty where it is in order."""
+
+
+Message = Stage | EpochDone | SharedResult | CheckDone | Result
 Emit = Callable[[Message], None]

@@ -78,3 +78,5 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
     parameters: int | None = None
     """Trainable and frozen parameters of the network; None if it was not built."""
+    cost: dict[str, Any] = field(default_factory=dict)
+    """What using the network costs: see `harness.tasks.inference_cost.cost_record`."""

@@ -12,7 +12,7 @@ from harness.datasets import Dataset, dataset_class
 from harness.models.registry import ModelEntry
 from harness.tasks.artifacts import RunFiles
 
-Kind = Literal["train", "rescore", "search trial", "time", "memory"]
+Kind = Literal["train", "rescore", "search trial", "time", "memory", "check"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Task:
     kind: Kind = "train"
     """`train`: train and score. `rescore`: score the label maps that are kept, under the job's protocol.
     `search trial`: train and validate; nothing is scored or kept. `time`: time a training step and a prediction;
-    `memory`: estimate the memory they need; both keep nothing."""
+    `memory`: estimate the memory they need; `check`: check that the network keeps the contract; these keep nothing."""
     attempt: int = 1
     shorter: tuple[Task, ...] = ()
     """Jobs with fewer epochs that this training passes on its way; each has a result and a row of its own."""
@@ -57,7 +57,7 @@ class Task:
     """The fingerprint without the seed."""
     score_fingerprint: str = ""
     manifest: str = ""
-    """The hash of the data set's manifest."""
+    """The key of the copy's row in the database."""
     selected_on_test: bool = False
     """Whether the checkpoint, or which cell stands for the model, is chosen on the scored images."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.tasks.messages import EpochDone, Message, SharedResult, Stage
+from harness.tasks.messages import CheckDone, EpochDone, Message, SharedResult, Stage
 from harness.tasks.result import Result
 from harness.utils.text import plain_line, plain_text, plain_values
 
@@ -26,6 +26,7 @@ _KINDS: dict[str, type[Message]] = {
     "stage": Stage,
     "epoch": EpochDone,
     "shared result": SharedResult,
+    "check": CheckDone,
     "result": Result,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -79,6 +80,10 @@ def cleaned(message: Message) -> Message:
         return Stage(plain_line(message.text, STAGE))
     if isinstance(message, EpochDone):
         return replace(message, figures={plain_line(name, 64): v for name, v in list(message.figures.items())[:1000]})
+    if isinstance(message, CheckDone):
+        return CheckDone(
+            plain_line(message.name, 40), message.state, plain_line(message.said), plain_line(message.todo)
+        )
     if isinstance(message, SharedResult):
         return SharedResult(_clean_result(message.result))
     return _clean_result(message)
@@ -94,6 +99,7 @@ def _clean_result(result: Result) -> Result:
         finished=plain_line(result.finished, 40),
         progress=plain_values(result.progress),
         provenance=plain_values(result.provenance),
+        cost=plain_values(result.cost),
     )
 
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.tasks.task import Rendezvous
+from harness.training.cuda import start_cuda
 
 # Rank 0 may validate for hours while the others wait.
 COLLECTIVE_TIMEOUT = timedelta(days=7)
@@ -166,6 +167,7 @@ def _other_process(local: int, meet: Rendezvous, gpu: bool, assist: Callable[[Pr
 def _join(local: int, meet: Rendezvous, gpu: bool) -> ProcessGroup:
     """Meet the other processes, as the one of this number on this machine."""
     if gpu:
+        start_cuda()
         torch.cuda.set_device(local)
     else:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(meet.address))

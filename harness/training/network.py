@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
+import stat
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,7 +13,9 @@ from harness.config.job import Job
 from harness.datasets import DatasetInfo
 from harness.errors import BadModel, BenchError
 from harness.models.registry import ModelEntry
+from harness.training.cuda import start_cuda
 from harness.training.distributed import ProcessGroup, synchronize_batch_norm
+from harness.utils.text import plain_line
 
 
 def logit_channels(job: Job, info: DatasetInfo) -> int:
@@ -48,6 +52,7 @@ def build_network(entry: ModelEntry, job: Job, channels: int, group: ProcessGrou
     if job.resources.gpus <= 0:
         return model
     if group is None or group.world_size == 1:
+        start_cuda()
         return model.to(torch.device("cuda"))
     return synchronize_batch_norm(model.to(group.device))
 
@@ -69,10 +74,10 @@ def start_from(model: torch.nn.Module, path: Path) -> None:
         BadModel: there is none.
     """
     own = model.state_dict()
-    fitting = {n: v for n, v in read_weights(path).items() if n in own and v.shape == own[n].shape}
+    fitting = {n: v for n, v in read_weights(path).items() if n in own and _form(v) == _form(own[n])}
     if not fitting:
         raise BadModel(f"{path.name} has no weight with the name and shape of one of this network's")
-    model.load_state_dict(fitting, strict=False)
+    _take_over(model, fitting, path, strict=False)
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:
@@ -83,31 +88,69 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     """
     state, own = read_weights(path), model.state_dict()
     wrong = [f"missing key {n}" for n in own if n not in state]
-    wrong += [f"unexpected key {n}" for n in state if n not in own]
+    wrong += [f"unexpected key {plain_line(n, 100)}" for n in state if n not in own]
     wrong += [
-        f"{n} has shape {tuple(state[n].shape)}, expected {tuple(own[n].shape)}"
+        f"{n} has {_form(state[n])}, expected {_form(own[n])}"
         for n in own
-        if n in state and state[n].shape != own[n].shape
+        if n in state and _form(state[n]) != _form(own[n])
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise BadModel(f"{path.name} does not fit this network: {', '.join(wrong[:3])}{more}")
-    model.load_state_dict(state)
+    _take_over(model, state, path, strict=True)
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
+def _take_over(model: torch.nn.Module, state: dict[str, Any], path: Path, strict: bool) -> None:
+    try:
+        model.load_state_dict(state, strict=strict)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+        raise BadModel(f"{path.name} does not fit this network: {_first_line(error)}") from error
+
+
+def _form(value: Any) -> str:
+    """What a value of a state dict must agree in with the network's own."""
+    if not isinstance(value, torch.Tensor):
+        return f"a value that is no tensor ({type(value).__name__})"
+    if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_nested:
+        return "a tensor that is not dense"
+    return f"shape {tuple(value.shape)}"
+
+
+def read_weights(path: Path) -> dict[str, Any]:
     """A state dict from a file, where it may be the whole content or stand under `model` or `state_dict`.
 
     Raises:
         BadModel: the file cannot be read as one.
     """
     try:
+        _refuse_other_files(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadModel(f"{path}: cannot be loaded as weights: {first}") from error
+    except Exception as error:  # whatever a damaged file, or one made to harm, makes of reading it
+        raise BadModel(f"{path}: cannot be loaded as weights: {_first_line(error)}") from error
     for key in ("model", "state_dict"):
         state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
     if not isinstance(state, dict):
         raise BadModel(f"{path}: holds {type(state).__name__}, not a state dict")
+    if not all(isinstance(name, str) for name in state):
+        raise BadModel(f"{path}: holds a dictionary with other keys than names, not a state dict")
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Refuse what is no regular file, and an archive whose parts are larger than it: PyTorch never compresses them.
+
+    Raises:
+        OSError: there is none.
+        ValueError: says which of the two.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no regular file")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked, size = sum(part.file_size for part in archive.infolist()), path.stat().st_size
+        if unpacked > size:
+            raise ValueError(f"an archive of {size:,} bytes that unpacks to {unpacked:,}")
+
+
+def _first_line(error: BaseException) -> str:
+    return plain_line((str(error).strip().splitlines() or [type(error).__name__])[0])

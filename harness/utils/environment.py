@@ -41,6 +41,11 @@ VARIABLES = {
             "BENCH_CACHE_GB",
             for_workers=True,
         ),
+        Variable(
+            "SEGBENCH_MEGAPIXELS",
+            "Millions of pixels that an image may have, 150 unless told.",
+            for_workers=True,
+        ),
         Variable("SEGBENCH_DB", "The results database of a leaderboard that is served without `bench leaderboard`."),
         Variable(
             "SEGBENCH_ISOLATION",

@@ -18,10 +18,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(images: Tensor, rule: str) -> Tensor:
-    """uint8 images (N, 3, H, W) as floats: in [0, 1], and by ImageNet's mean and deviation where asked."""
+    """uint8 images (N, 3, H, W) as floats: in [0, 1], in [-1, 1], or by ImageNet's mean and deviation."""
     scaled = images.float().div_(255)
     if rule == "unit":
         return scaled
+    if rule == "symmetric":
+        return scaled.mul_(2).sub_(1)
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1)
     return scaled.sub_(mean).div_(std)

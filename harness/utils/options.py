@@ -69,18 +69,18 @@ class ByName(Generic[Kind]):
         name = fields.get(self.key, self.default)
         return None if name is None else str(name)
 
-    def fields(self) -> set[str]:
-        """The fields of any kind."""
-        return {field for kind in self._kinds().values() for field in kind.model_fields}
+    def fields(self, own: bool = False) -> set[str]:
+        """The fields of any kind; or of ours, and of other packages' that were asked for."""
+        found = self.registry.own_items() if own else self.registry.items()
+        return {field for _, kind in found for field in getattr(kind, "model_fields", ())}
 
     def carried_over(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         """Of old fields those that go with new ones: where the kind changes, not what only the old kind has."""
         before, now = self.name_in(old), self.name_in({**old, **new})
-        kinds = self._kinds()
-        if before == now or before not in kinds or now not in kinds:
+        if before == now or before not in self.registry or now not in self.registry:
             return dict(old)
-        gone = kinds[before].model_fields.keys() - kinds[now].model_fields.keys()
-        return {name: value for name, value in old.items() if name not in gone}
+        had, has = (getattr(self.registry.get(str(name)), "model_fields", {}) for name in (before, now))
+        return {name: value for name, value in old.items() if name not in had.keys() - has.keys()}
 
     def _kinds(self) -> dict[str, type[Kind]]:
         return {name: kind for name, kind in self.registry.items() if hasattr(kind, "model_fields")}
@@ -99,7 +99,7 @@ class ByName(Generic[Kind]):
         try:
             kind = self.kind(name)
         except BenchError as error:
-            self._refuse(self.key, f"{error.message} There are: {', '.join(sorted(self.registry.names()))}.")
+            self._refuse(self.key, f"{error.message} There are: {', '.join(sorted(self.registry.announced_names()))}.")
         for field in given.keys() - kind.model_fields.keys():
             others = sorted(other for other, one in self._kinds().items() if field in one.model_fields)
             if others:

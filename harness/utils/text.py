@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Characters of a line such as a reason or a name, and of a text such as a traceback.
@@ -19,14 +19,19 @@ def plain_text(text: str, limit: int = TEXT) -> str:
 
     Line breaks and tabs stay. Other control and formatting characters and lone surrogates become U+FFFD.
     """
-    if len(text) <= limit and text.isascii() and text.isprintable():
-        return text
-    cut = text[: limit + 1].replace("\r\n", "\n")
-    clean = "".join(c if c in _KEPT or unicodedata.category(c) not in _DROPPED else "\ufffd" for c in cut)
+    clean = printable(text[: limit + 1])
     if len(text) <= limit:
         return clean
     told = f" … (cut: it had {len(text):,} characters)"
     return clean[: limit - len(told)] + told
+
+
+def printable(text: str, dropped: Sequence[str] = _DROPPED) -> str:
+    """A text of any length without what `plain_text` takes out, or without characters of some categories only."""
+    if text.isascii() and text.isprintable():
+        return text
+    lines = text.replace("\r\n", "\n")
+    return "".join(c if c in _KEPT or unicodedata.category(c) not in dropped else "\ufffd" for c in lines)
 
 
 def plain_line(text: str, limit: int = LINE) -> str:

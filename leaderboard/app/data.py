@@ -1,25 +1,33 @@
-"""The database behind the pages: opened once, read anew when it has changed."""
+"""The database behind the pages: opened once, read anew when it has changed.
+
+Everything is kept under the database's version, which changes when runs end and not with every sign of life of one
+that goes on. What is kept is never changed: `cache_resource` hands out the thing itself, `cache_data` would copy it.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
-from harness.config.grid import grid_text
-from harness.datasets import data_dir, open_dataset
 from harness.errors import BenchError
-from harness.metrics.metric import metric_title
+from harness.metrics.metric import is_known, names_of, score_names
 from harness.results import Store, open_store
 from harness.results.publish import is_published
-from harness.scoring.keep import pictures
 from harness.utils.environment import setting
-from leaderboard.boards import Board, board_of, boards
-from leaderboard.queries import Data, ScoredRun, load_runs
-from leaderboard.tables import metric_names
-from leaderboard.walls import Fact, Wall, differing, wall_of
+from leaderboard.app.background import Background
+from leaderboard.app.inert import element, notice, plain
+from leaderboard.app.state import View, widget
+from leaderboard.boards.board import Board, boards
+from leaderboard.queries.load import BoardSummary, Data, ScoredRun, list_boards, load_board, load_runs, version_key
+from leaderboard.shown.counts import Counts, load_counts
+from leaderboard.shown.text import heading
+from leaderboard.stats.draws import BoardDraws, board_draws, stored_protocol, stored_tables
+from leaderboard.stats.significance import BoardSignificance, Question, default_question, significance
+from leaderboard.tables.references import Reference, load_references
+from leaderboard.tables.table import DEFAULT_METRICS, metric_names
 
 
 @st.cache_resource
@@ -32,104 +40,245 @@ def store() -> Store:
     try:
         return _store(setting("SEGBENCH_DB") or "results.db")
     except BenchError as error:
-        st.error(str(error))
+        notice("error", element("b", "The database cannot be opened. "), str(error))
         st.stop()
 
 
-def own_pictures(data: Data, image_id: str) -> tuple[bytes, bytes] | None:
-    """Photograph and truth from the reader's own copy of a data set; None without one, or where it lacks the image."""
-    return _own_pictures(data.name, data.variant, image_id, str(data_dir()))
-
-
-@st.cache_data(show_spinner=False, max_entries=500)
-def _own_pictures(name: str, variant: str, image_id: str, folder: str) -> tuple[bytes, bytes] | None:
+def read_version() -> str:
+    """Changes when what the pages show has changed; asks the database."""
     try:
-        dataset = open_dataset(name, variant, Path(folder), obtain=False)
-        return pictures(dataset, image_id) if image_id in dataset.ids("test") else None
-    except BenchError:
-        return None
+        return version_key(store())
+    except Exception as error:  # noqa: BLE001 (a damaged file raises whatever its driver does)
+        said = str(error).splitlines() or [type(error).__name__]
+        notice("error", element("b", "The database cannot be read. "), said[0][:300])
+        st.stop()
 
 
-def say_if_published() -> None:
-    """A line on every page of a published file: whose results these are."""
-    if is_published(store()):
-        st.info(
-            "These are the results that come with segbench, not yours. `bench run --suite demo` makes your own, "
-            "`bench leaderboard` shows them."
-        )
+def version() -> str:
+    """The same as it was when this run of the script began: asked once, everything on a page is of one version."""
+    if "version" not in st.session_state:
+        st.session_state["version"] = read_version()
+    return str(st.session_state["version"])
 
 
-def version(opened: Store) -> str:
-    """Changes when somebody has committed: the cache's key."""
-    if opened.path is None:
-        # Another server tells nothing cheaply: the page reads it anew.
-        return os.urandom(8).hex()
-    times = [
-        p.stat().st_mtime_ns for p in (opened.path, opened.path.with_name(opened.path.name + "-wal")) if p.exists()
-    ]
-    return "/".join(map(str, times))
+def is_shipped() -> bool:
+    """Whether these are the results that come with the package."""
+    return is_published(store())
 
 
-@st.cache_data(show_spinner=False, max_entries=4)
-def _results(_opened: Store, key: str) -> list[ScoredRun]:
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _summaries(_opened: Store, key: str) -> list[BoardSummary]:
+    return list_boards(_opened)
+
+
+def summaries() -> list[BoardSummary]:
+    """Every board, without its rows."""
+    return _summaries(store(), version())
+
+
+@st.cache_resource(show_spinner=False, max_entries=40)
+def _runs(_opened: Store, key: str, board: str, metrics: tuple[str, ...] | None) -> list[ScoredRun]:
+    return load_board(_opened, board, metrics)
+
+
+def runs_of(board: str, metrics: tuple[str, ...] | None = None) -> list[ScoredRun]:
+    """The runs of a board with some of its scores; None: with all."""
+    return _runs(store(), version(), board, metrics)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _every_run(_opened: Store, key: str) -> list[ScoredRun]:
     return load_runs(_opened)
 
 
-def results() -> list[ScoredRun]:
-    """Every result of the database."""
+def every_run() -> list[ScoredRun]:
+    """Every run of the database on each of its boards: slow for large ones, and only read where it is needed."""
+    return _every_run(store(), version())
+
+
+@st.cache_resource(show_spinner=False, max_entries=40)
+def _board(_opened: Store, key: str, board: str, metric: str, metrics: tuple[str, ...]) -> Board | None:
+    made = boards(load_board(_opened, board, metrics), metric)
+    return made[0] if made else None
+
+
+def board_with(board: str, metric: str, metrics: Sequence[str] = ()) -> Board | None:
+    """A board ranked by a metric, with further scores."""
+    wanted = tuple(dict.fromkeys([metric, *metrics]))
+    return _board(store(), version(), board, metric, wanted)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the statistics say, as far as it is known."""
+
+    significance: BoardSignificance
+    waiting: bool
+    """Whether they are still being computed."""
+
+
+_answers: Background[BoardSignificance] = Background(most=60)
+# So many runs, and so many rows, take a few tenths of a second: nobody waits for a thread.
+_FEW_RUNS, _FEW_ROWS = 8, 40
+
+
+def answer_of(board: Board, question: Question) -> Answer:
+    """What the statistics say of a board. Those of a large board are made beside the page."""
     opened = store()
-    return _results(opened, version(opened))
+    key = f"{opened.name}/{version()}/{board.board_id}/{board.metric}/{question}"
+    if question == "seeds":
+        soon = len(board.rows) <= _FEW_ROWS
+    else:
+        soon = sum(len(row.cell.scored) for row in board.rows) <= _FEW_RUNS
+    try:
+        made = _answers.get(key, lambda: _answer(opened, board, question), wait=soon)
+    except Exception as error:  # noqa: BLE001 (statistics of a damaged database raise anything; the figures stand)
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        nothing = BoardDraws(board.metric, None, {}, {}, f"the statistics cannot be read ({said})")
+        return Answer(significance(board, "images", nothing), False)
+    return Answer(made or significance(board, "images", None), made is None)
 
 
-def choose_board(own_metric: bool = True) -> Board:
-    """The sidebar: which board, and what narrows it. Stops the page where nothing is there."""
-    say_if_published()
-    found = results()
+def _answer(opened: Store, board: Board, question: Question) -> BoardSignificance:
+    if question == "seeds" or not any(row.cell.scored for row in board.rows):
+        return significance(board, question)
+    return significance(board, question, draws_of(opened, board))
+
+
+def draws_of(opened: Store, board: Board) -> BoardDraws:
+    """The scores of a board's runs on resampled images: slow."""
+    return board_draws(board, stored_protocol(opened, board), stored_tables(opened, board))
+
+
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _counts(_opened: Store, key: str, board: str, _ids: tuple[int, ...], protocol: str) -> dict[int, Counts]:
+    return load_counts(_opened, _ids, protocol)
+
+
+def counts_of(board: Board) -> dict[int, Counts]:
+    """What the evaluations of a board's chosen runs counted."""
+    ids = tuple(run.run_id for row in board.rows for run in row.cell.scored)
+    return _counts(store(), version(), board.board_id, ids, board.protocol_hash)
+
+
+@st.cache_resource(show_spinner=False)
+def references() -> tuple[Reference, ...]:
+    """What others reported."""
+    return load_references()
+
+
+# ---- which board, and what ranks it -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The board that all pages show."""
+
+    summary: BoardSummary
+    metric: str
+    question: Question
+    line: Any
+    """The line of the header that pages can add to."""
+
+    @property
+    def id(self) -> str:
+        """Of the board."""
+        return self.summary.board_id
+
+
+def titles_of(found: Sequence[BoardSummary]) -> dict[str, str]:
+    """How each board is called, each in its own way."""
+    titles = {b.board_id: title_of(b) for b in found}
+    many = [title for title in titles.values() if list(titles.values()).count(title) > 1]
+    return {key: f"{title} · {key[:6]}" if title in many else title for key, title in titles.items()}
+
+
+def title_of(board: BoardSummary) -> str:
+    """A board in a line."""
+    parts = [board.data.title or board.data.name, board.suite]
+    if board.protocol_name != "standard":
+        parts.append(f"protocol {board.protocol_name}")
+    if board.selected_on_test:
+        parts.append("chosen on the test images")
+    if board.smoke:
+        parts.append("smoke runs")
+    return " · ".join(parts)
+
+
+def choose(view: View) -> Chosen:
+    """The header's choices: the board, what ranks it, and which question the intervals answer."""
+    found = summaries()
     if not found:
-        st.info("This database holds no run yet. `bench run --suite demo` makes some.")
-        st.stop()
-    every = boards(found)
-    with st.sidebar:
-        keys = [b.key for b in every]
-        titles = {b.key: b.title for b in every}
-        key = st.selectbox("Board", keys, format_func=lambda k: titles[k], key="board")
-        board = next(b for b in every if b.key == key)
-        own = [r for r in found if board_of(r) == board.key_fields]
-        models = sorted({r.model for r in own})
-        chosen = st.multiselect("Models", models, key=f"models-{key}", placeholder="all")
-        walls = {r.run_id: wall_of(r) for r in own}
-        wanted = {fact: _choose_fact(fact, walls.values(), key) for fact in differing(walls.values())}
-        states = sorted({r.state for r in own})
-        state = st.multiselect("States", states, key=f"states-{key}", placeholder="all")
-        metric = board.metric
-        if own_metric:
-            options = metric_names(board.data)
-            metric = st.selectbox(
-                "Rank by",
-                options,
-                index=options.index(board.metric),
-                format_func=metric_title,
-                key=f"metric-{key}",
-            )
-    own = [
-        r
-        for r in own
-        if (not chosen or r.model in chosen)
-        and all(not texts or fact.text(walls[r.run_id]) in texts for fact, texts in wanted.items())
-        and (not state or r.state in state)
-    ]
-    if not own:
-        st.info("No run matches these filters.")
-        st.stop()
-    return boards(own, metric)[0]
+        empty()
+    ids = [b.board_id for b in found]
+    wanted = view.get("board")
+    if wanted not in ids:
+        if wanted:
+            view.unknown.append(f"the board {wanted[:40]}")
+        view.set("board", None)
+        wanted = ids[0]
+    titles = titles_of(found)
+    line = st.container(key="header-choices", horizontal=True, vertical_alignment="bottom")
+    with line:
+        if len(found) > 1:
+            st.selectbox("Board", ids, format_func=titles.__getitem__, width=340, **widget("board", wanted))
+        summary = next(b for b in found if b.board_id == wanted)
+        metric = _metric(view, summary)
+        board = board_with(wanted, metric)
+        question = _question(view, board)
+    return Chosen(summary, metric, question, line)
 
 
-def _choose_fact(fact: Fact, walls: Iterable[Wall], key: str) -> list[str]:
-    """A filter for one of the facts that keep rankings apart."""
-    texts = sorted({fact.text(wall) for wall in walls} - {""})
-    return st.multiselect(fact.column.capitalize(), texts, key=f"{fact.name}-{key}", placeholder="all")
+def _metric(view: View, summary: BoardSummary) -> str:
+    """The score that ranks: one over all classes, or of one of them."""
+    data = summary.data
+    overall = [*score_names(data.foreground), *names_of("loss")]
+    wanted = view.get("by") or data.headline
+    if not is_known(wanted) or wanted not in metric_names(data):
+        if view.get("by"):
+            view.unknown.append(f"the score {wanted[:40]}")
+            view.set("by", None)
+        wanted = data.headline
+    options = [*overall, *([] if wanted in overall else [wanted])]
+    if data.headline not in options:
+        options.insert(0, data.headline)
+    st.selectbox("Ranked by", options, format_func=heading, width=170, **widget("by", wanted))
+    return wanted
 
 
-def run_label(result: ScoredRun) -> str:
-    """A run in a legend: model, hyperparameters, seed."""
-    return " ".join(filter(None, (result.model, grid_text(result.grid, " "), f"seed={result.seed}")))
+def _question(view: View, board: Board | None) -> Question:
+    """Which question is asked: of the methods, trained again, or of these checkpoints on other images."""
+    usual: Question = default_question(board) if board else "images"
+    asked = view.get("ask")
+    now: Question = "seeds" if asked == "seeds" else "images" if asked == "images" else usual
+    st.segmented_control(
+        "Intervals are for",
+        ["seeds", "images"],
+        format_func={"seeds": "methods, trained again", "images": "checkpoints, other images"}.__getitem__,
+        required=True,
+        **widget("ask", now),
+    )
+    return now
+
+
+def metrics_shown(view: View, data: Data, metric: str) -> tuple[str, ...]:
+    """The scores beside the one that ranks."""
+    chosen = tuple(m for m in view.several("columns") if is_known(m) and m in metric_names(data))
+    usual = tuple(m for m in ("miou", "biou", "hd") if m in DEFAULT_METRICS)
+    return tuple(m for m in (chosen or usual) if m != metric)
+
+
+def empty() -> None:
+    """A database without runs. Stops the page."""
+    notice(
+        "info",
+        element("b", "This database holds no run yet. "),
+        "The demo makes some in a few minutes, without data and without a GPU:",
+    )
+    st.code("bench run --suite demo", language=None)
+    st.stop()
+
+
+def run_label(run: ScoredRun) -> str:
+    """A run in a line of Markdown: model and seed."""
+    return plain(f"{run.model}, seed {run.seed}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import doctor
 from harness.config.load import load_suite
 from tests.conftest import REAL_DATA, ROOT, TINY, Bench, real, run_bench
 
@@ -178,6 +179,13 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(bench: Bench, home: Path)
     assert [p.name for p in home.iterdir()] == ["data"]
 
 
+def test_a_dry_run_in_a_new_folder_leaves_nothing_there(tmp_path: Path) -> None:
+    words = ("run", "--suite", "demo", "--dry-run", "--no-timing")
+    first = run_bench(*words, cwd=tmp_path)
+    assert "12 to train, 0 to rescore, 0 done. Nothing was run." in first.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_lists_have_what_there_is(bench: Bench) -> None:
     assert "horse-quick" in bench("suites").stdout
     assert "name: demo" in bench("suites", "--show", "demo").stdout
@@ -200,6 +208,14 @@ def test_doctor_finds_what_is_here(bench: Bench) -> None:
     done = bench("doctor", "--no-ray", "--no-speed")
     assert "torchvision" in done.stdout
     assert "shapes-v1" in done.stdout
+
+
+def test_doctor_says_that_ray_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "harness.runner.ray_tune", raising=False)
+    (row,) = doctor._ray()
+    assert row[0] == "bad"
+    assert "bench run --local works without it" in row[2]
 
 
 @pytest.mark.slow
@@ -321,7 +337,7 @@ def test_existing_weights_are_scored_without_training(bench: Bench, home: Path, 
     words = ("run", "--suite", TINY, "--models", "U-Net", "--local", "--checkpoint", weights)
     done = bench(*words, "--seeds", seed, "--set", f"lr={lr}")
     assert "1/1 done" in done.stdout
-    rows = {r["model"]: r for r in json.loads(bench("export", "json", "--ablation").stdout)}
+    rows = {r["model"]: r for r in json.loads(bench("export", "json", "--table", "cells").stdout)}
     assert rows["U-Net [best.pt]"]["metrics"]["miou"]["mean"] is not None
     with sqlite3.connect(home / "results.db") as connection:
         values = connection.execute(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,13 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmarks.gpu import STEPS, ten_steps
+from benchmarks.networks import jobs_of
 from harness.config.job import Job
 from harness.config.load import load_suite
 from harness.models import build
 from harness.runner.machine import Machine, fastest
-from tests.conftest import ROOT, TINY, rows, run_bench
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-from gpu import STEPS, ten_steps
-from networks import jobs_of
+from tests.conftest import TINY, rows, run_bench
 
 ONE = ("run", "--suite", TINY, "--local", "--models", "U-Net", "--seeds", "0", "--set", "epochs=5")
 VOC = [job.model.title for job in jobs_of(load_suite("voc", ["seeds=[0]"]), threads=1)]

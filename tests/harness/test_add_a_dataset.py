@@ -28,6 +28,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", DOCS, flags=re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_the_class_of_the_docs_keeps_the_contract(tmp_path: Path) -> None:
     for text in blocks("python"):
         name = re.match(r'"""(\w+\.py)', text)

@@ -103,7 +103,14 @@ def filled(model: nn.Module) -> set[str]:
     return {name for name, value in model.named_parameters() if bool((value == 0.5).all())}
 
 
-@pytest.mark.parametrize("name", PRETRAINED)
+# Of three networks on VGG16 one is quick enough.
+SELDOM = {"fcn16s", "fcn32s"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow, pytest.mark.long] if n in SELDOM else []) for n in PRETRAINED],
+)
 @pytest.mark.usefixtures("weights_at_hand")
 def test_the_declared_backbone_is_exactly_what_pretrained_weights_fill(name: str) -> None:
     entry = find_model(name)

@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import training
+from benchmarks import training
 
 
 @pytest.fixture
@@ -37,6 +34,7 @@ def test_every_loop_trains_the_same(quick: Callable[..., int], capsys: pytest.Ca
     assert "torchvision" in told
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_loop_that_drops_a_batch_is_found(
     quick: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

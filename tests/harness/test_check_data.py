@@ -180,6 +180,23 @@ def test_the_command_tells_what_it_found_and_ends_with_1(copy: Path, tmp_path: P
     assert "error: listed twice: train: train_0040 is 2 times in the list" in unsound.stdout
 
 
+def test_where_every_mask_has_an_unknown_label_the_command_is_short(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for mask in copy.glob("*/*.png"):
+        labels = np.asarray(Image.open(mask))
+        if labels.ndim == 2:
+            save_labels(mask, np.full_like(labels, 77), PALETTE)
+    copy.rename(tmp_path / "data" / Shapes.folders[0])
+    words = ("check-data", "shapes")
+    unsound = run_bench(*words, cwd=tmp_path, check=False)
+    assert unsound.returncode == 1
+    assert unsound.stdout.count("label(s) 77 do not exist") == 10
+    assert "error: unknown label: 230 more (--all)" in unsound.stdout
+    assert "absent class" not in unsound.stdout
+    assert "pixels in train" not in unsound.stdout
+    assert run_bench(*words, "--all", cwd=tmp_path, check=False).stdout.count("label(s) 77 do not exist") == 240
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [

@@ -40,6 +40,8 @@ def test_weights_of_an_epoch_are_those_of_a_training_that_ends_there(
     assert not same(tmp_path / "long" / "epoch-0002.pt", tmp_path / "long" / "last.pt")
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_training_keeps_the_same_files(shapes: Shapes, tmp_path: Path) -> None:
     job = tiny_job("epochs=3", "checkpoint_every=1", *SHORT)
     train(job, context_for(shapes, tmp_path / "whole"))

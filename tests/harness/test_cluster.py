@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.runner.ray_token import prepare_token
 from tests.conftest import TINY, marked, rows, run_bench
 from tests.harness.test_distributed import failing_at_rank_1
 
@@ -43,7 +44,8 @@ SCORES = (
 @pytest.fixture
 def cluster(home: Path) -> Iterator[subprocess.Popen[str]]:
     """A cluster in a process of its own, which removes its second node when told to."""
-    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TEST_MARK": str(home)}
+    prepare_token(create=True)
+    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "TEST_MARK": str(home)}
     process = subprocess.Popen(
         [sys.executable, "-c", START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True, env=env, cwd="/",
@@ -118,6 +120,38 @@ def test_a_lost_node_and_a_killed_worker_cost_no_row_and_no_bit(
     assert rows(home, SCORES) == rows(undisturbed, SCORES)
 
 
+STRANGER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print('IN', ray.cluster_resources())"
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_cluster_with_a_token_does_the_work_of_who_has_it_and_of_nobody_else(
+    cluster: subprocess.Popen[str], home: Path, tmp_path: Path
+) -> None:
+    address = address_of(cluster)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    stranger = kept | {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "f" * 64}
+    refused = subprocess.Popen(
+        [sys.executable, "-c", STRANGER, address],
+        env=stranger,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        run = start(home, address, "--models", "U-Net", "--seeds", "0-1", "--set", "epochs=2")
+        out = run.communicate(timeout=300)[0]
+        assert run.returncode == 0, out
+        assert f"--address {address}: whoever has its token can run code as you" in " ".join(out.split())
+        assert rows(home, "select seed, state from runs order by 1") == [(0, "ok"), (1, "ok")]
+    finally:
+        # Ray tries for minutes: what it has printed by now counts.
+        refused.kill()
+        said = refused.communicate()[0]
+    assert "IN" not in said.split()
+    assert "InvalidAuthToken" in said or "Unauthenticated" in said, said
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_two_machines_train_one_network_as_two_processes_do_and_outlive_the_loss_of_one(
@@ -170,6 +204,19 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_folder_for_temporary_files_that_ray_cannot_use_is_one_clear_error(home: Path) -> None:
+    deep = home / ("long" * 25)
+    deep.mkdir()
+    done = run_bench("run", "--suite", TINY, "--seeds", "0", cwd=home, check=False, TMPDIR=str(deep))
+    assert done.returncode == 2
+    assert "Ray could not be started" in done.stderr
+    assert "let TMPDIR name a short one" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_one_clear_error(home: Path) -> None:
     run = start(home, "127.0.0.1:9", "--seeds", "0")
     out = run.communicate(timeout=200)[0]

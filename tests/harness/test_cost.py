@@ -46,6 +46,8 @@ def test_a_length_in_iterations_is_counted_in_images(home: Path) -> None:
     assert (cost.epochs, cost.images) == (2, 240)
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_network_that_cannot_be_timed_says_why_and_the_others_are_timed(home: Path) -> None:
     path = home / "bad.py"
     path.write_text('NAME = "bad"\n\n\ndef build(num_classes):\n    raise ValueError("no such width")\n')
@@ -53,6 +55,14 @@ def test_a_network_that_cannot_be_timed_says_why_and_the_others_are_timed(home: 
     assert costs[0].problem == "ValueError: no such width"
     assert costs[0].seconds is None
     assert costs[1].seconds is not None
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_network_that_keeps_the_losses_of_test_batches_is_timed(home: Path) -> None:
+    (cost,) = estimate(plan_of(home, "models=[unet]", "seeds=[0]", "recipe.predict.loss_batch=2"))
+    assert cost.problem == ""
+    assert cost.seconds is not None
 
 
 @pytest.mark.slow

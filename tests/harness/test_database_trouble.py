@@ -29,7 +29,7 @@ def test_two_commands_share_the_jobs_and_none_is_doubled(home: Path, kind: str, 
     said = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     from harness.results import open_store
-    from leaderboard.queries import load_runs
+    from leaderboard.queries.load import load_runs
 
     store = open_store(db, read_only=True)
     results = load_runs(store)

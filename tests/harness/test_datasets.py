@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -60,6 +62,18 @@ def test_the_manifest_follows_the_bytes(copy: Path) -> None:
     second = manifest_of(Shapes(copy))
     assert second.hash != first.hash
     assert second.split_hash("test") == first.split_hash("test")
+
+
+def test_a_file_of_the_same_size_and_time_with_other_bytes_is_another_file(copy: Path) -> None:
+    first = manifest_of(Shapes(copy))
+    path = copy / "JPEGImages" / "train_0000.jpg"
+    stat, stream = path.stat(), io.BytesIO()
+    Image.fromarray(scene(np.random.default_rng(9))[0]).save(stream, "JPEG", quality=20)
+    data = stream.getvalue().ljust(stat.st_size, b"\0")
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    assert manifest_of(Shapes(copy)).hash != first.hash
 
 
 def damage_missing(copy: Path) -> Path:

@@ -11,12 +11,13 @@ from harness.config.expand import expand
 from harness.config.job import Job, ModelChoice, Resources
 from harness.config.load import load_suite
 from harness.datasets.shapes import Shapes
-from harness.errors import SuiteError
+from harness.errors import BenchError, SuiteError
 from harness.models.registry import find_model, read_plugin
 from harness.runner.isolate import TaskProcess, run_isolated
 from harness.tasks.messages import EpochDone, Message
 from harness.tasks.result import Result
 from harness.tasks.task import Task
+from harness.training.cuda import start_cuda
 from tests.conftest import TINY, run_bench
 
 # Two kinds of batch statistics would be two trainings: without normalisation.
@@ -76,7 +77,12 @@ def weights(folder: Path) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "extra", [(), ("recipe.accumulate=2",), ("recipe.ema=0.9",)], ids=["plain", "parts", "average"]
+    "extra",
+    [
+        pytest.param((), id="plain"),
+        pytest.param(("recipe.accumulate=2",), id="parts", marks=[pytest.mark.slow, pytest.mark.long]),
+        pytest.param(("recipe.ema=0.9",), id="average", marks=[pytest.mark.slow, pytest.mark.long]),
+    ],
 )
 def test_two_processes_train_what_one_trains(shapes_home: Path, tmp_path: Path, extra: tuple[str, ...]) -> None:
     one, said = run(task_of(shapes_home, tmp_path / "one", 1, *extra))
@@ -130,3 +136,10 @@ def test_more_processes_than_images_in_a_batch_are_refused(home: Path) -> None:
 def test_impossible_resources_are_refused(given: str, message: str) -> None:
     with pytest.raises(SuiteError, match=message):
         load_suite(str(TINY), [f"resources={{{given}}}"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA starts here")
+def test_where_cuda_does_not_start_it_is_said_what_to_try() -> None:
+    with pytest.raises(BenchError, match="CUDA does not start in the process of this network") as told:
+        start_cuda()
+    assert "SEGBENCH_ISOLATION=off" in str(told.value)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,8 @@ from harness.datasets.download import DOWNLOADS, Archive, fetch, fetch_archives
 from harness.datasets.voc import Voc
 from harness.errors import DataError
 
+PARTS = f"{DOWNLOADS}/VOCdevkit-VOC2012"
+
 
 class Handler(BaseHTTPRequestHandler):
     """Serves one file, with or without ranges, and can break off."""
@@ -24,6 +27,7 @@ class Handler(BaseHTTPRequestHandler):
     content: ClassVar[bytes] = b""
     ranges: ClassVar[bool] = True
     break_after: ClassVar[int | None] = None
+    pause: ClassVar[float] = 0.0
     asked: ClassVar[list[str | None]] = []
 
     def do_GET(self) -> None:
@@ -37,7 +41,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if first else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: self.break_after])
+        self.wfile.write(body[:200])
+        self.wfile.flush()
+        time.sleep(self.pause)
+        self.wfile.write(body[200 : self.break_after])
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -88,7 +95,7 @@ def test_a_broken_download_is_continued_where_it_broke(
     monkeypatch.setattr(Handler, "break_after", 300)
     with pytest.raises(DataError, match="download was not possible either"):
         obtain(server, tmp_path)
-    part = tmp_path / DOWNLOADS / "data.tgz.part"
+    part = tmp_path / PARTS / "data.tgz.part"
     assert part.stat().st_size == 300
     assert not (tmp_path / "VOCdevkit").exists()
     monkeypatch.setattr(Handler, "break_after", None)
@@ -100,8 +107,8 @@ def test_a_server_that_cannot_continue_sends_everything_again(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Handler, "ranges", False)
-    (tmp_path / DOWNLOADS).mkdir()
-    (tmp_path / DOWNLOADS / "data.tgz.part").write_bytes(b"half")
+    (tmp_path / PARTS).mkdir(parents=True)
+    (tmp_path / PARTS / "data.tgz.part").write_bytes(b"half")
     obtain(server, tmp_path)
 
 
@@ -109,8 +116,29 @@ def test_a_wrong_checksum_is_refused_and_the_file_removed(server: str, tmp_path:
     with pytest.raises(DataError, match="expected 0000") as caught:
         obtain(server, tmp_path, "0000")
     assert "it was removed" in caught.value.message
-    assert list((tmp_path / DOWNLOADS).iterdir()) == []
+    assert list((tmp_path / PARTS).iterdir()) == []
     assert not (tmp_path / "VOCdevkit").exists()
+
+
+def test_of_two_commands_that_want_one_file_the_second_waits(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "pause", 1.0)
+    said: list[str] = []
+    archive, found = Archive(server, md5()), []
+
+    def want() -> None:
+        found.append(fetch_archives(Voc, [archive], "VOCdevkit/VOC2012", tmp_path, said.append, None))
+
+    both = [threading.Thread(target=want) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(60)
+    assert found == [tmp_path / "VOCdevkit" / "VOC2012"] * 2
+    assert Handler.asked == [None], "it was sent once"
+    assert said.count("waiting  another command downloads it") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["VOCdevkit"]
 
 
 def test_a_server_that_refuses_is_quoted(server: str, tmp_path: Path) -> None:

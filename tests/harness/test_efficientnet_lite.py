@@ -194,7 +194,13 @@ def classify(name: str, x: Tensor) -> Tensor:
 
 @installed
 @real("weizmann_horse_db")
-@pytest.mark.parametrize(("name", "size"), [*zip(VARIANTS, (224, 240, 256), strict=True)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        pytest.param(name, size, marks=[] if size == 224 else [pytest.mark.slow, pytest.mark.long])
+        for name, size in zip(VARIANTS, (224, 240, 256), strict=True)
+    ],
+)
 def test_the_classifier_knows_a_horse(name: str, size: int) -> None:
     sorrel = 339
     top = classify(name, horses(size)).topk(5).indices
@@ -222,6 +228,8 @@ def deviations(encoder: nn.Module, x: Tensor) -> Tensor:
     return torch.stack(found)
 
 
+@pytest.mark.slow
+@pytest.mark.long
 @installed
 @real("weizmann_horse_db")
 def test_real_images_meet_the_statistics_that_the_weights_were_trained_with() -> None:

@@ -18,9 +18,9 @@ from harness.results import open_store
 from harness.results.check import check_database
 from harness.results.extra_metrics import add_missing_metrics
 from harness.results.schema import Run
-from leaderboard.boards import boards
-from leaderboard.queries import load_runs
-from leaderboard.tables import overview
+from leaderboard.boards.board import boards
+from leaderboard.queries.load import load_runs
+from leaderboard.tables.table import overview
 from tests.conftest import ROOT, rows, run_bench
 from tests.plugin_package.segbench_example import ece
 
@@ -76,6 +76,8 @@ def raises(*_: object) -> float:
     raise RuntimeError("not today")
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_new_metric_is_scored_ranked_exported_and_checked(
     finished: Path, tmp_path: Path, installed: list[Metric]
 ) -> None:
@@ -169,11 +171,13 @@ def test_the_example_of_the_documentation_works(installed: list[Metric]) -> None
     assert evaluator.compute().values["worst_iou"] == 2 / 3
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_installed_package_s_metric_reaches_old_results_and_the_board(tmp_path: Path, plugin_site: Path) -> None:
     from tests.harness.test_older_results import unpack_old
 
     unpack_old(tmp_path)
+    run_bench("db", "migrate", cwd=tmp_path)
     env = {"PYTHONPATH": str(plugin_site)}
     listed = {m["name"]: m for m in json.loads(run_bench("metrics", "--json", cwd=tmp_path, **env).stdout)}
     assert listed["ece"]["origin"] == "plugin segbench-example 1.2.3"

@@ -13,7 +13,10 @@ from harness.utils.vision import import_torchvision
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", [False, True], ids=["vgg16", "vgg16_bn"])
+@pytest.mark.parametrize(
+    "norm",
+    [pytest.param(False, id="vgg16"), pytest.param(True, id="vgg16_bn", marks=[pytest.mark.slow, pytest.mark.long])],
+)
 def test_converted_weights_give_the_classifiers_logits(norm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     import_torchvision()
     from torchvision.models import vgg16, vgg16_bn

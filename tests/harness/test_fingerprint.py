@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -15,11 +17,13 @@ from harness.config.fingerprint import (
     score_fingerprint,
     train_fingerprint,
     train_parts,
+    weights_parts,
 )
 from harness.config.job import DatasetChoice, Job, ModelChoice, Resources, Selection
 from harness.config.recipe import EarlyStop, Predict, Recipe
 from harness.config.suite import Range, Search
 from harness.datasets.folder import Definition
+from harness.errors import SuiteError
 from harness.losses import LOSSES, Loss
 from harness.losses.dice import Dice
 from harness.metrics import Protocol
@@ -50,6 +54,21 @@ JOB = Job(
 
 def fingerprint(job: Job, source: str = "s", data: str = "d") -> str:
     return train_fingerprint(train_parts(job, source, data))
+
+
+def test_given_weights_count_by_their_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+
+    def parts(**model: Any) -> dict[str, Any]:
+        return weights_parts(JOB.model_copy(update={"model": JOB.model.model_copy(update=model)}))
+
+    assert parts() == {}
+    assert parts(checkpoint=str(file), label_map=(1, 0)) == {"checkpoint": {"sha256": digest, "label_map": (1, 0)}}
+    assert parts(start_from=str(file)) == {"start_from": {"sha256": digest}}
+    with pytest.raises(SuiteError, match="cannot be read"):
+        parts(checkpoint=str(tmp_path / "nowhere.pt"))
 
 
 # Version -> the fingerprint of the job above. Every database there is holds such hashes: a line is never edited.

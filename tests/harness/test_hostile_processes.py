@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from pathlib import Path
@@ -159,7 +160,8 @@ def command(process: psutil.Process) -> str:
 def test_a_network_s_daemons_that_keep_its_log_open_end_with_it(shapes_home: Path, tmp_path: Path) -> None:
     run(GOOD, shapes_home, tmp_path)
     (tmp_path / "next").mkdir()
-    began, before = time.monotonic(), {p.pid for p in psutil.process_iter() if "harness.runner.template" in command(p)}
+    templates = [p for p in psutil.process_iter() if "harness.runner.template" in command(p)]
+    began, before = time.monotonic(), {p.pid for p in (*templates, *psutil.Process().children(recursive=True))}
     assert run(LEAVES, shapes_home, tmp_path / "next").state == "ok"
     assert time.monotonic() - began < 60
     left = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
@@ -170,6 +172,8 @@ def test_a_network_s_daemons_that_keep_its_log_open_end_with_it(shapes_home: Pat
     assert not [pid for pid in daemons if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_fork_bomb_becomes_a_row(shapes_home: Path, tmp_path: Path) -> None:
     bomb = (
         "def build(num_classes):\n    for _ in range(700):\n        os.fork() or time.sleep(600)\n    time.sleep(600)\n"
@@ -200,3 +204,31 @@ def test_a_killed_template_costs_the_running_tasks_nothing(shapes_home: Path, tm
     assert result.state == "ok", result.reason
     (tmp_path / "next").mkdir()
     assert run_isolated(task_of(GOOD, shapes_home, tmp_path / "next"), lambda m: None, lambda: False).state == "ok"
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_template_that_is_killed_before_it_forks_costs_nothing(
+    shapes_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.runner import isolate
+
+    fork, lost = isolate._Template.fork, []
+
+    def dies_once(self: isolate._Template, connection: int, log: int, ends: int) -> None:
+        if not lost:
+            lost.append(self)
+            raise BrokenPipeError("it was killed just now")
+        fork(self, connection, log, ends)
+
+    monkeypatch.setattr(isolate._Template, "fork", dies_once)
+    template = isolate._the_template().process
+    template.send_signal(signal.SIGSTOP)  # it has heard of the task, and has not forked it
+    process = TaskProcess(task_of(GOOD, shapes_home, tmp_path))
+    template.kill()
+    result = None
+    while not isinstance(result, Result):
+        result = process.poll(1)
+    process.close()
+    assert result.state == "ok", result.reason
+    assert lost

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.utils import landlock
-from tests.conftest import TINY, rows, run_bench
+from tests.conftest import ROOT, TINY, rows, run_bench
 
 TRIES = """NAME = "spy"
 STRIDE = 1
@@ -31,6 +35,8 @@ def build(num_classes):
     cache = next(iter(FILES))
     attempt("mask", lambda: (home / MASK).read_bytes())
     attempt("cached masks", lambda: pathlib.Path(cache).read_bytes())
+    attempt("cache write", lambda: (pathlib.Path(cache).parent / "masks-train.bin").open("r+b"))
+    attempt("cache add", lambda: (pathlib.Path(cache).parent / "more").write_bytes(b""))
     attempt("database", lambda: (home / "results.db").read_bytes())
     attempt("database write", lambda: (home / "results.db").open("ab"))
     attempt("another run", lambda: list((home / "results.artifacts").iterdir()))
@@ -83,7 +89,7 @@ def test_a_network_reaches_nothing_that_decides_a_score(spied: Path) -> None:
     log = (spied / "results.artifacts" / run / "log.txt").read_text()
     done = [line.removesuffix(" DONE") for line in log.splitlines() if line.endswith(" DONE")]
     assert done == ["scratch", "temporary"], log
-    assert log.count(" denied ") == 12, log
+    assert log.count(" denied ") == 14, log
     assert json.loads(provenance)["isolation"] == {
         "no_new_privs": True,
         "landlock": landlock.version(),
@@ -98,6 +104,8 @@ def test_a_network_reaches_nothing_that_decides_a_score(spied: Path) -> None:
     assert after == before
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_host_that_turns_isolation_off_reads_it_in_the_provenance(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,23 +118,81 @@ def test_a_host_that_turns_isolation_off_reads_it_in_the_provenance(
     assert "SEGBENCH_ISOLATION=of: choose strict, network, off" in refused.stdout + refused.stderr
 
 
-def test_what_is_in_a_cache_is_what_was_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"\5" * 1000)
+
+
+def shortened(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def replaced(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[: len(data) // 2] = bytes(len(data) // 2)
+    path.unlink()
+    path.write_bytes(data)
+
+
+def moved(path: Path) -> None:
+    """The offsets of two images, exchanged."""
+    index = json.loads(path.read_text())
+    (first, a), (second, b) = list(index["images"].items())[:2]
+    index["images"] |= {first: b, second: a}
+    path.write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("masks-test.bin", overwritten),
+        ("images.bin", overwritten),
+        ("images.bin", shortened),
+        ("masks-train.bin", replaced),
+        ("masks-val.bin", Path.unlink),
+        ("index.json", moved),
+        ("index.json", shortened),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_what_is_in_a_cache_is_what_was_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: Callable[[Path], None]
+) -> None:
     from harness.datasets.cache import decoded_store, is_sound
     from harness.datasets.shapes import Shapes
 
     monkeypatch.setenv("SEGBENCH_CACHE_DIR", str(home / "caches"))
     shapes = Shapes(home / "data" / Shapes.folders[0])
     store = decoded_store(shapes, "content", 1)
-    path = store.folder / "masks-test.bin"
+    path = store.folder / name
     assert path.stat().st_mode & 0o222 == 0
     stat, image_id = path.stat(), shapes.ids("test")[0]
-    before = store.get(image_id).mask.copy()
+    before = store.get(image_id)
+    image, mask = before.image.copy(), before.mask.copy()
     path.chmod(0o644)
-    with path.open("r+b") as file:
-        file.write(b"\5" * 1000)
-    import os
+    damage(path)
+    if path.exists():  # its size and time of change are as they were, where that can be
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        path.chmod(0o444)
+    assert not is_sound(store.folder)
+    after = decoded_store(shapes, "content", 1).get(image_id)
+    assert (after.mask == mask).all()
+    assert (after.image == image).all()
+    assert is_sound(store.folder)
 
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    path.chmod(0o444)
-    assert not is_sound(store.folder), "also with its size and time of change as they were"
-    assert (decoded_store(shapes, "content", 1).get(image_id).mask == before).all()
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_a_process_names_its_threads_where_cuda_has_to(cuda: bool, tmp_path: Path) -> None:
+    if not landlock.version():
+        pytest.skip("this kernel has no Landlock")
+    code = f"""if True:
+        import threading
+        from pathlib import Path
+        from harness.runner.sandbox import Sandbox
+        Sandbox((Path("/usr"),), (Path({str(tmp_path)!r}),), tcp="", cuda={cuda}).apply()
+        Path(f"/proc/self/task/{{threading.get_native_id()}}/comm").write_text("mine")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode == 0) is cuda, done.stderr
+    assert cuda or "PermissionError" in done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from leaderboard.queries import load_runs
+from leaderboard.queries.load import load_runs
 from tests.conftest import ROOT, TINY
 
 PAGE = ROOT / "docs" / "python.md"
@@ -41,6 +41,7 @@ def test_it_is_imported_without_torch_and_ray(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_study_of_the_documentation_runs_as_it_is_printed(home: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)

@@ -14,7 +14,7 @@ from harness.results import open_store
 from harness.results.check import check_database
 from harness.results.migrate import backup_sqlite, migrate
 from harness.results.schema import SCHEMA_VERSION
-from leaderboard.queries import load_runs
+from leaderboard.queries.load import load_runs
 from tests.conftest import ROOT, run_bench
 
 SCHEMAS = sorted((ROOT / "tests" / "schemas").glob("schema_*.sql"))
@@ -86,7 +86,13 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path) ->
 def test_migration_on_postgresql(postgres_url: str) -> None:
     store = open_store(postgres_url)
     with store.engine.begin() as connection:
-        connection.execute(text("alter table runs drop column search, drop column history"))
+        # As schema 1 was: what later versions added is taken away.
+        connection.execute(text("alter table evaluations drop column image_list, drop column merge_id"))
+        connection.execute(text("alter table suite_entries drop column merge_id"))
+        connection.execute(text("alter table datasets drop column scored_as"))
+        gone = ("search", "history", "cost", "merge_id")
+        connection.execute(text(f"alter table runs {', '.join(f'drop column {name}' for name in gone)}"))
+        connection.execute(text("drop table image_scores, image_lists, withdrawals, merges"))
         connection.execute(text("update meta set value = '1' where key = 'schema_version'"))
     store.close()
     assert migrate(postgres_url) == (1, SCHEMA_VERSION, None)
@@ -110,7 +116,7 @@ def test_a_changed_figure_and_a_damaged_statistic_are_found(tmp_path: Path) -> N
     connection = sqlite3.connect(path)
     connection.execute("update scores set value = value + 1e-6 where evaluation_id = 2 and metric = 'miou'")
     connection.execute("update evaluations set statistics = x'00' where id = 4")
-    connection.execute("insert into suite_entries values ('s', 77)")
+    connection.execute("insert into suite_entries (suite, run_id) values ('s', 77)")
     connection.commit()
     connection.close()
     store = open_store(str(path), read_only=True)

@@ -423,6 +423,7 @@ def _ema_worker(rank: int, place: str, folder: str) -> None:
     os._exit(0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_emanets_bases_are_the_same_in_every_data_parallel_process(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_ema_worker, (str(tmp_path / "meet"), str(tmp_path)), nprocs=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -75,7 +76,7 @@ def test_a_result_that_could_not_be_written_is_taken_in_by_the_next_command(home
     record = _record_of(home)
     with sqlite3.connect(db) as connection:
         connection.execute("update runs set state = 'interrupted'")
-        for table in ("scores", "evaluations", "curves", "artifacts", "gallery_predictions"):
+        for table in ("image_scores", "scores", "evaluations", "curves", "artifacts", "gallery_predictions"):
             connection.execute(f"delete from {table}")
     (folder / RECORD).write_bytes(record)
     done = run_bench(*ONE, "--set", "epochs=1", cwd=home)
@@ -168,6 +169,8 @@ def test_a_driver_that_is_killed_takes_its_processes_along_and_the_next_one_goes
     assert done.returncode == 0
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_sigterm_to_the_whole_group_leaves_a_checkpoint(home: Path) -> None:
     command = start(home, f"group-{home}", *ONE, "--set", "epochs=3000")
     wait_until_training(home, command)
@@ -237,6 +240,8 @@ def nested(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_label_maps_of_nested_ids_are_scored_again_under_another_protocol(home: Path) -> None:
     nested(home / "cities")
     words = ("run", "--suite", TINY, "--models", "U-Net", "--seeds", "0", "--local", "--set", "epochs=1")
@@ -345,3 +350,28 @@ def test_a_viewer_in_a_folder_that_it_cannot_write_sees_what_is_written_later(
     monkeypatch.setattr(opening.os, "access", lambda place, mode: may(place, mode) and mode != os.W_OK)
     assert viewer.search_result("two") == {"lr": 2}, "and afterwards"
     viewer.engine.dispose()
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_of_ray_that_is_killed_before_it_is_ready_costs_no_job(home: Path, number: signal.Signals) -> None:
+    command = start(home, str(home), "run", "--suite", TINY, "--models", "U-Net", "--seeds", "0", "--set", "epochs=1")
+    killed = None
+    try:
+        while killed is None and command.poll() is None:
+            for process in psutil.Process(command.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    words = process.cmdline()[:4]
+                    # The raylet has the same words further on: with them it starts workers.
+                    if any(word.endswith("default_worker.py") for word in words):
+                        process.send_signal(number)
+                        killed = process.pid
+                        break
+            time.sleep(0.01)
+        out = command.communicate(timeout=300)[0]
+    finally:
+        command.kill()
+    assert command.returncode == 0, out
+    assert killed is not None
+    assert rows(home, "select seed, state from runs") == [(0, "ok")]

@@ -39,8 +39,9 @@ def unpack_old(folder: Path) -> None:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A working folder with the old database."""
+    """A working folder with the old database, brought to the present schema."""
     unpack_old(tmp_path)
+    run_bench("db", "migrate", cwd=tmp_path)
     return tmp_path
 
 
@@ -65,8 +66,8 @@ def test_what_has_been_corrected_is_trained_again_and_says_why(old: Path, name: 
     [
         (["every.yaml", "--plugin", "one_file.py"], 32 - CELLS * len(CORRECTED)),
         (["shorter.yaml"], 4),
-        (["shorter.yaml", "--set", "protocol.void=mask"], 4),
-        (["shorter.yaml", "--smoke"], 2),
+        pytest.param(["shorter.yaml", "--set", "protocol.void=mask"], 4, marks=pytest.mark.long),
+        pytest.param(["shorter.yaml", "--smoke"], 2, marks=pytest.mark.long),
         (["searched.yaml"], 2),
     ],
     ids=["every network", "shared training", "another protocol", "smoke", "search"],

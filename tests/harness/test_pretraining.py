@@ -21,7 +21,7 @@ from harness.tasks.artifacts import Artifacts
 from harness.tasks.stated import stated_facts
 from harness.tasks.task import Task
 from harness.utils.pretraining import data_set_names, plain_name
-from leaderboard.walls import wall_of
+from leaderboard.boards.walls import wall_of
 from tests.leaderboard.test_tables import DATA, result
 
 FILE = "from torch import nn\nNAME = 'mine'\n{said}\ndef build(num_classes):\n    return nn.Conv2d(3, num_classes, 1)\n"

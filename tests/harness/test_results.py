@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,19 @@ from harness.tasks.artifacts import Artifacts
 from harness.tasks.result import Evaluation as ScoredSplit
 from harness.tasks.result import GalleryImage, LabelMaps, Result, now
 from harness.tasks.task import Task
-from leaderboard.queries import load_curves, load_gallery, load_runs
+from leaderboard.queries.load import (
+    list_boards,
+    list_gallery,
+    live_status,
+    load_board,
+    load_curves,
+    load_gallery,
+    load_image_scores,
+    load_run,
+    load_runs,
+    load_statistics,
+    version_key,
+)
 from tests.conftest import TINY
 
 
@@ -96,6 +109,37 @@ def test_a_record_is_read_back_at_full_precision(store: Store, planned: list[Tas
     ]
     (shown,) = load_gallery(store, result.data.test_manifest, [result.run_id])
     assert shown.predictions == {result.run_id: b"png2"}
+
+
+def test_everything_of_a_board_is_read_from_both_kinds(store: Store, planned: list[Task], shapes: Shapes) -> None:
+    (before,) = list_boards(store)
+    assert before.states == {"pending": 4}
+    key = version_key(store)
+    assert key == version_key(store)
+    record = replace(finished(planned[0], shapes, store.claim(planned[0].fingerprint) or 0), cost={"flops": 7})
+    store.save(record, planned[0])
+    store.heartbeat()
+    assert version_key(store) != key
+    assert live_status(store) == {"tiny": {"ok": 1, "pending": 3}}
+    (board,) = list_boards(store)
+    assert board.board_id == before.board_id
+    assert board.states == {"ok": 1, "pending": 3}
+    (run,) = [r for r in load_board(store, board.board_id, ["biou"]) if r.state == "ok"]
+    assert run.problem == ""
+    assert run.cost == {"flops": 7}
+    assert set(run.test) == {"loss", "biou", "miou"}
+    assert set(run.val) == {"loss", run.selection["metric"]}
+    images = load_image_scores(store, [run.run_id], "miou", run.protocol_hash)
+    assert images.ids == (shapes.ids("test")[0],)
+    assert images.figures.shape == (1, 1)
+    assert not images.problems
+    assert load_image_scores(store, [run.run_id], "hd[ring]").figures.shape == (1, 1)
+    assert load_statistics(store, run.run_id, run.protocol_hash).ids == images.ids
+    assert list_gallery(store, [run.run_id]) == {"a": [run.run_id]}
+    detail = load_run(store, run.run_id)
+    assert detail.problems == ()
+    assert detail.config["dataset"]["name"] == "shapes"
+    assert {e.split for e in detail.evaluations} == {"val", "test"}
 
 
 def test_stored_statistics_fold_to_the_stored_scores(store: Store, planned: list[Task], shapes: Shapes) -> None:

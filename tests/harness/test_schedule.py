@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY, Bench, rows
+from tests.conftest import TINY, Bench, rows, run_bench
 
 SCORES = (
     "select r.fingerprint, e.split, s.metric, s.class_index, s.value from scores s join evaluations e "
@@ -24,10 +24,10 @@ MAPS = "select r.fingerprint, a.split, a.sha256 from artifacts a join runs r on 
 @pytest.mark.slow
 @pytest.mark.long
 def test_ray_local_and_in_process_give_the_same_bits(finished: Path, bench: Bench, home: Path) -> None:
-    # The finished database was made by Ray Tune with two learning rates; one of them is enough here.
-    for how in ("--local", "--in-process"):
-        db = home / f"{how.strip('-')}.db"
-        bench("run", "--suite", TINY, "--set", "grid.lr=[1e-2]", how, "--db", db)
+    # The finished database was made by --local with two learning rates; one of them is enough here.
+    for name, how in {"ray": (), "in-process": ("--local", "--in-process")}.items():
+        db = home / f"{name}.db"
+        bench("run", "--suite", TINY, "--set", "grid.lr=[1e-2]", *how, "--db", db)
         ours = rows(db, SCORES)
         keys = {row[0] for row in ours}
         assert len(keys) == 4
@@ -139,3 +139,17 @@ def test_a_killed_driver_leaves_rows_that_the_next_run_takes_up(home: Path) -> N
     assert "its command ended without saying so" in str(history)
     subprocess.run([*words, "--db", "undisturbed.db"], cwd=home, capture_output=True, check=True)
     assert rows(home / "results.db", SCORES) == rows(home / "undisturbed.db", SCORES), "bit for bit"
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_job_has_the_priority_of_its_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_worker_niceness", raising=False)
+    (home / "asks.py").write_text(
+        "import os\nfrom torch import nn\nNAME = 'asks'\nSTRIDE = 1\n\n\ndef build(num_classes):\n"
+        "    print('priority', os.getpriority(os.PRIO_PROCESS, 0), flush=True)\n"
+        "    return nn.Conv2d(3, num_classes, 1)\n"
+    )
+    run_bench("run", "--suite", TINY, "--plugin", "asks.py", "--models", "asks", "--seeds", "0", cwd=home)
+    (log,) = (home / "results.artifacts").glob("*/log.txt")
+    assert f"priority {os.getpriority(os.PRIO_PROCESS, 0)}" in log.read_text()

@@ -119,6 +119,8 @@ def test_a_network_that_cannot_be_built_says_so() -> None:
         estimated_memory(job(recipe()), broken)
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_mixed_precision_needs_less() -> None:
     def used(precision: str) -> int:
         return training_peak(context(build("pspnet", K, width=16)), recipe(precision=precision, size=[256, 256]), 8)

@@ -7,6 +7,7 @@ import yaml
 
 from harness.config.expand import Smoke, expand
 from harness.config.load import load_suite, suite_files
+from harness.config.narrow import with_models
 from harness.config.suite import Suite
 from harness.datasets import dataset_class, dataset_names
 from harness.errors import SuiteError, UnknownName
@@ -122,3 +123,13 @@ def test_smoke_jobs_have_a_protocol_of_their_own_and_need_no_weights() -> None:
     assert "pretrained" in full.model.params
     assert "pretrained" not in smoke.model.params
     assert smoke.resources.gpus == 0
+
+
+def test_a_label_with_a_comma_is_found_in_a_list() -> None:
+    suite = load_suite("unet-drive")
+    labels = [m.title for m in suite.models]
+    assert any("," in label for label in labels)
+    parts = [part.strip() for part in ",".join(labels).split(",")]
+    assert [m.title for m in with_models(suite, parts).models] == labels
+    with pytest.raises(UnknownName, match="one channel"):
+        with_models(suite, ["one channel)"])

@@ -20,7 +20,7 @@ from harness.errors import SuiteError
 from harness.models import build
 from harness.runner.suite_run import RunOptions, plan
 from harness.scoring.predict import predict_image
-from leaderboard.references import load_references
+from leaderboard.tables.references import load_references
 from tests.conftest import REAL_DATA, real, run_bench
 from tests.harness import copies
 
@@ -149,6 +149,8 @@ def test_every_network_can_be_built(name: str) -> None:
 # -- on copies ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.long
 @real("VOCdevkit")
 def test_voc_is_planned_on_the_real_copy() -> None:
     made = plan("voc", RunOptions(data_dir=REAL_DATA), overrides=["seeds=[0]"])
@@ -168,6 +170,7 @@ def trainaug(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_voc_published_is_planned_with_sbd(trainaug: Path) -> None:
     made = plan("voc-published", RunOptions(data_dir=trainaug / "data"))

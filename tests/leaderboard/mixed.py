@@ -75,7 +75,8 @@ def mixed_database(folder: Path, data: Path) -> Path:
     for number, task in enumerate(todo.train):
         attempt = store.claim(task.fingerprint) or 0
         if task.job.model.params.get("pretrained") is None and task.job.model.name == "pspnet" and task.job.seed:
-            store.save(Result(task.fingerprint, attempt, "failed", "the loss is not finite"), task)
+            ended = Result(task.fingerprint, attempt, "failed", "the loss is not finite", started=now(), finished=now())
+            store.save(ended, task)
         else:
             store.save(result(task, shapes, attempt, 0.02 * (1 + number % 11)), task)
     store.close()

@@ -14,10 +14,10 @@ from harness.results import open_store
 from harness.runner.plan import make_plan
 from harness.tasks.artifacts import Artifacts
 from harness.tasks.result import Result
-from leaderboard.boards import Board, boards
-from leaderboard.queries import load_runs
-from leaderboard.tables import overview, records
-from leaderboard.text import csv_tables
+from leaderboard.boards.board import Board, boards
+from leaderboard.exports.text import csv_tables
+from leaderboard.queries.load import load_runs
+from leaderboard.tables.table import overview, records
 from tests.conftest import TINY
 from tests.leaderboard.mixed import result as returned
 from tests.leaderboard.test_tables import result

@@ -12,12 +12,12 @@ from harness.datasets import dataset_class
 from harness.errors import SuiteError
 from harness.results import open_store
 from harness.training.loop import CURVES
-from leaderboard.boards import boards
-from leaderboard.queries import load_runs
-from leaderboard.references import Reference, Reported, load_references
-from leaderboard.reported import epoch_table, grid_metrics, reported_curve, reported_grids, reported_rows
-from leaderboard.tables import metric_names, overview
-from leaderboard.text import markdown_tables
+from leaderboard.boards.board import boards
+from leaderboard.exports.text import markdown_tables
+from leaderboard.queries.load import load_runs
+from leaderboard.tables.references import Reference, Reported, load_references
+from leaderboard.tables.reported import epoch_table, grid_metrics, reported_curve, reported_grids, reported_rows
+from leaderboard.tables.table import metric_names, overview
 from tests.leaderboard.test_tables import result
 
 
@@ -47,7 +47,7 @@ def test_every_reference_names_a_suite_and_metrics_that_exist() -> None:
 
 
 def _metrics(info: object) -> list[str]:
-    from leaderboard.queries import Data
+    from leaderboard.queries.load import Data
 
     data = Data("", "", "", info.classes, info.palette, info.foreground, "", {})  # type: ignore[attr-defined]
     return metric_names(data)

@@ -14,9 +14,9 @@ from harness.results import open_store
 from harness.results.schema import Run
 from harness.runner.plan import Plan, make_plan
 from harness.tasks.artifacts import Artifacts
-from leaderboard.boards import Board, boards
-from leaderboard.queries import load_runs
-from leaderboard.tables import overview
+from leaderboard.boards.board import Board, boards
+from leaderboard.queries.load import load_runs
+from leaderboard.tables.table import overview
 from tests.harness import copies
 from tests.leaderboard.test_tables import result
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,16 +11,13 @@ import pytest
 import leaderboard.app
 from bench.export import export_text
 from harness.results import Store, open_store
-from leaderboard.boards import Board, boards
-from leaderboard.queries import load_curves, load_gallery, load_runs
-from leaderboard.references import load_references
-from leaderboard.reported import compared_runs, epoch_table, reported_grids
-from tests.conftest import serving
+from leaderboard.boards.board import Board, boards
+from leaderboard.queries.load import load_curves, load_gallery, load_runs
+from leaderboard.tables.references import load_references
+from leaderboard.tables.reported import compared_runs, epoch_table, reported_grids
+from tests.conftest import ROOT
+from tests.leaderboard.browsing import Server, Tab, needs_browser, rows
 from tests.leaderboard.studied import CELLS, CHOSEN_EPOCH
-from tests.leaderboard.test_app import CHROMIUM, HEALTH, page
-
-__all__ = ["page"]  # the fixture
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: install Debian's package chromium")
 
 
 @pytest.fixture
@@ -85,52 +82,30 @@ def test_no_file_of_the_app_hides_a_module_of_python() -> None:
     assert not names & sys.stdlib_module_names
 
 
-@pytest.fixture(scope="module")
-def address(studied: Path) -> Iterator[str]:
-    """The real command, serving the database of the studies."""
-    words = ["-m", "bench", "leaderboard", "--db", str(studied), "--port", "{port}", "--no-browser"]
-    with serving(words, HEALTH) as served:
-        yield f"http://{served}"
+class TestInABrowser:
+    pytestmark = needs_browser
 
+    def test_the_board_shows_the_reported_grid(self, tab: Tab, server: Server, studied: Path, store: Store) -> None:
+        board = board_named(store, "fcn-lr-epochs")
+        page = tab.open(f"{server.show(studied)}/?board={board.board_id}")
+        page.get_by_role("heading", name="Reported by others").wait_for()
+        assert not any("reported" in row["model"] for row in rows(page))
+        assert "0.1606 → –" in page.get_by_text("0.1606 → –").first.inner_text()
+        page.locator("summary", has_text="HD: reported → here").click()
+        of_distance = page.get_by_text("HD ≁: FCN (study A), reported → FCN-8s (Adam), here")
+        of_distance.wait_for()
 
-@in_browser
-@pytest.mark.slow
-def test_the_ranking_page_shows_the_grid_of_the_score_that_is_chosen(page: object, address: str) -> None:
-    page.goto(address)  # type: ignore[attr-defined]
-    table = page.locator(".reported table").first  # type: ignore[attr-defined]
-    table.wait_for()
-    assert "0.1606 → –" in table.inner_text()
-    page.get_by_role("combobox", name="Reported score").click()  # type: ignore[attr-defined]
-    page.get_by_role("option", name="HD", exact=True).click()  # type: ignore[attr-defined]
-    page.get_by_text("HD ≁: FCN (study A), reported → FCN-8s (Adam), here").wait_for()  # type: ignore[attr-defined]
-    assert "(+" not in page.locator(".reported table").first.inner_text()  # type: ignore[attr-defined]
+    def test_reported_scores_that_the_ranking_has_not_stand_beside_ours(
+        self, tab: Tab, server: Server, tmp_path: Path
+    ) -> None:
+        place = Path(shutil.copy(ROOT / "leaderboard" / "published.db", tmp_path))
+        board = board_named(open_store(str(place), read_only=True), "unet-drive")
+        page = tab.open(f"{server.show(place)}/?board={board.board_id}")
+        page.get_by_text("Batch loss: U-Net (study C), reported → U-Net (study C), here").wait_for()
+        assert page.get_by_text("0.1110 → 0.1042 (-0.0068)").count() == 1
 
-
-@in_browser
-@pytest.mark.slow
-def test_the_gallery_shows_the_chosen_cell_and_every_cell_on_demand(page: object, address: str) -> None:
-    page.goto(f"{address}/gallery")  # type: ignore[attr-defined]
-    captions = page.get_by_text("prediction: FCN-8s (Adam)")  # type: ignore[attr-defined]
-    captions.first.wait_for()
-    page.wait_for_timeout(1500)  # type: ignore[attr-defined]
-    assert len(set(captions.all_inner_texts())) == 1
-    page.get_by_text("All cells, not only the chosen ones").click()  # type: ignore[attr-defined]
-    page.get_by_text("prediction: FCN-8s (Adam) lr=0.001, epochs=50").wait_for()  # type: ignore[attr-defined]
-    page.wait_for_timeout(1500)  # type: ignore[attr-defined]
-    shown = [text.removeprefix("prediction: FCN-8s (Adam) ") for text in captions.all_inner_texts()]
-    assert shown == [f"lr={lr}, epochs={epochs}" for lr in ("0.0001", "0.001") for epochs in (50, 100)]
-    assert len(shown) == CELLS
-
-
-@in_browser
-@pytest.mark.slow
-def test_reported_points_are_stars_over_our_curves(page: object, address: str) -> None:
-    page.goto(f"{address}/curves")  # type: ignore[attr-defined]
-    page.get_by_role("combobox", name="Board").click()  # type: ignore[attr-defined]
-    page.get_by_role("option", name="suite horse-report").click()  # type: ignore[attr-defined]
-    page.get_by_text("By epoch: reported → here").wait_for()  # type: ignore[attr-defined]
-    assert "best: 47 → 33" in page.locator(".reported table").inner_text()  # type: ignore[attr-defined]
-    page.get_by_role("combobox", name="Curves").click()  # type: ignore[attr-defined]
-    page.get_by_role("option", name="val_biou", exact=True).click()  # type: ignore[attr-defined]
-    page.get_by_text("U-Net (study D), reported").wait_for()  # type: ignore[attr-defined]
-    assert page.locator("[data-testid=stException]").count() == 0  # type: ignore[attr-defined]
+    def test_reported_points_stand_over_our_curves(self, tab: Tab, server: Server, studied: Path, store: Store) -> None:
+        board = board_named(store, "horse-report")
+        page = tab.open(f"{server.show(studied)}/model?board={board.board_id}&curve=val_biou")
+        page.get_by_text("U-Net (study D), reported").first.wait_for()
+        assert page.locator("[data-testid=stException]").count() == 0

@@ -13,12 +13,12 @@ import pytest
 
 from bench.export import export_text
 from harness.results import open_store
-from leaderboard.boards import Board, boards
-from leaderboard.latex import escape, latex_table
-from leaderboard.queries import load_runs
-from leaderboard.tables import ablation, overview, per_class, records
-from leaderboard.text import markdown_tables
-from leaderboard.walls import wall_of
+from leaderboard.boards.board import Board, boards
+from leaderboard.boards.walls import wall_of
+from leaderboard.exports.latex import escape, latex_table
+from leaderboard.exports.text import markdown_tables
+from leaderboard.queries.load import load_runs
+from leaderboard.tables.table import ablation, overview, per_class, records
 from tests.conftest import run_bench
 from tests.leaderboard.mixed import mixed_plan
 from tests.leaderboard.test_tables import DATA, result

@@ -3,6 +3,7 @@
 from harness.datasets.checkup.findings import Finding
 from harness.datasets.checkup.lists import check_lists
 from harness.datasets.checkup.sample import look
+from harness.datasets.checkup.void import check_void
 from harness.datasets.checkup.whole import Checkup, check
 
-__all__ = ["Checkup", "Finding", "check", "check_lists", "look"]
+__all__ = ["Checkup", "Finding", "check", "check_lists", "check_void", "look"]

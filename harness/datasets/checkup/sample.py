@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from harness.datasets.base import Dataset, Sample
+from harness.datasets.base import Dataset, Sample, open_header
 from harness.datasets.checkup.findings import Finding
 from harness.errors import DataError
 
@@ -67,7 +67,7 @@ def look(dataset: Dataset, image_id: str) -> Seen:
 
 
 def _of_the_image(path: Path, sample: Sample) -> Iterable[Finding]:
-    with Image.open(path) as image:
+    with open_header(path) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         format, mode, frames = image.format or "", image.mode, getattr(image, "n_frames", 1)
     if orientation != 1:

@@ -17,6 +17,7 @@ from harness.datasets.checkup.findings import Finding
 from harness.datasets.checkup.lists import check_lists
 from harness.datasets.checkup.repeats import nearly_repeated, repeated
 from harness.datasets.checkup.sample import Seen, look
+from harness.datasets.checkup.void import check_void
 
 
 @dataclass
@@ -49,7 +50,7 @@ def check(dataset: Dataset, tick: CountTick = lambda done, total: None) -> Check
         dataset: the copy.
         tick: told how many samples are done, of how many.
     """
-    result = Checkup(dataset, check_lists(dataset))
+    result = Checkup(dataset, [*check_lists(dataset), *check_void(dataset)])
     wanted = {split: list(dict.fromkeys(dataset.ids(split))) for split in SPLITS}
     unique = list(dict.fromkeys(i for ids in wanted.values() for i in ids))
     result.images = {split: len(ids) for split, ids in wanted.items()}
@@ -95,12 +96,14 @@ def _strays(dataset: Dataset, ids: Sequence[str]) -> list[Finding]:
 
 def _balance(result: Checkup) -> list[Finding]:
     """Classes that cannot be learned or cannot be scored."""
-    found = []
+    found: list[Finding] = []
+    if not result.sizes.total():
+        return found  # nothing could be opened, which is said already
     for label, name in enumerate(result.dataset.info.classes):
         held = {split: int(result.holding[split][label]) for split in SPLITS}
         if not any(held.values()):
             found.append(Finding("absent class", f"{name}: in no image of any split", "warning"))
-        elif held["test"] and not held["train"]:
+        elif held["test"] and not held["train"] and result.images["train"]:
             found.append(
                 Finding("untrained class", f"{name}: in {held['test']} test image(s), in no training image", "warning")
             )

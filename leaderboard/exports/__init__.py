@@ -1,0 +1,1 @@
+"""Tables and figures that leave: LaTeX, CSV, Markdown, JSON, HTML, figures for a paper."""

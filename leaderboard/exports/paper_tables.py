@@ -1,0 +1,319 @@
+"""Tables of a paper besides the ranking: class by class, hyperparameter grids, models × data sets, reported figures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from harness.config.grid import grid_text
+from harness.metrics.metric import METRICS, metric_title
+from leaderboard.boards.board import Board, Cell, Row
+from leaderboard.boards.estimate import Estimate, estimate
+from leaderboard.boards.walls import Wall, differing, heading
+from leaderboard.tables.references import Reference, Reported
+from leaderboard.tables.reported import of_board
+from leaderboard.tables.table import Table, best_of, mark, mark_notes, per_class
+
+# Classes above which a class is a row and a model a column.
+WIDEST = 8
+NOTHING = Estimate(None, None, 0)
+
+Figures = Sequence[Sequence[Estimate]]
+Rows = tuple[frozenset[int], ...]
+
+
+def class_table(board: Board, metric: str) -> Table:
+    """One score of every model, class by class, with the mean over classes where the board has it.
+
+    Many classes stand below one another: then each model is a column, and each row's best is marked.
+    """
+    table = per_class(board, metric)
+    mean = f"m{metric}" if f"m{metric}" in METRICS else metric
+    overall = [row.cell.test(mean) for row in board.rows]
+    title = f"{metric_title(metric)} class by class · {board.title}"
+    failed = [f"{row.model}: {row.cell.incomplete()}" for row in board.rows if row.cell.incomplete()]
+    notes = (*failed, *mark_notes(board.rows))
+    if len(board.data.classes) <= WIDEST:
+        more = any(figure.mean is not None for figure in overall)
+        metrics = (*table.metrics, *([mean] if more else []))
+        figures = [[*own, *([figure] if more else [])] for own, figure in zip(table.figures, overall, strict=True)]
+        parts = [part for _, part in table.groups]
+        names = (*board.data.classes, *(["mean"] if more else []))
+        return replace(
+            table,
+            title=title,
+            columns=(*table.lead, *names, "runs"),
+            metrics=metrics,
+            rows=tuple((str(row.rank or "–"), row.model + mark(row)) for row in board.rows),
+            figures=tuple(map(tuple, figures)),
+            best=_down(figures, metrics, parts, 0),
+            second=_down(figures, metrics, parts, 1),
+            one_metric=metric,
+            notes=notes,
+            key=f"{board.key}-{metric}",
+        )
+    models = [row.model + mark(row) for row in board.rows]
+    lines = list(zip(*table.figures, strict=True))
+    rows = [(name,) for name in board.data.classes]
+    if any(figure.mean is not None for figure in overall):
+        lines, rows = [*lines, tuple(overall)], [*rows, ("mean",)]
+    # Each row is compared within the models that are ranked together.
+    parts = [part for _, part in table.groups]
+    return Table(
+        title=title,
+        columns=("class", *models),
+        metrics=(metric,) * len(models),
+        rows=tuple(rows),
+        groups=(("", range(len(rows))),),
+        figures=tuple(lines),
+        best=_across(lines, metric, parts, 0),
+        runs=(),
+        seeds=(),
+        notes=notes,
+        second=_across(lines, metric, parts, 1),
+        one_metric=metric,
+        counted=False,
+        key=f"{board.key}-{metric}",
+    )
+
+
+def grid_tables(board: Board, metric: str) -> list[Table]:
+    """One score over the grid: the first hyperparameter downwards, the others across, a group for each model.
+
+    Models with the same hyperparameters share a table. The best and second best of each model are marked; the cell that
+    val chose has a star.
+    """
+    by_axes: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in board.models:
+        axes = tuple(dict.fromkeys(name for cell in row.cells for name in cell.first.grid))
+        if axes and len(row.cells) > 1:
+            by_axes[axes].append(row)
+    return [_grid_table(board, metric, axes, rows) for axes, rows in by_axes.items()]
+
+
+def _grid_table(board: Board, metric: str, axes: tuple[str, ...], rows: Sequence[Row]) -> Table:
+    down, across = axes[0], axes[1:]
+    columns = list(dict.fromkeys(_point(cell, across) for row in rows for cell in row.cells))
+    chosen = {row.cell.first.cell for row in board.rows} if board.chosen_by else set()
+    lead: list[tuple[str, ...]] = []
+    figures: list[list[Estimate]] = []
+    marks: list[tuple[str, ...]] = []
+    groups = []
+    for row in rows:
+        start = len(lead)
+        for value in dict.fromkeys(_point(cell, (down,)) for cell in row.cells):
+            line = {_point(cell, across): cell for cell in row.cells if _point(cell, (down,)) == value}
+            cells = [line.get(column) for column in columns]
+            lead.append((_shown(line[next(iter(line))], down),))
+            figures.append([NOTHING if cell is None else cell.test(metric) for cell in cells])
+            marks.append(tuple("*" if cell is not None and cell.first.cell in chosen else "" for cell in cells))
+        groups.append((row.model + mark(row), range(start, len(lead))))
+    heads = {_point(cell, across): _grid_head(cell, across) for row in rows for cell in row.cells}
+    missing = [f"{row.model}: {cell.incomplete()}" for row in rows for cell in row.cells if cell.incomplete()]
+    notes = [f"* the cell that {board.chosen_by} chose"] if any(map(any, marks)) else []
+    names = tuple(heads[column] or metric_title(metric) for column in columns)
+    parts = [part for _, part in groups]
+    return Table(
+        title=f"{metric_title(metric)} over {' × '.join(axes)} · {board.title}",
+        columns=(down, *names),
+        metrics=(metric,) * len(columns),
+        rows=tuple(lead),
+        groups=tuple(groups),
+        figures=tuple(map(tuple, figures)),
+        best=_whole(figures, metric, parts, 0),
+        runs=(),
+        seeds=(),
+        notes=(*notes, *dict.fromkeys(missing), *mark_notes(rows)),
+        second=_whole(figures, metric, parts, 1),
+        marks=tuple(marks),
+        one_metric=metric,
+        counted=False,
+        key=f"{board.key}-grid-{'-'.join(axes)}",
+    )
+
+
+def _point(cell: Cell, axes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(repr(cell.first.grid.get(axis)) for axis in axes)
+
+
+def _shown(cell: Cell, axis: str) -> str:
+    return grid_text({axis: cell.first.grid[axis]}).partition("=")[2] if axis in cell.first.grid else "–"
+
+
+def _grid_head(cell: Cell, axes: Sequence[str]) -> str:
+    return grid_text({axis: cell.first.grid[axis] for axis in axes if axis in cell.first.grid})
+
+
+def dataset_tables(boards: Iterable[Board], metrics: Sequence[str] | None = None) -> list[Table]:
+    """Models × data sets, a table for each suite; rows that differ in more than the network are in groups of their own.
+
+    Args:
+        boards: of any suites.
+        metrics: what to show of each data set; None: what its board is ranked by.
+    """
+    kinds: dict[Any, list[Board]] = defaultdict(list)
+    for board in boards:
+        kinds[board.suite, board.protocol_name, board.smoke, board.seen_test].append(board)
+    return [_dataset_table(own, metrics) for own in kinds.values()]
+
+
+def _dataset_table(boards: Sequence[Board], metrics: Sequence[str] | None) -> Table:
+    shown = [(board, metric) for board in boards for metric in (metrics or (board.metric,))]
+    found: dict[tuple[Wall, str], dict[int, Cell]] = defaultdict(dict)
+    for number, board in enumerate(boards):
+        models = [row.model for row in board.rows]
+        for row in board.rows:
+            # Where nothing could choose, a model has a row for each of its cells.
+            more = f" ({grid_text(row.cell.first.grid)})" if models.count(row.model) > 1 else ""
+            wall = replace(row.wall, variant=None) if len({b.variant for b in boards}) > 1 else row.wall
+            found[wall, row.model + mark(row) + more][number] = row.cell
+    keys = sorted(found, key=lambda key: key[0].order)
+    facts = differing(wall for wall, _ in keys)
+    groups, first = [], 0
+    for wall, own in groupby(keys, key=lambda key: key[0]):
+        count = len(list(own))
+        groups.append((heading(wall, facts), range(first, first + count)))
+        first += count
+    place = {id(board): number for number, board in enumerate(boards)}
+    figures = [
+        [
+            NOTHING if (cell := found[key].get(place[id(board)])) is None else cell.test(metric)
+            for board, metric in shown
+        ]
+        for key in keys
+    ]
+    columns = [f"{board.data.title}: {metric_title(metric)}" for board, metric in shown]
+    parts = [part for _, part in groups]
+    names = tuple(metric for _, metric in shown)
+    apart = f", {boards[0].seen_test}" if boards[0].seen_test else ""
+    notes = [
+        f"{key[1]} on {boards[number].data.title}: {cell.incomplete()}"
+        for key in keys
+        for number, cell in found[key].items()
+        if cell.incomplete()
+    ]
+    notes += mark_notes(row for board in boards for row in board.rows)
+    return Table(
+        title=f"Models and data sets · suite {boards[0].suite} · protocol {boards[0].protocol_name}{apart}",
+        columns=("model", *columns),
+        metrics=names,
+        rows=tuple((model,) for _, model in keys),
+        groups=tuple(groups),
+        figures=tuple(map(tuple, figures)),
+        best=_down(figures, names, parts, 0),
+        runs=(),
+        seeds=(),
+        notes=tuple(dict.fromkeys(notes)),
+        second=_down(figures, names, parts, 1),
+        counted=False,
+        key=f"{boards[0].suite}-datasets-{boards[0].protocol_hash[:6]}",
+    )
+
+
+def reported_table(board: Board, references: Iterable[Reference]) -> Table | None:
+    """What others reported for a board's suite beside what was reproduced here; nothing of it is ranked.
+
+    Returns:
+        For each score three columns: reported, here, and the difference, which only figures of one definition have.
+        None where nothing was reported.
+    """
+    own = of_board(board, references)
+    names = list(dict.fromkeys(name for r in own for row in r.rows for name in row.metrics))
+    names = [name for name in names if name.partition("[")[0] in METRICS]
+    lead, figures, marks = [], [], []
+    for reference in own:
+        for row in reference.rows:
+            ours: list[Row | None] = [model for model in board.models if model.model in reference.ours]
+            for model in ours or [None]:
+                cell = None if model is None else _same_cell(model, row)
+                here = "–" if model is None else model.model + mark(model)
+                lead.append((reference.model, here, grid_text(row.grid) or "–", reference.source))
+                line, behind = _beside(reference, row, cell, names, board.protocol_name)
+                figures.append(line)
+                marks.append(behind)
+    if not lead or not names:
+        return None
+    shown = {model for r in own for model in r.ours}
+    notes = [f"{r.source}: {r.note}" for r in own if r.note]
+    notes += mark_notes(row for row in board.models if row.model in shown)
+    if any(map(any, marks)):
+        notes.insert(0, "≁: defined or scored in another way than here; such figures have no difference")
+    heads = [f"{metric_title(name)}, {what}" for name in names for what in ("reported", "here", "difference")]
+    none: Rows = (frozenset(),) * len(heads)
+    return Table(
+        title=f"Reported by others and reproduced · {board.title}",
+        columns=("reported as", "here", "setting", "source", *heads),
+        metrics=tuple(name for name in names for _ in range(3)),
+        rows=tuple(lead),
+        groups=(("", range(len(lead))),),
+        figures=tuple(figures),
+        best=none,
+        runs=(),
+        seeds=(),
+        notes=tuple(dict.fromkeys(notes)),
+        marks=tuple(marks),
+        counted=False,
+        key=f"{board.key}-reported",
+    )
+
+
+def _same_cell(row: Row, reported: Reported) -> Cell | None:
+    """Our cell of a reported setting; of one without a setting, the cell that stands for the model."""
+    if not reported.grid:
+        return row.cell
+    return next(
+        (
+            cell
+            for cell in row.cells
+            if all(cell.first.grid.get(name) == value for name, value in reported.grid.items())
+        ),
+        None,
+    )
+
+
+def _beside(
+    reference: Reference, row: Reported, cell: Cell | None, names: Sequence[str], protocol: str
+) -> tuple[tuple[Estimate, ...], tuple[str, ...]]:
+    line: list[Estimate] = []
+    marks: list[str] = []
+    for name in names:
+        reported = estimate([row.metrics.get(name)])
+        ours = NOTHING if cell is None else cell.test(name)
+        other = reference.mark(name, protocol)
+        known = reported.mean is not None and ours.mean is not None and not other
+        difference = estimate([ours.mean - reported.mean]) if known else NOTHING  # type: ignore[operator]
+        line += [reported, ours, difference]
+        marks += [other if reported.mean is not None else "", "", ""]
+    return tuple(line), tuple(marks)
+
+
+def _down(figures: Figures, metrics: Sequence[str], parts: Sequence[range], place: int) -> Rows:
+    """For each column, the rows with the best figure of their group."""
+    return tuple(
+        frozenset[int]().union(*(best_of([row[i].mean for row in figures], metric, part, place) for part in parts))
+        for i, metric in enumerate(metrics)
+    )
+
+
+def _across(figures: Figures, metric: str, parts: Sequence[range], place: int) -> Rows:
+    """For each column, the rows in which it has the best figure among the columns of its group."""
+    found: list[set[int]] = [set() for _ in figures[0]]
+    for i, row in enumerate(figures):
+        for part in parts:
+            for j in best_of([figure.mean for figure in row], metric, part, place):
+                found[j].add(i)
+    return tuple(map(frozenset, found))
+
+
+def _whole(figures: Figures, metric: str, parts: Sequence[range], place: int) -> Rows:
+    """For each column, the rows that have the best figure of all columns of their group."""
+    width = len(figures[0])
+    flat = [figure.mean for row in figures for figure in row]
+    found: list[set[int]] = [set() for _ in range(width)]
+    for part in parts:
+        for n in best_of(flat, metric, range(part.start * width, part.stop * width), place):
+            found[n % width].add(n // width)
+    return tuple(map(frozenset, found))

@@ -1,0 +1,1 @@
+"""Statistics of boards: over repetitions with other seeds, and over the scored images."""

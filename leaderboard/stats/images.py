@@ -1,0 +1,163 @@
+"""Other images: standard errors from resamples, and critical values that know how few images decide a figure.
+
+The percentiles of a bootstrap are too narrow where few images decide (large objects, rare classes): in simulations of
+100 images they covered 92 % instead of 95 %, and a ranking by them claimed a false `better` in 11 % of the cases. So
+the bootstrap gives the standard errors and how the rows move together, and Student's t the critical values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import special
+
+from harness.metrics.exact import Array
+from leaderboard.boards.estimate import LEVEL, Interval
+from leaderboard.stats.simultaneous import SAME, Contrasts, Flags, no_contrasts
+
+# With fewer images or groups than this the bootstrap's errors are too small: the jackknife's count where larger.
+FEW = 50
+
+# Numbers that are held at once.
+_BLOCK = 2_000_000
+
+
+def effective_freedom(influence: Array) -> Array:
+    """Degrees of freedom of a standard error: how many images it really rests on.
+
+    2n / (κ - (n-3)/(n-1)), at most n-1, with the kurtosis κ of the images' influences: n-1 for a normal distribution,
+    far fewer where some images weigh much. (Satterthwaite, Biometrics Bulletin 1946; O'Neill, Some Useful Moment
+    Results in Sampling Problems, The American Statistician 2014.) κ is estimated without bias (Joanes and Gill,
+    Comparing Measures of Sample Skewness and Kurtosis, The Statistician 1998).
+
+    Args:
+        influence: (..., n) by how much each of four or more images moves the figure; a constant factor changes nothing.
+    """
+    n = influence.shape[-1]
+    centred = influence - influence.mean(axis=-1, keepdims=True)
+    second, fourth = (centred**2).mean(axis=-1), (centred**4).mean(axis=-1)
+    excess = np.divide(fourth, second**2, out=np.full_like(second, 3.0), where=second > 0) - 3
+    kurtosis = 3 + (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * excess + 6)
+    return np.asarray(np.clip(2 * n / np.maximum(kurtosis - (n - 3) / (n - 1), 1e-9), 1.0, n - 1.0))
+
+
+def image_interval(figure: float, draws: Array, influence: Array, level: float = LEVEL) -> Interval:
+    """Student's interval of a figure or of a difference: a standard error from resamples, effective degrees of freedom.
+
+    Args:
+        figure: on the images themselves.
+        draws: (B,) on each resample, without NaN.
+        influence: (n,) the figure minus the figure without each image.
+        level: of confidence.
+    """
+    critical = float(special.stdtrit(effective_freedom(influence), (1 + level) / 2))
+    half = critical * float(_standard_error(draws.std(ddof=1), influence))
+    return Interval(figure - half, figure + half)
+
+
+def _standard_error(deviation: Array, influence: Array) -> Array:
+    """The bootstrap's standard error; the jackknife's, where there are few images and it is larger.
+
+    The bootstrap divides by n where n - 1 is due; the jackknife is never too small on average (Efron and Stein, The
+    Jackknife Estimate of Variance, Annals of Statistics 1981).
+
+    Args:
+        deviation: (...) standard deviation over the resamples.
+        influence: (..., n) the figure minus the figure without each image.
+    """
+    n = influence.shape[-1]
+    bootstrap = deviation * np.sqrt(n / (n - 1))
+    if n >= FEW:
+        return np.asarray(bootstrap)
+    centred = influence - influence.mean(axis=-1, keepdims=True)
+    return np.asarray(np.maximum(bootstrap, np.sqrt((n - 1) / n * (centred**2).sum(axis=-1))))
+
+
+def image_contrasts(figures: Array, draws: Array, influence: Array, level: float = LEVEL) -> Contrasts:
+    """Compare k rows by the largest of their studentised differences over resamples.
+
+    Critical values are quantiles of the largest deviation of a resampled difference from the difference, in units of
+    its standard deviation (White, A Reality Check for Data Snooping, Econometrica 2000), which are then those of
+    Student's t of the same tail with the pair's effective degrees of freedom. Claims of pairs go step by step: Romano
+    and Wolf, Stepwise Multiple Testing as Formalized Data Snooping, Econometrica 2005, algorithm 4.1.
+
+    Args:
+        figures: (k,) the figures, higher is better.
+        draws: (B, k) the figures on each resample, without NaN.
+        influence: (k, n) of each image on each row's figure.
+        level: at which all statements of one kind hold together.
+    """
+    k = len(figures)
+    if k < 2:
+        return no_contrasts(figures)
+    deviations = _deviations(draws)
+    of_pairs = [influence - row for row in influence]
+    errors = np.stack([_standard_error(d, pairs) for d, pairs in zip(deviations, of_pairs, strict=True)])
+    errors[deviations == 0] = 0
+    freedom = np.stack([effective_freedom(pairs) for pairs in of_pairs])
+    rises = draws - figures
+    above, away = np.empty((len(draws), k)), np.empty((len(draws), k))
+    for part, t in _studentised(rises, deviations):
+        above[part] = t.max(axis=1)  # for each i: how far another row rises above it
+        away[part] = np.abs(t).max(axis=1)
+    best, baseline, largest = (_quantile(values, level) for values in (above, away, above.max(axis=1)))
+    critical = _student(largest, freedom)
+    return Contrasts(
+        figures=figures,
+        errors=errors,
+        to_best=_student(best[:, None], freedom),
+        to_baseline=_student(baseline[:, None], freedom),
+        of_pairs=critical,
+        better=_stepwise(figures, rises, deviations, errors, critical, freedom, level),
+    )
+
+
+def _stepwise(
+    figures: Array, rises: Array, deviations: Array, errors: Array, critical: Array, freedom: Array, level: float
+) -> Flags:
+    """Claims of `better`: after each round the critical value is taken over the claims that are still open."""
+    off = ~np.eye(len(figures), dtype=bool)
+    difference = figures[:, None] - figures[None, :]
+    better: Flags = (difference > critical * errors) & off
+    while better.any():
+        still_open = np.where(off & ~better, 0.0, -np.inf)
+        left = np.empty(len(rises))
+        for part, t in _studentised(rises, deviations):
+            left[part] = (t + still_open).max(axis=(1, 2))
+        more = better | ((difference > _student(_quantile(left, level), freedom) * errors) & off)
+        if (more == better).all():
+            break
+        better = more
+    return better
+
+
+def _quantile(values: Array, level: float) -> Array:
+    return np.asarray(np.quantile(values, level, axis=0, method="higher"))
+
+
+def _student(normal: Array, freedom: Array) -> Array:
+    """The value of Student's t that is exceeded as rarely as a value of the normal distribution."""
+    return np.asarray(-special.stdtrit(freedom, special.ndtr(-normal)))
+
+
+def _deviations(draws: Array) -> Array:
+    """(k, k) standard deviations of the differences over the resamples."""
+    covariance = np.cov(draws, rowvar=False)
+    variance = np.diag(covariance)
+    found = np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2 * covariance, 0))
+    # Of nearly equal rows a difference of variances is all rounding: taken from the differences themselves.
+    for i, j in np.argwhere(np.triu(found < 1e-3 * np.sqrt(variance.max()), 1)):
+        found[i, j] = found[j, i] = (draws[:, i] - draws[:, j]).std(ddof=1)
+    found[found < SAME] = 0
+    np.fill_diagonal(found, 0)
+    return np.asarray(found)
+
+
+def _studentised(rises: Array, deviations: Array) -> Iterator[tuple[slice, Array]]:
+    """Blocks of resamples, each with (b, k, k) how far row i rises above row j in units of the deviation."""
+    size = max(1, _BLOCK // deviations.size)
+    weight = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
+    for first in range(0, len(rises), size):
+        part = slice(first, first + size)
+        yield part, (rises[part, :, None] - rises[part, None, :]) * weight

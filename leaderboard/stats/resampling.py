@@ -1,0 +1,135 @@
+"""The bootstrap over images: the same resamples for every row of a board, and scores computed anew on each.
+
+A resample draws as many images as there are, with replacement; where images come in groups (patients, drives, cities),
+as many groups. All rows see the same resamples, so that differences between rows are paired. Efron and Tibshirani, An
+Introduction to the Bootstrap, 1993; groups: Field and Welsh, Bootstrapping clustered data, JRSS B 2007.
+
+A class that a resample lacks is treated as the protocol treats a class that a data set lacks: it leaves the mean over
+classes (or has the figure that the protocol gives it). The figure of a single class is undefined on such a resample,
+which is then left out; where that is more than one resample in twenty, the class has no interval.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.exact import Array
+from leaderboard.stats.image_sums import ImageSums
+
+# Of each board.
+RESAMPLES = 2000
+# Fewer groups say too little of the spread between groups: the images are resampled, and the interval is too narrow.
+# Fewer images say nothing of other images.
+FEWEST_UNITS = 10
+# The share of resamples on which a figure may be undefined.
+MOST_UNDEFINED = 0.05
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """How often each image, or group of images, is drawn in each resample."""
+
+    ids: tuple[str, ...]
+    """The N images, in the order that `unit_of` follows."""
+    unit_of: NDArray[np.int64]
+    """(N,): which unit an image belongs to."""
+    counts: Array
+    """(B, U): how often a unit was drawn; whole numbers that sum to U."""
+    unit: str
+    """What is drawn: `image` or `group`."""
+    remark: str
+    """What to know of intervals from these resamples; empty if nothing."""
+
+    @property
+    def units(self) -> int:
+        """How many units there are."""
+        return int(self.counts.shape[1])
+
+    @property
+    def text(self) -> str:
+        """`2,000 resamples of 1,449 images`."""
+        return f"{len(self.counts):,} resamples of {self.units:,} {self.unit}s"
+
+
+def resamples(ids: Sequence[str], groups: Sequence[str], manifest: str, count: int = RESAMPLES) -> Resamples:
+    """Draw the resamples of a board.
+
+    Args:
+        ids: the images.
+        groups: the group of each image; () where there are none.
+        manifest: what the draws are seeded by: the hash of the scored images, so that everything that shows this board
+            shows the same intervals.
+        count: B.
+    """
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    names = [groups[i] for i in order] if groups else []
+    found = sorted(set(names))
+    by_group = len(found) >= FEWEST_UNITS
+    place = {name: index for index, name in enumerate(found)}
+    unit_of = np.array([place[name] for name in names] if by_group else range(len(order)), dtype=np.int64)
+    remark = ""
+    if found and not by_group:
+        few = "groups" if len(found) > 1 else "group"
+        remark = (
+            f"The images are of only {len(found)} {few} (patients, drives, cities). "
+            "Intervals by image are too narrow: they say nothing about other groups."
+        )
+    units = len(found) if by_group else len(order)
+    seed = int.from_bytes(hashlib.sha256(f"resamples of {manifest}".encode()).digest()[:16], "big")
+    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, units, size=(count, units))
+    at = drawn + units * np.arange(count)[:, None]
+    counts = np.bincount(at.ravel(), minlength=count * units).reshape(count, units).astype(np.float64)
+    return Resamples(tuple(ids[i] for i in order), unit_of, counts, "group" if by_group else "image", remark)
+
+
+@dataclass(frozen=True)
+class RunDraws:
+    """A score of one run on the resamples, and what each image, or group of images, does to it."""
+
+    scores: Array
+    """(B,): on each resample; NaN where it is undefined."""
+    influence: Array
+    """(U,): the score minus the score without the unit; 0 where that is undefined."""
+    each: Array
+    """(U,): the score of the unit alone; NaN where it is undefined."""
+
+    @classmethod
+    def mean(cls, runs: Sequence[RunDraws]) -> RunDraws:
+        """The mean over runs: of a cell over its seeds."""
+        return cls(
+            np.mean([run.scores for run in runs], axis=0),
+            np.mean([run.influence for run in runs], axis=0),
+            np.mean([run.each for run in runs], axis=0),
+        )
+
+
+def run_draws(sums: ImageSums, ids: Sequence[str], drawn: Resamples) -> RunDraws:
+    """Score a run on each resample.
+
+    Args:
+        sums: what is summed, for each image of `ids`.
+        ids: the images of the statistics; those that the resamples do not know are left out.
+        drawn: the resamples.
+
+    Raises:
+        KeyError: an image of the resamples is not among `ids`.
+    """
+    place = {name: index for index, name in enumerate(ids)}
+    parts = sums.parts[[place[name] for name in drawn.ids]]
+    if drawn.unit == "group":
+        together = np.zeros((drawn.units, parts.shape[1]))
+        np.add.at(together, drawn.unit_of, parts)
+        parts = together
+    total = parts.sum(axis=0)
+    influence = np.nan_to_num(sums.fold(total) - sums.fold(total - parts))
+    return RunDraws(sums.fold(drawn.counts @ parts), influence, sums.fold(parts))
+
+
+def score_of(sums: ImageSums) -> float:
+    """The score with each image once; NaN where it is undefined."""
+    return float(sums.fold(sums.parts.sum(axis=0)))

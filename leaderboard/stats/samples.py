@@ -1,0 +1,172 @@
+"""What answers each of the two questions about a board: its seeds, or resamples of its images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.metrics.exact import Array
+from harness.metrics.metric import higher_is_better
+from leaderboard.boards.board import Board, Cell
+from leaderboard.boards.estimate import Interval
+from leaderboard.stats.draws import BoardDraws
+from leaderboard.stats.images import image_contrasts, image_interval
+from leaderboard.stats.resampling import MOST_UNDEFINED, RunDraws
+from leaderboard.stats.seeds import pooled_spread, seed_contrasts
+from leaderboard.stats.simultaneous import Contrasts, no_contrasts
+
+_NO_FIGURE = "no seed has a figure"
+_OWN_SPREAD = "its seeds spread more than those of the other rows: its interval is from its own seeds"
+_QUIET = "its seeds spread far less than those of the other rows: its interval is from the spread of the others"
+_SPREADS_DIFFER = (
+    "The rows clearly differ in their spread over seeds (Bartlett's test): "
+    "those that spread more than the shared spread stand on their own."
+)
+
+
+class Sample(ABC):
+    """What answers a question about a board. Rows are known by their index on the board."""
+
+    def __init__(self, board: Board, text: str = "", remarks: tuple[str, ...] = ()) -> None:
+        self.board = board
+        self.text = text
+        """What was drawn, in words."""
+        self.remarks = remarks
+        """What to know of all of it."""
+        self.why_not: dict[int, str] = {}
+        """The rows that are not compared, and why."""
+        self.notes: dict[int, str] = {}
+        """What to know of single rows."""
+
+    @abstractmethod
+    def interval(self, row: int) -> Interval | None:
+        """Where the true figure of a row lies; None where nothing says so."""
+
+    @abstractmethod
+    def contrasts(self, rows: Sequence[int]) -> Contrasts:
+        """The comparison of rows by what places them; figures are signed so that higher is better."""
+
+    @abstractmethod
+    def difference(self, row: int, other: int) -> Interval:
+        """Where the true difference of what places two rows that are compared lies, for this pair alone."""
+
+    def between(self, row: int, other: int) -> float:
+        """What places a row minus what places another, in the metric's own unit."""
+        first, second = self.sign * self.signed([row, other])
+        return float(first - second)
+
+    def signed(self, rows: Sequence[int]) -> Array:
+        """What places each of these rows, signed so that higher is better."""
+        figures = [self.board.rows[i].cell.ranked_by(self.board.metric) or 0.0 for i in rows]
+        return self.sign * np.array(figures, dtype=np.float64)
+
+    @property
+    def sign(self) -> int:
+        """What makes higher better."""
+        return 1 if higher_is_better(self.board.metric) else -1
+
+
+def values_of(cell: Cell, metric: str) -> list[float]:
+    """The figures of a cell's seeds that ended and have one."""
+    return [v for run in cell.scored if (v := run.test.get(metric)) is not None]
+
+
+class SeedSample(Sample):
+    """The seeds are the sample: these methods trained again, on these images."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__(board)
+        self._values = [values_of(row.cell, board.metric) for row in board.rows]
+        self._spread = pooled_spread(self._values)
+        freedom = max(self._spread.freedom, default=0)
+        if freedom:
+            shared = " shared by the rows" if self._spread.pooled is not None else ""
+            self.text = f"the spread over seeds{shared}, {freedom} degrees of freedom"
+        elif any(self._values):
+            self.remarks = ("One seed says nothing about the methods trained again.",)
+        if self._spread.differ:
+            self.remarks = (_SPREADS_DIFFER,)
+        for i, values in enumerate(self._values):
+            if len(values) < 2:
+                self.why_not[i] = "one seed says nothing about training again" if values else _NO_FIGURE
+            elif i in self._spread.apart:
+                self.notes[i] = _OWN_SPREAD
+            elif i in self._spread.quiet:
+                self.notes[i] = _QUIET
+
+    def interval(self, row: int) -> Interval | None:
+        """Student's, of the mean over the seeds that ended."""
+        return None if row in self.why_not else self._spread.interval(row, float(np.mean(self._values[row])))
+
+    def difference(self, row: int, other: int) -> Interval:
+        """Student's, or Welch's where a row does not share the others' spread."""
+        return self._spread.difference(row, other, self.between(row, other))
+
+    def contrasts(self, rows: Sequence[int]) -> Contrasts:
+        """From the spread over seeds."""
+        return seed_contrasts(self.signed(rows), self._spread, rows)
+
+
+class ImageSample(Sample):
+    """The images are the sample: these checkpoints on other images like these."""
+
+    def __init__(self, board: Board, draws: BoardDraws | None) -> None:
+        super().__init__(board)
+        self._mean: dict[int, RunDraws] = {}
+        self._placing: dict[int, RunDraws] = {}
+        self.unit = "image"
+        """What is drawn: `image` or `group`."""
+        if draws is None or draws.drawn is None:
+            reason = draws.why_not if draws else "the statistics of the images were not read"
+            self.remarks = (f"There are no intervals over images: {reason}.",)
+            self.why_not = dict.fromkeys(range(len(board.rows)), reason)
+            return
+        self.text, self.unit = draws.drawn.text, draws.drawn.unit
+        self.remarks = (draws.drawn.remark,) if draws.drawn.remark else ()
+        for i, row in enumerate(board.rows):
+            if reason := self._read(i, row.cell, draws):
+                self.why_not[i] = reason
+
+    def _read(self, i: int, cell: Cell, draws: BoardDraws) -> str:
+        """Take what a row's runs have on the resamples; gives why the row cannot be compared."""
+        values = [(value, run.run_id) for run in cell.scored if (value := run.test.get(self.board.metric)) is not None]
+        if not values:
+            return _NO_FIGURE
+        lost = [draws.left_out[run] for _, run in values if run in draws.left_out]
+        if lost:
+            return lost[0]
+        mean = RunDraws.mean([draws.of_run[run] for _, run in values])
+        if np.isnan(mean.scores).mean() > MOST_UNDEFINED:
+            return "too few images hold the class"
+        worst = min(values, key=lambda pair: self.sign * pair[0])[1]
+        self._mean[i], self._placing[i] = mean, draws.of_run[worst] if cell.failed else mean
+        return ""
+
+    def interval(self, row: int) -> Interval | None:
+        """From resamples, of the mean over the seeds that ended."""
+        mean = self.board.rows[row].cell.test(self.board.metric).mean
+        if row in self.why_not or mean is None:
+            return None
+        own = self._mean[row]
+        return image_interval(mean, own.scores[~np.isnan(own.scores)], own.influence)
+
+    def difference(self, row: int, other: int) -> Interval:
+        """From differences on the same resamples."""
+        first, second = self._placing[row], self._placing[other]
+        draws = first.scores - second.scores
+        return image_interval(self.between(row, other), draws[~np.isnan(draws)], first.influence - second.influence)
+
+    def contrasts(self, rows: Sequence[int]) -> Contrasts:
+        """From differences on the same resamples; one on which a row is undefined is left out for all of them."""
+        figures = self.signed(rows)
+        if len(rows) < 2:
+            return no_contrasts(figures)
+        draws = np.stack([self.sign * self._placing[i].scores for i in rows], axis=1)
+        influence = np.stack([self.sign * self._placing[i].influence for i in rows])
+        return image_contrasts(figures, draws[~np.isnan(draws).any(axis=1)], influence)
+
+    def each(self, row: int) -> Array:
+        """The score of each image, or group of images, alone: the mean over seeds; NaN where one is undefined."""
+        return self._mean[row].each

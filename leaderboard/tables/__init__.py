@@ -1,0 +1,1 @@
+"""Boards as tables of text: columns, signs, figures that others reported."""

@@ -1,0 +1,247 @@
+"""What the statistics say of whole boards: verdicts, places, failures, groups, both questions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.metrics import Protocol, StatisticsTable, fold
+from leaderboard.boards.board import Board
+from leaderboard.stats.comparison import against, compare, image_claim
+from leaderboard.stats.draws import BoardDraws, board_draws
+from leaderboard.stats.images import effective_freedom
+from leaderboard.stats.significance import default_question, significance
+from tests.leaderboard.made import CLASSES, board, table
+
+TABLES = {seed: table(seed) for seed in (0, 1, 2, 3, 4, 9)}
+
+
+def of_tables(chosen: dict[str, list[int]], failed: dict[str, int] | None = None) -> tuple[Board, BoardDraws]:
+    """A board of the figures that tables have, and its draws."""
+    figures = {s: fold(t, len(CLASSES), Protocol()).values["miou"] for s, t in TABLES.items()}
+    made = board({model: [figures[s] for s in seeds] for model, seeds in chosen.items()}, failed=failed)
+    order = [seed for model, seeds in chosen.items() for seed in [*seeds, *[None] * (failed or {}).get(model, 0)]]
+    return made, board_draws(made, Protocol(), lambda run: TABLES[order[run]], count=500)  # type: ignore[index]
+
+
+def test_seeds_tell_who_leads_and_who_cannot_be_told_apart() -> None:
+    made = board(
+        {"DeepLabV3+": [0.70, 0.71, 0.72], "PSPNet": [0.695, 0.70, 0.715], "FCN": [0.50, 0.51, 0.52]},
+    )
+    found = significance(made, "seeds")
+    assert found.question == "seeds"
+    assert found.asks.startswith("These methods trained again")
+    assert found.sample == "the spread over seeds shared by the rows, 6 degrees of freedom"
+    (group,) = found.groups
+    assert group.verdict == "DeepLabV3+ leads: 71.0 % mIoU. PSPNet cannot be told apart from it."
+    assert [row.may_be_best for row in group.rows] == [True, True, False]
+    assert [row.places for row in group.rows] == [(1, 2), (1, 2), (3, 3)]
+    assert [(row.ended, row.seeds) for row in group.rows] == [(3, 3)] * 3
+    assert group.rows[1].gap == pytest.approx(-0.0066667, abs=1e-6)
+    assert 0 in group.rows[1].gap_interval  # type: ignore[operator]
+    assert group.rows[2].gap_interval.high == 0  # type: ignore[union-attr]
+    assert found.resolvable == pytest.approx(4.339 / 2**0.5 * 0.01 * (2 / 3) ** 0.5, rel=0.1)
+    assert json.loads(json.dumps(found.record()))["groups"][0]["leader"] == "DeepLabV3+"
+
+
+def test_of_distances_lower_is_better() -> None:
+    made = board({"A": [20.0, 21.0, 22.0], "B": [40.0, 41.0, 42.0]}, metric="hd")
+    first, second = significance(made, "seeds").rows
+    assert (first.name, first.may_be_best, second.may_be_best) == ("A", True, False)
+    assert (first.gap, second.gap) == (-20.0, 20.0)
+    assert second.gap_interval.low == 0  # type: ignore[union-attr]
+    assert second.gap_interval.high > 20  # type: ignore[union-attr]
+    assert significance(made, "seeds").groups[0].verdict == "A leads: 21.00 px HD. B is worse."
+
+
+def test_one_seed_says_nothing_of_training_again() -> None:
+    made = board({"A": [0.8], "B": [0.2]})
+    assert default_question(made) == "images"
+    found = significance(made, "seeds")
+    assert found.remarks == ("One seed says nothing about the methods trained again.",)
+    assert [(row.interval, row.may_be_best, row.places) for row in found.rows] == [(None, None, None)] * 2
+    assert "Nothing says whether the differences mean anything" in found.groups[0].verdict
+    assert found.resolvable is None
+
+
+def test_a_row_with_one_seed_is_not_compared_with_rows_of_more() -> None:
+    made = board({"A": [0.8], "B": [0.5, 0.51], "C": [0.3, 0.31]})
+    assert default_question(made) == "seeds"
+    found = significance(made, "seeds")
+    assert found.groups[0].leader == "B"
+    assert [row.places for row in found.rows] == [None, (1, 1), (2, 2)]
+    assert "A is first with 80.0 % mIoU, but is not compared: one seed" in found.groups[0].verdict
+    assert "B leads: 50.5 % mIoU." in found.groups[0].verdict
+
+
+def test_failed_seeds_place_a_row_no_higher_than_the_worst_that_ended() -> None:
+    rows = {"Fails": [0.90, 0.60, 0.75], "Solid": [0.70, 0.71, 0.72], "Weak": [0.55, 0.56, 0.57]}
+    made = board(rows, failed={"Fails": 1})
+    first, second, _ = significance(made, "seeds").rows
+    assert (first.name, second.name) == ("Solid", "Fails")
+    assert second.figure == pytest.approx(0.75)
+    assert second.placed_by == 0.60
+    assert (second.ended, second.seeds) == (3, 4)
+    assert second.places is not None
+    assert second.places[0] >= 2
+    assert second.may_be_best is False
+    assert "1 of 4 seeds failed: placed by the worst that ended" in second.note
+    # Without the failure it leads.
+    assert significance(board(rows), "seeds").rows[0].may_be_best
+
+
+def test_a_failure_of_the_best_row_leaves_it_the_best_if_its_worst_is() -> None:
+    made = board({"Fails": [0.90, 0.91], "Solid": [0.70, 0.71]}, failed={"Fails": 1})
+    first = significance(made, "seeds").rows[0]
+    assert (first.name, first.may_be_best, first.places) == ("Fails", True, (1, 1))
+
+
+def test_groups_are_ranked_each_in_itself() -> None:
+    made = board(
+        {"A": [0.5, 0.51], "Pretrained": [0.8, 0.81], "B": [0.4, 0.41], "Other": [0.6, 0.61]},
+        apart=("Pretrained", "Other"),
+    )
+    found = significance(made, "seeds")
+    assert [[row.name for row in group.rows] for group in found.groups] == [["A", "B"], ["Pretrained", "Other"]]
+    assert [row.places for row in found.rows] == [(1, 1), (2, 2)] * 2
+    assert found.sample.endswith("4 degrees of freedom")  # the spread is that of the whole board
+
+
+def test_one_row_alone_and_rows_without_a_figure() -> None:
+    alone = significance(board({"A": [0.5, 0.6], "B": [None]}), "seeds")
+    assert alone.groups[0].verdict == "A is the only row with a figure: 55.0 % mIoU."
+    assert alone.rows[1].note == "no seed has a figure"
+    none = significance(board({"A": [None]}), "images", None)
+    assert none.groups[0].verdict == "No row has a figure."
+
+
+def test_equal_rows_share_the_first_place() -> None:
+    made = board({"A": [0.5, 0.6], "B": [0.5, 0.6], "C": [0.1, 0.2]})
+    assert significance(made, "seeds").groups[0].verdict.startswith("A and B share the first place: 55.0 % mIoU.")
+
+
+def test_many_rows_that_cannot_be_told_apart_are_counted() -> None:
+    made = board({f"M{i}": [0.5 - i / 1000, 0.6 - i / 1000] for i in range(6)})
+    assert significance(made, "seeds").groups[0].verdict.endswith("M1, M2 and 3 more cannot be told apart from it.")
+
+
+def test_images_answer_the_other_question() -> None:
+    made, draws = of_tables({"Good": [0], "Good too": [1], "Bad": [9]})
+    found = significance(made, "images", draws)
+    assert found.asks.startswith("These checkpoints on other images")
+    assert found.sample == "500 resamples of 29 images"  # one of the thirty has no scored pixel
+    for row in found.rows:
+        assert row.interval is not None
+        assert row.figure in row.interval
+        assert row.interval.high - row.interval.low < 0.3
+    assert found.rows[0].may_be_best
+    assert found.resolvable is not None
+    assert found == significance(made, "images", of_tables({"Good": [0], "Good too": [1], "Bad": [9]})[1])
+
+
+def test_the_mean_over_seeds_is_resampled() -> None:
+    made, draws = of_tables({"A": [0, 1], "B": [2, 3]})
+    row = significance(made, "images", draws).rows[0]
+    runs = [draws.of_run[i] for i in ([0, 1] if row.name == "A" else [2, 3])]
+    spread = np.mean([run.scores for run in runs], axis=0).std(ddof=1)
+    assert row.interval is not None
+    half = (row.interval.high - row.interval.low) / 2
+    freedom = effective_freedom(np.mean([run.influence for run in runs], axis=0))
+    assert half >= stats.t.ppf(0.975, freedom) * spread
+    assert half == pytest.approx(stats.t.ppf(0.975, freedom) * spread, rel=0.2)
+    assert row.figure == pytest.approx((row.interval.high + row.interval.low) / 2)
+
+
+def test_where_seeds_failed_images_compare_the_worst_that_ended() -> None:
+    made, draws = of_tables({"Fails": [0, 9], "Same": [9]}, failed={"Fails": 1})
+    worst = min(range(2), key=lambda run: np.nanmean(draws.of_run[run].scores))
+    rows = {row.name: row for row in significance(made, "images", draws).rows}
+    if worst == 1:  # the same label maps as those of the other row
+        assert rows["Fails"].places == (1, 2)
+        assert rows["Fails"].gap == pytest.approx(0)
+    assert rows["Fails"].placed_by == min(r.test["miou"] for r in made.rows[0].cell.scored)  # type: ignore[type-var]
+
+
+def test_why_there_are_no_intervals_over_images() -> None:
+    made = board({"A": [0.5], "B": [0.4]})
+    few = board_draws(made, Protocol(), lambda run: TABLES[run].subset(TABLES[run].ids[:5]))
+    assert "5 images say nothing of other images" in significance(made, "images", few).remarks[0]
+    batches = board({"A": [0.5], "B": [0.4]}, metric="batch_loss")
+    assert "batches" in significance(batches, "images", board_draws(batches, Protocol(), TABLES.__getitem__)).remarks[0]
+    unknown = board({"A": [0.5], "B": [0.4]}, metric="iou[cart]")
+    found = significance(unknown, "images", board_draws(unknown, Protocol(), TABLES.__getitem__))
+    assert "there is no metric 'iou[cart]'" in found.remarks[0]
+    absent = board({"A": [0.5], "B": [0.4]}, metric="iou[horse]")
+    lost = significance(absent, "images", board_draws(absent, Protocol(), TABLES.__getitem__, 50))
+    assert {row.note for row in lost.rows} == {"too few images hold the class"}
+
+
+def test_runs_whose_statistics_are_lost_or_of_other_images_are_not_compared() -> None:
+    made = board({"A": [0.5], "B": [0.4], "C": [0.3]})
+
+    def read(run: int) -> StatisticsTable:
+        if run == 1:
+            raise ValueError("it has no statistics")
+        return TABLES[0] if run == 0 else TABLES[2].subset(TABLES[2].ids[:20])
+
+    found = significance(made, "images", board_draws(made, Protocol(), read, 50))
+    assert [row.note for row in found.rows] == ["", "it has no statistics", "its statistics are of other images"]
+    assert found.rows[0].interval is not None
+    assert found.rows[0].may_be_best is None  # nothing is left to compare it with
+
+
+def test_few_groups_are_said_to_make_intervals_too_narrow() -> None:
+    made = board({"A": [0.5], "B": [0.4]})
+    grouped = {n: replace(t, groups=tuple(f"g{i % 4}" for i in range(len(t.ids)))) for n, t in TABLES.items()}
+    found = significance(made, "images", board_draws(made, Protocol(), grouped.__getitem__, 50))
+    assert "too narrow" in found.remarks[0]
+
+
+def test_two_rows_compared_over_seeds() -> None:
+    made = board({"A": [0.70, 0.71, 0.72], "B": [0.50, 0.51, 0.52], "C": [0.3]})
+    found = compare(made, "seeds", 0, 1)
+    assert found.value == pytest.approx(0.2)
+    assert found.better is True
+    assert found.verdict == "A is better than B: +20.0 points mIoU [17.7, 22.3]."
+    back = compare(made, "seeds", 1, 0)
+    assert (back.better, back.value) == (False, pytest.approx(-0.2))
+    silent = compare(made, "seeds", 0, 2)
+    assert silent.interval is None
+    assert silent.verdict.endswith(
+        "Nothing says whether that means anything: one seed says nothing about training again."
+    )
+
+
+def test_a_baseline_is_compared_with_every_row_of_its_group() -> None:
+    made = board(
+        {"A": [0.70, 0.71, 0.72], "B": [0.50, 0.51, 0.52], "C": [0.69, 0.70, 0.72], "P": [0.9, 0.91]}, apart=("P",)
+    )
+    found = against(made, "seeds", 1)
+    assert [(d.row, d.other) for d in found] == [("A", "C"), ("B", "C")]
+    assert [d.better for d in found] == [None, False]
+    wide, single = found[0].interval, compare(made, "seeds", 0, 1).interval
+    assert wide is not None
+    assert single is not None
+    assert wide.high - wide.low > single.high - single.low  # all of them hold together
+
+
+def test_differences_over_images_are_paired() -> None:
+    made, draws = of_tables({"A": [0], "B": [1], "C": [9]})
+    found = compare(made, "images", 0, 1, draws)
+    rows = [made.rows[i].cell.first.run_id for i in (0, 1)]
+    a, b = (draws.of_run[i] for i in rows)
+    paired = (a.scores - b.scores).std(ddof=1)
+    unpaired = np.hypot(a.scores.std(ddof=1), b.scores.std(ddof=1))
+    assert paired < 0.9 * unpaired
+    assert found.interval is not None
+    half = (found.interval.high - found.interval.low) / 2
+    assert half == pytest.approx(stats.t.ppf(0.975, effective_freedom(a.influence - b.influence)) * paired, rel=0.2)
+    claim = image_claim(made, 0, 1, draws)
+    assert claim is not None
+    assert claim.counts.count == 29
+    assert claim.verdict.startswith(f"{made.rows[0].model} is better than {made.rows[1].model} on ")
+    assert image_claim(board({"A": [0.1], "B": [None]}), 0, 1, draws) is None
