@@ -82,7 +82,7 @@ def _torch() -> Iterator[Line]:
 def _speed() -> Iterator[Line]:
     """What `auto` in a suite goes by."""
     from harness.errors import BenchError
-    from harness.runner.devices import gpu_count
+    from harness.runner.devices import gpu_count, imitates_bf16
     from harness.runner.machine import Machine, fastest
 
     machine = Machine(new_console().print)
@@ -94,7 +94,10 @@ def _speed() -> Iterator[Line]:
                 f"{one.format} {plain / one.seconds:.1f}×{'' if one.safe else ' (its losses are wrong)'}"
                 for one in timings[1:]
             )
-            yield "ok", "precision on the GPU" if gpu else "precision", f"{told} of fp32's speed; auto takes {chosen}"
+            told += f" of fp32's speed; auto takes {chosen}"
+            if not gpu and imitates_bf16():
+                told += "; bf16 and fp16 are only imitated by this processor: leave them to a GPU"
+            yield "ok", "precision on the GPU" if gpu else "precision", told
             if not gpu:
                 rates = {t: machine.cores // t * rate for t, rate in machine.rates(chosen).items()}
                 shared = ", ".join(f"{machine.cores // t} × {t}: {rate:.3g}" for t, rate in rates.items())

@@ -6,6 +6,7 @@ nor Ray, nor numba, and has no threads.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -18,6 +19,8 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 # What most commands import, when they are called.
@@ -50,9 +53,25 @@ class Forker:
         try:
             if self._process is None or self._process.poll() is not None:
                 self._start()
-            return self._call(words, cwd, env, timeout)
+            try:
+                return self._call(words, cwd, env, timeout)
+            except subprocess.TimeoutExpired:
+                raise
+            except BaseException:  # pytest's own limit among them
+                self._stop()
+                raise
         finally:
             self._lock.release()
+
+    def _stop(self) -> None:
+        """End the process and its command: answers that are still to come would be taken for those of the next call."""
+        assert self._process is not None
+        for one in (*psutil.Process(self._process.pid).children(recursive=True), self._process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        self._process.wait()
+        self._process = None
+        self._lines.close()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()

@@ -25,7 +25,7 @@ class Smoke(BaseModel):
     side: int = 96
 
     def recipe(self, recipe: Recipe, fixed: tuple[int, int] | None = None) -> Recipe:
-        """The recipe, cut down to a few steps on small images; a network that declares its size keeps it."""
+        """The recipe, cut down to a few steps on small images in fp32; a network that declares its size keeps it."""
         scale = min(1.0, self.side / max(recipe.size))
         size = tuple(max(32, round(s * scale)) for s in recipe.size)
         data = recipe.model_dump() | {
@@ -35,6 +35,7 @@ class Smoke(BaseModel):
             "batch_size": min(self.batch_size, recipe.batch_size),
             "accumulate": 1,
             "size": recipe.size if recipe.size == fixed else size,
+            "precision": "fp32",  # it runs on the CPU, and many a CPU imitates the others at a tenth of the speed
         }
         return Recipe.model_validate(data)
 

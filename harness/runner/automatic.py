@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.config.job import AUTO_CPUS, Job
+from harness.runner.devices import imitates_bf16
 from harness.runner.machine import PLAIN, Format, Machine, fastest, fewest_seconds
 
 # Whether the database knows the job's cell.
@@ -63,8 +64,12 @@ class Automatic:
             timings = self._machine.formats(job.resources.gpus > 0)
             chosen = fastest(timings, recipe.precision, recipe.channels_last)
             taken = {one.format: one.seconds for one in timings}
-            share = taken[chosen] / taken[PLAIN]
-            told = "as plain fp32 is about as fast" if chosen == PLAIN else f"a step takes {share:.0%} of fp32's time"
+            if chosen == PLAIN:
+                told = "as plain fp32 is about as fast"
+            elif chosen in taken:
+                told = f"a step takes {taken[chosen] / taken[PLAIN]:.0%} of fp32's time"
+            else:
+                told = "not measured: this machine imitates it"
             self._tell(f"precision and memory format, by measurement: {chosen} ({told})")
         threads = job.resources.cpus
         if threads == AUTO_CPUS:
@@ -93,6 +98,17 @@ class Automatic:
         threads = most if job.resources.cpus == AUTO_CPUS else (job.resources.cpus,)
         for precision, layout, count in itertools.product(precisions, layouts, threads):
             yield with_values(job, Format(precision, bool(layout)), count)
+
+
+def imitated(jobs: Iterable[Job]) -> list[str]:
+    """A note on jobs that would train on this processor in a precision which it only imitates."""
+    named = sorted({job.recipe.precision for job in jobs if not job.resources.gpus} - {"fp32", "auto"})
+    if not named or not imitates_bf16():
+        return []
+    return [
+        f"This processor has no instructions for {' and '.join(named)}: training and prediction are tens to hundreds "
+        "of times slower than in fp32. Consider --set recipe.precision=fp32, or a GPU."
+    ]
 
 
 def has_open_format(job: Job) -> bool:

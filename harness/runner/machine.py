@@ -113,7 +113,10 @@ def _run(words: tuple[str, ...]) -> Any:
 
 
 def fastest(timings: list[Timing], precision: str, channels_last: bool | str) -> Format:
-    """The plainest of the fast and safe formats that fit what is already decided; `auto` leaves it open."""
+    """The plainest of the fast and safe formats that fit what is already decided; `auto` leaves it open.
+
+    A precision that is decided and was not measured, since this machine only imitates it, has the plain memory format.
+    """
     open_ = [
         one
         for one in timings
@@ -121,6 +124,8 @@ def fastest(timings: list[Timing], precision: str, channels_last: bool | str) ->
         and precision in ("auto", one.format.precision)
         and channels_last in ("auto", one.format.channels_last)
     ]
+    if not open_:
+        return Format(precision, channels_last is True)
     limit = WORTH * min(one.seconds for one in open_)
     return next(one.format for one in open_ if one.seconds <= limit)
 

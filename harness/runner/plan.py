@@ -29,7 +29,7 @@ from harness.models.requirements import installed
 from harness.results.scored_as import dataset_key
 from harness.results.store import Store
 from harness.results.withdrawals import withdrawn_among
-from harness.runner.automatic import Automatic
+from harness.runner.automatic import Automatic, imitated
 from harness.runner.backbone import refuse_undeclared_backbones, searched_backbone
 from harness.runner.machine import Machine
 from harness.runner.searchers import SEARCHERS
@@ -159,7 +159,7 @@ def make_plan(
     plan.datasets = {c.key: (c.dataset.info, c.dataset.variant, c.manifest) for c in copies.values()}
     withdrawn = _sort_by_state(plan, list(tasks.values()), store)
     plan.train, notes = share_trainings(plan.train)
-    plan.notes = [*automatic.notes, *notes, *withdrawn]
+    plan.notes = [*automatic.notes, *imitated(task.job for task in plan.train), *notes, *withdrawn]
     return plan
 
 

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness.config.load import load_suite
 from harness.errors import BenchError
 from harness.results import Store, open_store
-from harness.runner import Plan, make_plan
+from harness.runner import Plan, automatic, make_plan
+from harness.runner.devices import imitates_bf16
 from harness.runner.machine import PLAIN, Format, Machine, Timing, fastest, fewest_seconds
 from harness.tasks.artifacts import Artifacts
 from tests.conftest import TINY, rows, run_bench
@@ -66,6 +68,41 @@ def test_what_the_suite_says_itself_stays() -> None:
     assert fastest(Given(1.0, 0.8, 0.5, 0.4, unsafe=["bf16"]).formats(gpu=False), "bf16", "auto")[0] == "bf16"
 
 
+def test_a_precision_that_was_not_measured_since_it_is_imitated_has_the_plain_memory_format() -> None:
+    measured = FAST_BF16.formats(gpu=False)[:2]  # fp32 alone
+    assert fastest(measured, "bf16", "auto") == Format("bf16", False)
+    assert fastest(measured, "auto", "auto").precision == "fp32"
+
+
+def test_flags_say_whether_a_processor_only_imitates_bf16(tmp_path: Path) -> None:
+    told = {
+        "flags\t\t: fpu sse4_2 avx avx2 fma": True,
+        "flags\t\t: fpu avx2 avx512f avx512bw avx512vl": False,
+        "flags\t\t: avx2 avx_vnni avx_ne_convert": False,
+        "Features\t: fp asimd bf16": False,
+        "Features\t: fp asimd": True,
+        "Hardware\t: something else": False,
+    }
+    for line, imitates in told.items():
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+        assert imitates_bf16(tmp_path / "cpuinfo") is imitates, line
+    assert not imitates_bf16(tmp_path / "missing")
+
+
+def test_what_the_flags_say_is_what_torch_says() -> None:
+    assert imitates_bf16() is not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@pytest.mark.parametrize("imitates", [True, False])
+def test_a_job_in_bf16_on_a_processor_that_imitates_it_is_warned_of(
+    home: Path, monkeypatch: pytest.MonkeyPatch, imitates: bool
+) -> None:
+    monkeypatch.setattr(automatic, "imitates_bf16", lambda: imitates)
+    found = planned(home, FAST_BF16, "recipe.precision=bf16").notes
+    assert any("no instructions for bf16" in note for note in found) is imitates
+    assert not any("no instructions" in note for note in planned(home, FAST_BF16).notes)
+
+
 def test_threads_are_those_by_which_all_jobs_are_done_first() -> None:
     rates = {1: 10.0, 2: 17.0, 4: 25.0}  # of one job; four, two and one at a time
     assert fewest_seconds(rates, jobs=1, cores=4) == 4
@@ -85,7 +122,7 @@ def test_the_job_has_what_was_found_and_trains_as_if_the_suite_had_said_it(shape
     assert [t.fingerprint for t in plan.train] == [t.fingerprint for t in said.train]
     # The board shows it among the hyperparameters.
     assert {tuple(t.job.grid.items()) for t in plan.jobs} == {(("precision", "bf16"), ("channels_last", True))}
-    assert said.notes == []
+    assert [note for note in said.notes if "no instructions" not in note] == []
     plain = planned(shapes_home, SLOW_BF16, *AUTO)
     assert [t.fingerprint for t in plain.train] == [t.fingerprint for t in planned(shapes_home, SLOW_BF16).train]
     # Seeds of a cell share their recipe in memory, as they do without `auto`.

@@ -123,6 +123,8 @@ def test_smoke_jobs_have_a_protocol_of_their_own_and_need_no_weights() -> None:
     assert "pretrained" in full.model.params
     assert "pretrained" not in smoke.model.params
     assert smoke.resources.gpus == 0
+    mixed = load_suite("voc", ["recipe.precision=bf16"])
+    assert [expand(mixed, INFOS, s)[0].recipe.precision for s in (None, Smoke())] == ["bf16", "fp32"]
 
 
 def test_a_label_with_a_comma_is_found_in_a_list() -> None:
