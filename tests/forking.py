@@ -55,8 +55,6 @@ class Forker:
                 self._start()
             try:
                 return self._call(words, cwd, env, timeout)
-            except subprocess.TimeoutExpired:
-                raise
             except BaseException:  # pytest's own limit among them
                 self._stop()
                 raise

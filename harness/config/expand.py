@@ -35,7 +35,7 @@ class Smoke(BaseModel):
             "batch_size": min(self.batch_size, recipe.batch_size),
             "accumulate": 1,
             "size": recipe.size if recipe.size == fixed else size,
-            "precision": "fp32",  # it runs on the CPU, and many a CPU imitates the others at a tenth of the speed
+            "precision": "fp32",  # it runs on the CPU, where others can be hundreds of times slower
         }
         return Recipe.model_validate(data)
 

@@ -6,9 +6,7 @@ import contextlib
 import copy
 import random
 import resource
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -20,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.config.recipe import Recipe
 from harness.scoring.predict import forward
 from harness.tasks.inference_cost import InferenceCost
+from harness.training.timing import median_seconds, seconds_of
 
 # Seconds for which latency and throughput are timed, each, and the most passes that count.
 ENOUGH_S, MOST_PASSES = 1.0, 20
@@ -61,9 +60,9 @@ def inference_cost(model: nn.Module, recipe: Recipe, channels: int, stride: int,
                 return lambda: forward(one, images[:batch], recipe, channels, stride)
 
             flops, first = _operations(passes(1), device)
-            latency = first if first > ENOUGH_S else median_seconds(passes(1), device)
+            latency = first if first > ENOUGH_S else _median_seconds(passes(1), device)
             batch = max(1, min(recipe.batch_size, int(ENOUGH_S / latency)))
-            whole = latency if batch == 1 else median_seconds(passes(batch), device)
+            whole = latency if batch == 1 else _median_seconds(passes(batch), device)
     except Exception as error:  # noqa: BLE001 (a stranger's network may raise anything; its scores stand)
         return replace(known, problem=f"{type(error).__name__}: {error}"[:200])
     finally:
@@ -77,28 +76,12 @@ def _operations(work: Callable[[], object], device: torch.device) -> tuple[int |
     counter = FlopCounterMode(display=False)
     with counter:
         work()
-    return counter.get_total_flops() or None, _seconds(work, device)
+    return counter.get_total_flops() or None, seconds_of(work, device)
 
 
-def median_seconds(work: Callable[[], object], device: torch.device) -> float:
+def _median_seconds(work: Callable[[], object], device: torch.device) -> float:
     """The median of passes that take `ENOUGH_S` together, or `MOST_PASSES`, after one that does not count."""
-    spent = [_seconds(work, device)]
-    if spent[0] > ENOUGH_S:
-        return spent[0]
-    spent = []
-    while not spent or (sum(spent) < ENOUGH_S and len(spent) < MOST_PASSES):
-        spent.append(_seconds(work, device))
-    return statistics.median(spent)
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    began = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return median_seconds(work, device, long_s=ENOUGH_S, enough_s=ENOUGH_S, most=MOST_PASSES)
 
 
 def peak_memory(device: torch.device) -> tuple[int, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +11,7 @@ from harness.config.job import Job
 from harness.optim import build_optimizer
 from harness.training.loader import training_loader
 from harness.training.loop import TrainingContext, training_step, validate
+from harness.training.timing import median_seconds
 
 # On the CPU a step is timed on about so many pixels: an image costs there about as much in a small batch as in a large.
 CPU_PIXELS = 2 * 512 * 512
@@ -62,31 +61,14 @@ def time_step(job: Job, context: TrainingContext) -> dict[str, float]:
 
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    times = {"train": seconds(train, on_gpu) / count}
+    times = {"train": _seconds(train, context.device) / count}
     few = job.model_copy(update={"images": VALIDATED})
     if held := context.dataset.ids(job.selection.split, VALIDATED):
-        times["validate"] = seconds(lambda: validate(few, context), on_gpu) / len(held)
+        times["validate"] = _seconds(lambda: validate(few, context), context.device) / len(held)
     if on_gpu:
         times["memory"] = float(torch.cuda.max_memory_allocated())
     return times
 
 
-def seconds(work: Callable[[], object], on_gpu: bool) -> float:
-    """The median of a few calls after one that warms up, or that one where it was long."""
-    spent = [_seconds(work, on_gpu)]
-    if spent[0] > LONG_S:
-        return spent[0]
-    spent = []
-    while not spent or (sum(spent) < ENOUGH_S and len(spent) < MOST_CALLS):
-        spent.append(_seconds(work, on_gpu))
-    return statistics.median(spent)
-
-
-def _seconds(work: Callable[[], object], on_gpu: bool) -> float:
-    if on_gpu:
-        torch.cuda.synchronize()
-    began = time.monotonic()
-    work()
-    if on_gpu:
-        torch.cuda.synchronize()
-    return time.monotonic() - began
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    return median_seconds(work, device, long_s=LONG_S, enough_s=ENOUGH_S, most=MOST_CALLS)

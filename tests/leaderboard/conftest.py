@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def scored(shapes_home: Path, shared_once: Shared) -> Path:
         scored_database(folder, shapes_home / "data")
 
     return shared_once("scored", fill) / "results.db"
+
+
+@pytest.fixture
+def copy(scored: Path, tmp_path: Path) -> Path:
+    """The same, for a test that alters it."""
+    return Path(shutil.copy(scored, tmp_path / "results.db"))
 
 
 @pytest.fixture(scope="session")

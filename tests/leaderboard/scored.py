@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,3 +44,12 @@ def scored_database(folder: Path, data: Path) -> Path:
         store.save(done, task)
     store.close()
     return place
+
+
+def alter(database: Path, *statements: str) -> None:
+    """Carry out statements, of which each has to change a row."""
+    connection = sqlite3.connect(database)
+    for statement in statements:
+        assert connection.execute(statement).rowcount, f"nothing was changed by {statement}"
+    connection.commit()
+    connection.close()

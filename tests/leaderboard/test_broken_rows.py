@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from leaderboard.queries.load import (
     version_key,
 )
 from leaderboard.tables.table import ablation, overview, per_class, records
+from tests.leaderboard.scored import alter
 
 OF_RUN = "UPDATE runs SET {} WHERE id = 1"
 OF_EVALUATION = "UPDATE evaluations SET {} WHERE run_id = 1 AND split = 'test'"
@@ -65,20 +64,6 @@ BROKEN = {
 }
 
 
-@pytest.fixture
-def copy(scored: Path, tmp_path: Path) -> Path:
-    """A database that a test may damage."""
-    return Path(shutil.copy(scored, tmp_path / "results.db"))
-
-
-def damage(copy: Path, *statements: str) -> None:
-    connection = sqlite3.connect(copy)
-    for statement in statements:
-        assert connection.execute(statement).rowcount, f"nothing was damaged by {statement}"
-    connection.commit()
-    connection.close()
-
-
 def shown(store: Store) -> Iterator[Board]:
     """Every board, read alone, with everything that is made of it."""
     for summary in list_boards(store):
@@ -95,7 +80,7 @@ def shown(store: Store) -> Iterator[Board]:
 @pytest.mark.parametrize("statement", BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_row_is_one_marked_row(scored: Path, copy: Path, statement: str) -> None:
     sound = {r.run_id: r for r in load_runs(open_store(str(scored), read_only=True))}
-    damage(copy, statement)
+    alter(copy, statement)
     store = open_store(str(copy), read_only=True)
     runs = load_runs(store)
     assert len(runs) == len(sound)
@@ -129,7 +114,7 @@ def test_a_broken_row_is_one_marked_row(scored: Path, copy: Path, statement: str
     ],
 )
 def test_a_broken_data_set_marks_its_rows_and_says_why(copy: Path, statement: str, problem: str) -> None:
-    damage(copy, statement)
+    alter(copy, statement)
     store = open_store(str(copy), read_only=True)
     runs = load_runs(store)
     assert len(runs) == 8
@@ -138,7 +123,7 @@ def test_a_broken_data_set_marks_its_rows_and_says_why(copy: Path, statement: st
 
 
 def test_text_that_is_no_utf8_is_read_with_marks(copy: Path) -> None:
-    damage(copy, OF_RUN.format("model = cast(x'61ff62' AS TEXT)"))
+    alter(copy, OF_RUN.format("model = cast(x'61ff62' AS TEXT)"))
     store = open_store(str(copy), read_only=True)
     assert {r.model for r in load_runs(store)} == {"a�b", "U-Net", "FCN"}
     # The setting that reads so is gone again.
@@ -147,7 +132,7 @@ def test_text_that_is_no_utf8_is_read_with_marks(copy: Path) -> None:
 
 
 def test_a_planned_run_whose_job_cannot_be_read_stands_with_its_suite(copy: Path) -> None:
-    damage(
+    alter(
         copy,
         "DELETE FROM scores WHERE evaluation_id IN (SELECT id FROM evaluations WHERE run_id = 1)",
         "DELETE FROM evaluations WHERE run_id = 1",
@@ -162,7 +147,7 @@ def test_a_planned_run_whose_job_cannot_be_read_stands_with_its_suite(copy: Path
 
 
 def test_scores_of_images_that_cannot_be_read_are_told_of(copy: Path) -> None:
-    damage(copy, "UPDATE evaluations SET statistics = x'00', image_list = NULL WHERE run_id = 1")
+    alter(copy, "UPDATE evaluations SET statistics = x'00', image_list = NULL WHERE run_id = 1")
     store = open_store(str(copy), read_only=True)
     found = load_image_scores(store, [1, 2], "miou")
     assert found.runs == (2,)
@@ -175,7 +160,7 @@ def test_a_row_that_is_not_sound_counts_as_a_seed_that_failed(copy: Path) -> Non
     store = open_store(str(copy), read_only=True)
     cell = next(row.cell for row in boards(load_runs(store))[0].rows if 1 in {r.run_id for r in row.cell.runs})
     worst = min(r.test["miou"] or 0 for r in cell.runs if r.run_id != 1)
-    damage(copy, OF_RUN.format("grid = '{'"))
+    alter(copy, OF_RUN.format("grid = '{'"))
     after = [row for row in boards(load_runs(store), "miou")[0].rows if row.model == cell.first.model]
     assert {row.cell.ranked_by("miou") for row in after} >= {worst}
 
@@ -205,7 +190,7 @@ def test_a_board_read_alone_is_the_board_among_all(scored: Path) -> None:
 def test_the_key_changes_with_what_is_shown_and_not_with_signs_of_life(copy: Path) -> None:
     store = open_store(str(copy), read_only=True)
     keys = [version_key(store)]
-    damage(copy, OF_RUN.format("heartbeat = 1.0, driver = 'somewhere'"))
+    alter(copy, OF_RUN.format("heartbeat = 1.0, driver = 'somewhere'"))
     assert version_key(store) == keys[0]
     for statement in (
         OF_RUN.format("state = 'failed'"),
@@ -215,14 +200,14 @@ def test_the_key_changes_with_what_is_shown_and_not_with_signs_of_life(copy: Pat
         "DELETE FROM suite_entries WHERE run_id = 1",
         "INSERT INTO withdrawals VALUES (1, 1, 'withdrawn', 'wrong data', 'me', '2026-01-01T00:00:00+00:00', NULL)",
     ):
-        damage(copy, statement)
+        alter(copy, statement)
         keys.append(version_key(store))
     assert len(set(keys)) == len(keys)
 
 
 def test_a_withdrawn_run_is_marked_and_counts_no_more_until_it_is_restored(copy: Path) -> None:
     said = "INSERT INTO withdrawals VALUES ({}, 1, '{}', 'wrong data', 'me', '2026-01-01T00:00:00+00:00', 2)"
-    damage(copy, said.format(1, "withdrawn"))
+    alter(copy, said.format(1, "withdrawn"))
     store = open_store(str(copy), read_only=True)
     (withdrawn,) = [r for r in load_runs(store) if r.withdrawn]
     assert withdrawn.run_id == 1
@@ -230,7 +215,7 @@ def test_a_withdrawn_run_is_marked_and_counts_no_more_until_it_is_restored(copy:
     assert (withdrawn.withdrawn.why, withdrawn.withdrawn.replaced_by) == ("wrong data", 2)
     board = boards(load_runs(store))[0]
     assert all(1 not in {r.run_id for r in cell.scored} for row in board.rows for cell in row.cells)
-    damage(copy, said.format(2, "restored"))
+    alter(copy, said.format(2, "restored"))
     assert not [r for r in load_runs(store) if r.withdrawn]
     assert [line.action for line in load_run(store, 1).withdrawals] == ["withdrawn", "restored"]
 

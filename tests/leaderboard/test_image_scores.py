@@ -7,7 +7,6 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from harness.metrics.image_figures import image_figures
 from harness.results import open_store
@@ -16,22 +15,9 @@ from harness.results.frames import load_results
 from harness.results.image_scores import ImageNames, stored_metrics, stored_name
 from harness.results.merge import merge
 from leaderboard.queries.load import load_image_scores, load_runs, load_statistics
+from tests.leaderboard.scored import alter
 
 METRICS = ("miou", "dice", "pa", "biou", "hd", "hd95", "loss")
-
-
-@pytest.fixture
-def copy(scored: Path, tmp_path: Path) -> Path:
-    """A database that a test may alter."""
-    return Path(shutil.copy(scored, tmp_path / "results.db"))
-
-
-def alter(copy: Path, *statements: str) -> None:
-    connection = sqlite3.connect(copy)
-    for statement in statements:
-        assert connection.execute(statement).rowcount, statement
-    connection.commit()
-    connection.close()
 
 
 def test_they_are_what_the_frames_say(scored: Path) -> None:
