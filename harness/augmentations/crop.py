@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harness.augmentations.base import AUGMENTATIONS, Augmentation
 from harness.utils.options import Positive
-from harness.utils.vision import import_torchvision
+from harness.utils.pixels import MaskRule
 
 if TYPE_CHECKING:
     from torchvision.transforms import v2
@@ -24,10 +24,9 @@ class RandomResizedCrop(Augmentation):
 
     def transform(self, size: tuple[int, int]) -> v2.Transform:
         """See `Augmentation`."""
-        import_torchvision()
-        from torchvision.transforms import v2
+        from harness.augmentations.transforms import resize
 
-        return v2.RandomResizedCrop(size, scale=self.scale, ratio=self.ratio, antialias=True)
+        return resize.RandomResizedCrop(size, scale=self.scale, ratio=self.ratio, antialias=True)
 
 
 @AUGMENTATIONS.register("scale_crop")
@@ -40,13 +39,15 @@ class ScaleCrop(Augmentation):
     """Instead of `scale`: the pixels that the shorter side is resized to."""
     max_share: Positive = Field(1.0, le=1)
     """Cuts are drawn anew, up to ten times, while one class has more than this share of the pixels that count."""
+    mask_resize: MaskRule = "nearest-exact"
+    """How masks are resized; `nearest` displaces them against the image, as OpenCV does: for recipes that had it so."""
 
     def transform(self, size: tuple[int, int]) -> v2.Transform:
         """See `Augmentation`."""
         from harness.augmentations.transforms.scaled_cut import ScaledCut, by_factor, by_short_side
 
         draw = by_short_side(*self.short_side) if self.short_side else by_factor(*self.scale)
-        return ScaledCut(size, draw, self.max_share)
+        return ScaledCut(size, draw, self.max_share, self.mask_resize)
 
 
 @AUGMENTATIONS.register("scale_jitter")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from harness.utils.pixels import MaskRule, nearest_pixels
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
@@ -33,6 +34,14 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize one uint8 image (3, H, W) as the training does."""
     resized: Tensor = v2.functional.resize(image, list(size), antialias=True)
     return resized
+
+
+def resize_mask(mask: Tensor, size: Sequence[int], rule: MaskRule = "nearest-exact") -> Tensor:
+    """A mask (H, W) at another size; see `MaskRule`."""
+    for axis, (old, new) in enumerate(zip(mask.shape, size, strict=True)):
+        if old != new:
+            mask = mask.index_select(axis, torch.from_numpy(nearest_pixels(old, new, rule)).to(mask.device))
+    return mask
 
 
 def letterbox_margins(shape: Sequence[int], size: tuple[int, int]) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from harness.augmentations.base import Augmentation
+from harness.augmentations.transforms.resize import Resize
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
@@ -17,7 +18,7 @@ from torchvision.transforms import v2  # noqa: E402
 
 def training_transform(steps: Sequence[Augmentation], size: tuple[int, int]) -> v2.Transform:
     """The steps one after another, ending at a size (height and width)."""
-    return v2.Compose([*(step.transform(size) for step in steps), v2.Resize(size)])
+    return v2.Compose([*(step.transform(size) for step in steps), Resize(size)])
 
 
 def augmented(transform: v2.Transform, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
