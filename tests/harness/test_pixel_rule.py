@@ -110,7 +110,9 @@ SIZES = [(64, 64), (41, 53), (130, 111), (224, 224)]
 @pytest.mark.parametrize("name", [*STEPS, "none", "all"])
 def test_labels_stay_under_their_image(name: str, size: tuple[int, int], shape: tuple[int, int]) -> None:
     steps = {"none": [], "all": [step(n) for n in ("resize", "rotate", "random_resized_crop", "hflip")]}
-    found = [displacement(steps.get(name) or ([] if name == "none" else [step(name)]), shape, size, s) for s in range(4)]
+    found = [
+        displacement(steps.get(name) or ([] if name == "none" else [step(name)]), shape, size, s) for s in range(4)
+    ]
     both = np.concatenate(found, axis=1)
     # Each step that resamples takes a label from at most half a pixel away along each axis (of the source, or of the size
     # that an earlier step made), and rounds the image to whole grey levels, of which a pixel of the source has two.
