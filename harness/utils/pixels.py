@@ -1,4 +1,4 @@
-"""Which pixel of a map stands for a pixel of the same map at another size: one rule for training, scoring and pictures."""
+"""Which pixel of a map stands for a pixel of it at another size: one rule for training, scoring and pictures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MaskRule = Literal["nearest-exact", "nearest"]
-"""How labels are taken over to another size, by PyTorch's names. `nearest-exact`: from the pixel that a new pixel's centre
-falls into, as bilinear interpolation places images and logits. `nearest`: from pixel ⌊i · old / new⌋, as OpenCV does: when
-a map is made smaller, that moves it by up to half a new pixel to the right and down against its image."""
+"""How labels are brought to another size, by PyTorch's names. `nearest-exact`: from the pixel that a new pixel's centre
+falls into, as bilinear interpolation places images and logits. `nearest`: from pixel ⌊i · old / new⌋, as OpenCV does;
+when a map is made smaller, that moves it against its image, by up to half a new pixel to the right and down."""
 
 
 def nearest_pixels(old: int, new: int, rule: MaskRule = "nearest-exact") -> NDArray[np.intp]:

@@ -7,7 +7,7 @@ where its labels were taken from. Whoever moves one against the other is seen, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,12 @@ from harness.augmentations import AUGMENTATIONS
 from harness.augmentations.letterbox import Letterbox
 from harness.augmentations.transforms import resize as resize_module
 from harness.augmentations.transforms.compose import augmented, training_transform
-from harness.config.recipe import Predict, Recipe
+from harness.config.recipe import Predict
 from harness.metrics import Evaluator, Protocol
 from harness.models.unet import build as build_unet
 from harness.scoring.predict import label_map, predict_image
 from harness.scoring.samples import seeded
-from harness.utils import images as images_module
-from harness.utils.images import normalize, resize_image, resize_mask
+from harness.utils.images import normalize, resize_mask
 from harness.utils.pixels import nearest_pixels
 
 Floats = NDArray[np.float64]
@@ -56,14 +55,14 @@ GAIN = 2  # grey levels for each column or row
 
 
 def coordinates(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """An image whose red is its column, whose green is its row, and whose blue says that it is no padding; two masks."""
+    """An image (red: its columns, green: its rows, blue: it is no padding), a mask of columns and one of rows."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     image = torch.stack([GAIN * columns, GAIN * rows, torch.full_like(rows, 255)]).to(torch.uint8)
     return image, columns.to(torch.uint8), rows.to(torch.uint8)
 
 
 def displacement(steps: Sequence[Any], shape: tuple[int, int], size: tuple[int, int], seed: int) -> Floats:
-    """How far (rows, columns; pixels of the source) labels lie from their image, pixel by pixel inside of it: (2, N)."""
+    """How far labels lie from their image, pixel by pixel inside of it: (2, N), rows and columns of the source."""
     image, columns, rows = coordinates(*shape)
     transform = training_transform(steps, size)
     with seeded(seed):
@@ -109,13 +108,12 @@ SIZES = [(64, 64), (41, 53), (130, 111), (224, 224)]
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("name", [*STEPS, "none", "all"])
 def test_labels_stay_under_their_image(name: str, size: tuple[int, int], shape: tuple[int, int]) -> None:
-    steps = {"none": [], "all": [step(n) for n in ("resize", "rotate", "random_resized_crop", "hflip")]}
-    found = [
-        displacement(steps.get(name) or ([] if name == "none" else [step(name)]), shape, size, s) for s in range(4)
-    ]
-    both = np.concatenate(found, axis=1)
-    # Each step that resamples takes a label from at most half a pixel away along each axis (of the source, or of the size
-    # that an earlier step made), and rounds the image to whole grey levels, of which a pixel of the source has two.
+    steps = [] if name == "none" else [step(name)]
+    if name == "all":
+        steps = [step(one) for one in ("resize", "rotate", "random_resized_crop", "hflip")]
+    both = np.concatenate([displacement(steps, shape, size, seed) for seed in range(4)], axis=1)
+    # Each step that resamples takes a label from at most half a pixel away along each axis (of the source, or of the
+    # size that an earlier step made), and rounds the image to grey levels, of which a pixel of the source has two.
     resampled = 3 if name == "all" else 2 if name == "rotate" else 1
     pixel = max(1.0, shape[0] / size[0], shape[1] / size[1]) if name == "all" else 1.0
     assert np.abs(both).max() <= (0.5 * pixel + 0.4) * resampled
@@ -152,8 +150,8 @@ STRENGTHS = np.array([8.0, 8.03, 8.07])
 class Perfect(nn.Module):
     """A network that gives, as logits, the label under the centre of each of its pixels, as a training target has it.
 
-    It reads off the image, which carries its coordinates, which pixel of which grid it is looking at: after any resizing,
-    mirroring and cutting into windows. What is padding has no class.
+    It reads off the image, which carries its coordinates, which pixel of which grid it is looking at: after any
+    resizing, mirroring and cutting into windows. What is padding has no class.
     """
 
     def __init__(self, truth: NDArray[np.uint8], size: tuple[int, int], how: Predict) -> None:

@@ -1,4 +1,4 @@
-"""Training and prediction show a network the same world: the same stretch, and as much of an image, or the file says why not."""
+"""Training and prediction show a network the same stretch and as much of an image, or the file says why not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def coordinates() -> Tensor:
 
 
 def seen(image: NDArray[np.uint8]) -> tuple[float, float]:
-    """Of an image that was made of `coordinates`: how much wider than high it shows a square, and the share it shows."""
+    """How much wider than high an image made of `coordinates` shows a square, and the share of the source it shows."""
     inside = image[2] == 255
     place = np.stack([image[c] / 254 * (n - 1) for c, n in ((0, SHAPE[1]), (1, SHAPE[0]))])
     some = np.zeros_like(inside)
@@ -97,7 +97,7 @@ def test_stretch_and_share_agree_between_training_and_prediction(name: str) -> N
         said = re.search(r"Training shows about (\d+) % of an image\D+(\d+) %", text.replace("\n#", "\n"))
         if abs(share - whole) > 0.02:
             assert said, (
-                f"{what}: {share:.2f} of an image in training, {whole:.2f} in prediction; its file does not say so"
+                f"{what}: {share:.2f} of an image in training, {whole:.2f} in prediction; no file of it says so"
             )
             assert (int(said[1]) / 100, int(said[2]) / 100) == (
                 pytest.approx(share, abs=0.06),
