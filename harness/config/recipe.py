@@ -126,7 +126,8 @@ class Recipe(Strict):
     grad_clip: float | None = Field(None, gt=0)
     """Largest norm of the gradient; None does not clip."""
     accumulate: int = Field(1, gt=0)
-    """Parts a batch is computed in, one after another, where it does not fit into memory at once."""
+    """Parts a batch is computed in, one after another, where it does not fit into memory at once. Each of several
+    processes computes its share in as many, but in no more than the smallest share has images."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a moving average of the weights, taken each iteration, which is what is scored; None: none."""
     early_stop: EarlyStop | None = None
@@ -149,6 +150,10 @@ class Recipe(Strict):
     def at_once(self) -> int:
         """Images that are computed together: a batch, or a part of it."""
         return math.ceil(self.batch_size / self.accumulate)
+
+    def parts(self, batch: int, processes: int) -> int:
+        """In how many parts each process computes its share of a batch of so many images: as many as the others."""
+        return max(1, min(self.accumulate, batch // processes))
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:

@@ -144,3 +144,30 @@ def test_what_lies_under_void_never_moves_the_loss() -> None:
         one = loss_of(name, logits, target).item()
         logits[0, :, 1] = torch.randn(logits.shape[1], 5) * 9
         assert loss_of(name, logits, target).item() == one, name
+
+
+@pytest.mark.parametrize("name", ["ce", "bce", "focal"])
+def test_averaged_over_all_pixels_void_costs_nothing_and_is_counted(name: str) -> None:
+    # Four pixels, of which two are void. By hand: a quarter of the sum of the other two's losses.
+    logits, target = torch.zeros(1, 1 if name == "bce" else 4, 2, 2), torch.tensor([[[0, 1], [255, 255]]])
+    sure = math.log(2) if name == "bce" else math.log(4) * (1 if name == "ce" else 0.75**2)
+    for average, expected in [("counted", sure), ("all", sure / 2)]:
+        loss = Loss.model_validate({"terms": [name], "average": average})
+        assert total_loss(logits, target, loss, 255).item() == pytest.approx(expected, rel=1e-6), average
+    void = torch.full((1, 2, 2), 255)
+    assert total_loss(logits, void, Loss.model_validate({"terms": [name], "average": "all"}), 255).item() == 0
+
+
+def test_averaged_over_all_pixels_the_cross_entropy_is_mmsegmentations() -> None:
+    # There: the loss of each pixel, 0 at the ignored label, then a plain mean (avg_non_ignore=False).
+    logits, target = logits_for("ce"), torch.randint(0, 3, (2, 4, 5))
+    target[0, :2] = 255
+    each = torch.nn.functional.cross_entropy(logits, target, ignore_index=255, reduction="none")
+    loss = Loss.model_validate({"terms": ["ce"], "average": "all"})
+    assert total_loss(logits, target, loss, 255).item() == pytest.approx(each.mean().item(), rel=1e-6)
+
+
+def test_where_nothing_is_ignored_all_pixels_count() -> None:
+    loss = Loss.model_validate({"terms": ["ce"], "ignore": "nothing", "average": "all"})
+    target = loss.target(torch.tensor([[[0, 1], [255, 255]]]), 255)
+    assert total_loss(torch.zeros(1, 4, 2, 2), target, loss, 255).item() == pytest.approx(math.log(4))

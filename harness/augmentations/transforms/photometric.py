@@ -94,7 +94,7 @@ def with_hue(image: Tensor, turn: float) -> Tensor:
 
 
 def hsv_of(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hue (0 to 179), saturation and value (0 to 255), each (H, W) int32, of an image (3, H, W) uint8: OpenCV's bits."""
+    """Hue (0 to 179), saturation and value (0 to 255), each (H, W) int32, of an image (3, H, W) uint8, as OpenCV's."""
     red, green, blue = image.int()
     value = image.amax(dim=0).int()
     spread = value - image.amin(dim=0).int()
