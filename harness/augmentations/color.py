@@ -13,6 +13,8 @@ from harness.utils.vision import import_torchvision
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+    from harness.utils.normalization import Color
+
 
 @AUGMENTATIONS.register("color_jitter")
 class ColorJitter(Augmentation):
@@ -25,7 +27,7 @@ class ColorJitter(Augmentation):
     hue: float = Field(0.1, ge=0, le=0.5)
     p: Fraction = 1.0
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         import_torchvision()
         from torchvision.transforms import v2
@@ -51,7 +53,7 @@ class Photometric(Augmentation):
     """The most that the hue is turned, in OpenCV's steps of two degrees."""
     p: Fraction = 0.5
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         from harness.augmentations.transforms.photometric import PhotometricDistortion
 

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from harness.utils.normalization import IMAGENET_MEAN, IMAGENET_STD, Color
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
 
 from torchvision.transforms import v2  # noqa: E402 (only importable after the line above)
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(images: Tensor, rule: str) -> Tensor:
@@ -33,6 +31,12 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize one uint8 image (3, H, W) as the training does."""
     resized: Tensor = v2.functional.resize(image, list(size), antialias=True)
     return resized
+
+
+def padded(image: Tensor, margins: Sequence[int], fill: Color) -> Tensor:
+    """One uint8 image (3, H, W) with pixels of a color added left, top, right and bottom."""
+    wider: Tensor = v2.functional.pad(image, list(margins), fill=list(fill))
+    return wider
 
 
 def letterbox_margins(shape: Sequence[int], size: tuple[int, int]) -> list[int]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.utils.normalization import BLACK, Color
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
@@ -23,7 +24,7 @@ CUTS = 10
 
 
 class ScaledCut(v2.Transform):
-    """Resize by a random factor and cut a size out at random, padding with black and void where the image is too small.
+    """Resize by a random factor and cut a size out at random, with a color and void around an image that is too small.
 
     Only the part that is cut is resized: the part of the source that it shows is taken first, in whole pixels, so that
     its factor can differ from the drawn one by half a pixel of the source along a side.
@@ -32,13 +33,18 @@ class ScaledCut(v2.Transform):
         size: height and width of what comes out.
         draw: draws height and width of the resized image from those of the source.
         max_share: cuts are drawn anew while one class has a larger share of the pixels that are not void.
+        fill: the color.
     """
 
     def __init__(
-        self, size: tuple[int, int], draw: Callable[[int, int], tuple[int, int]], max_share: float = 1.0
+        self,
+        size: tuple[int, int],
+        draw: Callable[[int, int], tuple[int, int]],
+        max_share: float = 1.0,
+        fill: Color = BLACK,
     ) -> None:
         super().__init__()
-        self.size, self.draw, self.max_share = size, draw, max_share
+        self.size, self.draw, self.max_share, self.fill = size, draw, max_share, fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw factor and cut."""
@@ -83,7 +89,7 @@ class ScaledCut(v2.Transform):
             resized = self._call_kernel(v2.functional.resize, cut, params["inner"], antialias=True)
         if not any(params["padding"]):
             return resized
-        fill = VOID if isinstance(inpt, tv_tensors.Mask) else 0
+        fill = VOID if isinstance(inpt, tv_tensors.Mask) else list(self.fill)
         return self._call_kernel(v2.functional.pad, resized, params["padding"], fill=fill)
 
 
