@@ -22,6 +22,6 @@ _ZERO: Mapping[Normalization, tuple[float, float, float]] = {
 
 
 def mean_color(rule: Normalization) -> Color:
-    """The color that normalization brings nearest to 0: ImageNet's mean (124, 116, 104), or what its place takes."""
+    """The color that normalization brings nearest to 0: (124, 116, 104) by ImageNet's mean."""
     red, green, blue = (round(255 * value) for value in _ZERO[rule])
     return red, green, blue
