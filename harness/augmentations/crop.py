@@ -13,6 +13,8 @@ from harness.utils.pixels import MaskRule
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+    from harness.utils.normalization import Color
+
 
 @AUGMENTATIONS.register("random_resized_crop")
 class RandomResizedCrop(Augmentation):
@@ -22,7 +24,7 @@ class RandomResizedCrop(Augmentation):
     scale: tuple[Positive, Positive] = (0.7, 1.0)
     ratio: tuple[Positive, Positive] = (0.9, 1.1)
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         from harness.augmentations.transforms import resize
 
@@ -31,7 +33,7 @@ class RandomResizedCrop(Augmentation):
 
 @AUGMENTATIONS.register("scale_crop")
 class ScaleCrop(Augmentation):
-    """Resize by a random factor, pad with black and void where too small, cut the recipe's size at random."""
+    """Resize by a random factor, pad where too small, cut the recipe's size at random."""
 
     op: Literal["scale_crop"] = "scale_crop"
     scale: tuple[Positive, Positive] = (0.5, 2.0)
@@ -42,12 +44,12 @@ class ScaleCrop(Augmentation):
     mask_resize: MaskRule = "nearest-exact"
     """How masks are resized; `nearest` displaces them against the image, as OpenCV does: for recipes that had it so."""
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         from harness.augmentations.transforms.scaled_cut import ScaledCut, by_factor, by_short_side
 
         draw = by_short_side(*self.short_side) if self.short_side else by_factor(*self.scale)
-        return ScaledCut(size, draw, self.max_share, self.mask_resize)
+        return ScaledCut(size, draw, self.max_share, fill, self.mask_resize)
 
 
 @AUGMENTATIONS.register("scale_jitter")
@@ -58,8 +60,8 @@ class ScaleJitter(Augmentation):
     scale: tuple[Positive, Positive] = (0.1, 2.0)
     max_share: Positive = Field(1.0, le=1)
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         from harness.augmentations.transforms.scaled_cut import ScaledCut, by_fit
 
-        return ScaledCut(size, by_fit(size, *self.scale), self.max_share)
+        return ScaledCut(size, by_fit(size, *self.scale), self.max_share, fill)

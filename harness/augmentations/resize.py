@@ -9,6 +9,8 @@ from harness.augmentations.base import AUGMENTATIONS, Augmentation
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+    from harness.utils.normalization import Color
+
 
 @AUGMENTATIONS.register("resize")
 class Resize(Augmentation):
@@ -16,7 +18,7 @@ class Resize(Augmentation):
 
     op: Literal["resize"] = "resize"
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         from harness.augmentations.transforms import resize
 

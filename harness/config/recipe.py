@@ -17,7 +17,7 @@ from harness.optim.optimizers.adamw import AdamW
 from harness.optim.schedules import SCHEDULES, Schedule
 from harness.optim.schedules.constant import Constant
 from harness.utils.canonical import LeftOutAt
-from harness.utils.normalization import Normalization
+from harness.utils.normalization import BLACK, Color, Normalization, mean_color
 from harness.utils.options import ByName, Positive, Strict
 
 
@@ -46,8 +46,8 @@ class Predict(Strict):
     """How label maps are made. They always come out at the image's original resolution."""
 
     mode: Literal["resize", "letterbox", "whole", "slide"] = "resize"
-    """`resize`: the image at the recipe's size, the logits resized back. `letterbox`: the same after padding it with
-    black to the size's proportions, which is cut away again. `whole`: as it is, padded to the network's stride and cut
+    """`resize`: the image at the recipe's size, the logits resized back. `letterbox`: the same after padding it to
+    the size's proportions, which is cut away again. `whole`: as it is, padded to the network's stride and cut
     back. `slide`: windows of the recipe's size, evenly spaced, joined where they overlap."""
     short_side: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
     long_side: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
@@ -121,12 +121,16 @@ class Recipe(Strict):
     augment: tuple[Annotated[Augmentation, ByName(AUGMENTATIONS, Augmentation, key="op")], ...] = ()
     normalize: Normalization = "imagenet"
     """`imagenet`: ImageNet's mean and deviation. `unit`: values in [0, 1]. `symmetric`: values in [-1, 1]."""
+    pad: Literal["black", "mean"] = "black"
+    """What is around an image that is too small, or was rotated, in training and in prediction. `mean`: what
+    normalization brings to 0, rounded to whole numbers of 255. Up to a network's stride it always is 0."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     """`auto`: the fastest safe one on the machine that plans, by measurement; the job has what was found."""
     grad_clip: float | None = Field(None, gt=0)
     """Largest norm of the gradient; None does not clip."""
     accumulate: int = Field(1, gt=0)
-    """Parts a batch is computed in, one after another, where it does not fit into memory at once."""
+    """Parts a batch is computed in, one after another, where it does not fit into memory at once. Each of several
+    processes computes its share in as many, but in no more than the smallest share has images."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a moving average of the weights, taken each iteration, which is what is scored; None: none."""
     early_stop: EarlyStop | None = None
@@ -146,9 +150,18 @@ class Recipe(Strict):
     epoch. It moves nothing that is computed, and is not part of the fingerprint."""
 
     @property
+    def fill(self) -> Color:
+        """The color of padding."""
+        return BLACK if self.pad == "black" else mean_color(self.normalize)
+
+    @property
     def at_once(self) -> int:
         """Images that are computed together: a batch, or a part of it."""
         return math.ceil(self.batch_size / self.accumulate)
+
+    def parts(self, batch: int, processes: int) -> int:
+        """In how many parts each process computes its share of a batch of so many images: as many as the others."""
+        return max(1, min(self.accumulate, batch // processes))
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:

@@ -43,8 +43,12 @@ class Focal(LossTerm):
 
     def compute(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """See `LossTerm`."""
+        import torch
+
         counted, truth, log_p = chance_of_truth(logits, target, ignore_index)
-        each = -((1 - log_p.exp()) ** self.gamma) * log_p
+        # At p = 1 a power below 1 has an infinite slope; clamped, it has none there, as the loss itself.
+        miss = (1 - log_p.exp()).clamp(min=torch.finfo(log_p.dtype).tiny)
+        each = -(miss**self.gamma) * log_p
         if self.alpha is not None:
             alpha = self.alpha if isinstance(self.alpha, tuple) else (1 - self.alpha, self.alpha)
             each = logits.new_tensor(alpha)[truth] * each

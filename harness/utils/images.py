@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from harness.utils.normalization import IMAGENET_MEAN, IMAGENET_STD, Color
 from harness.utils.pixels import MaskRule, nearest_pixels
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
 
 from torchvision.transforms import v2  # noqa: E402 (only importable after the line above)
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(images: Tensor, rule: str) -> Tensor:
@@ -42,6 +40,12 @@ def resize_mask(mask: Tensor, size: Sequence[int], rule: MaskRule = "nearest-exa
         if old != new:
             mask = mask.index_select(axis, torch.from_numpy(nearest_pixels(old, new, rule)).to(mask.device))
     return mask
+
+
+def padded(image: Tensor, margins: Sequence[int], fill: Color) -> Tensor:
+    """One uint8 image (3, H, W) with pixels of a color added left, top, right and bottom."""
+    wider: Tensor = v2.functional.pad(image, list(margins), fill=list(fill))
+    return wider
 
 
 def letterbox_margins(shape: Sequence[int], size: tuple[int, int]) -> list[int]:

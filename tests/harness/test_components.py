@@ -39,6 +39,8 @@ from tests.conftest import TINY, Bench
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+    from harness.utils.normalization import Color
+
 
 class Brier(LossTerm):
     """Mean squared distance of the probabilities from the truth."""
@@ -72,7 +74,7 @@ class Invert(Augmentation):
     op: Literal["invert"] = "invert"
     p: float = 1.0
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         from torchvision.transforms import v2
 
         return v2.RandomInvert(self.p)

@@ -114,7 +114,8 @@ def test_padding_counts_in_a_training_step_however_many_parts_the_batch_has(
     truth = (targets == 1)[:, None].float().expand(4, 3, 16, 16)
     expected = binary_cross_entropy_with_logits(model(images / 255), truth)
     optimizer = build_optimizer(model, job.recipe.optimizer)
-    found = training_step(images, targets, model, job, context, optimizer, torch.amp.GradScaler("cpu", enabled=False))
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    found = training_step(images, targets, model, job, context, optimizer, scaler, parts)
     assert torch.allclose(found, expected, atol=1e-6)
 
 

@@ -60,7 +60,8 @@ def test_rows_from_scratch_say_so() -> None:
 
 MMSEG: dict[str, Any] = {
     "name": "voc-mmseg", "size": (512, 512), "iterations": 40000, "epochs": None, "batch": 16, "lr": 0.01, "head": 1.0,
-    "momentum": 0.9, "decay": 5e-4, "aux": 0.4, "schedule": "poly", "predict": "whole",
+    "momentum": 0.9, "decay": 5e-4, "aux": 0.4, "schedule": "poly", "predict": "whole", "pad": "mean",
+    "average": "all",
 }  # fmt: skip
 SEMSEG = {
     **MMSEG,
@@ -71,14 +72,15 @@ SEMSEG = {
     "head": 10.0,
     "decay": 1e-4,
 }
-SEMSEG["predict"] = "slide"
+SEMSEG |= {"predict": "slide", "average": "counted"}
 VAINF = {**MMSEG, "name": "voc-deeplabv3plus", "size": (513, 513), "iterations": 30000, "lr": 1e-3, "head": 10.0}
-VAINF["decay"] = 1e-4
-EMANET = {**VAINF, "name": "voc-emanet", "lr": 9e-3, "head": 1.0}
+VAINF |= {"decay": 1e-4, "pad": "black", "average": "counted"}
+EMANET = {**VAINF, "name": "voc-emanet", "lr": 9e-3, "head": 1.0, "pad": "mean", "average": "all"}
 # The sum over a picture's 500·375 pixels at a rate of 1e-10 and a decay of 5e-4 is their mean at these.
 FCN = {
     **MMSEG, "name": "voc-fcn", "size": (500, 500), "iterations": 100000, "batch": 1, "lr": 1e-10 * 500 * 375,
     "momentum": 0.99, "decay": 5e-4 / (500 * 375), "schedule": "constant",
+    "average": "counted",
 }  # fmt: skip
 
 # Row -> what its source did, and the mIoU it reports.
@@ -110,6 +112,7 @@ def facts(job: Job) -> dict[str, Any]:
         "batch": recipe.batch_size, "lr": pytest.approx(optimizer.lr), "head": optimizer.head_lr_factor,
         "momentum": optimizer.momentum, "decay": pytest.approx(optimizer.weight_decay, rel=1e-3),
         "aux": recipe.loss.aux_weight, "schedule": recipe.schedule.name, "predict": recipe.predict.mode,
+        "pad": recipe.pad, "average": recipe.loss.average,
     }  # fmt: skip
 
 
@@ -202,17 +205,17 @@ def test_without_sbd_one_message_says_what_is_missing(tmp_path: Path) -> None:
 # -- what the recipes need ----------------------------------------------------------------------------
 
 
-def test_fcns_images_stay_as_they_are_in_black_and_void() -> None:
+def test_fcns_images_stay_as_they_are_in_a_frame_of_void() -> None:
     recipe = jobs("voc-published")["FCN-32s"].recipe
     image = torch.randint(1, 256, (3, 375, 500), dtype=torch.uint8)
     mask = torch.randint(0, 21, (375, 500), dtype=torch.uint8)
-    shown, labels = augmented(training_transform(recipe.augment, recipe.size), image, mask)
+    shown, labels = augmented(training_transform(recipe.augment, recipe.size, recipe.fill), image, mask)
     assert shown.shape == (3, 500, 500)
     inside = labels != 255
     assert int(inside.sum()) == 375 * 500
     assert torch.equal(labels[inside].view(375, 500), mask)
     assert torch.equal(shown[:, inside].view(3, 375, 500), image)
-    assert not shown[:, ~inside].any()
+    assert shown[:, ~inside].unique(dim=1).flatten().tolist() == [124, 116, 104]
 
 
 @pytest.mark.parametrize(

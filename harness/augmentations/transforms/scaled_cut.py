@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.utils.images import resize_image, resize_mask
+from harness.utils.normalization import BLACK, Color
 from harness.utils.pixels import MaskRule
 from harness.utils.vision import import_torchvision
 
@@ -24,7 +25,7 @@ CUTS = 10
 
 
 class ScaledCut(v2.Transform):
-    """Resize by a random factor and cut a size out at random, padding with black and void where the image is too small.
+    """Resize by a random factor and cut a size out at random, with a color and void around an image that is too small.
 
     Only the part that is cut is resized: the part of the source that it shows is taken first, in whole pixels, so that
     its factor can differ from the drawn one by half a pixel of the source along a side.
@@ -33,6 +34,7 @@ class ScaledCut(v2.Transform):
         size: height and width of what comes out.
         draw: draws height and width of the resized image from those of the source.
         max_share: cuts are drawn anew while one class has a larger share of the pixels that are not void.
+        fill: the color.
         mask_rule: how masks are resized.
     """
 
@@ -41,10 +43,11 @@ class ScaledCut(v2.Transform):
         size: tuple[int, int],
         draw: Callable[[int, int], tuple[int, int]],
         max_share: float = 1.0,
+        fill: Color = BLACK,
         mask_rule: MaskRule = "nearest-exact",
     ) -> None:
         super().__init__()
-        self.size, self.draw, self.max_share, self.mask_rule = size, draw, max_share, mask_rule
+        self.size, self.draw, self.max_share, self.fill, self.mask_rule = size, draw, max_share, fill, mask_rule
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw factor and cut."""
@@ -89,7 +92,7 @@ class ScaledCut(v2.Transform):
             resized = tv_tensors.wrap(resize_image(cut, params["inner"]), like=inpt)
         if not any(params["padding"]):
             return resized
-        fill = VOID if isinstance(inpt, tv_tensors.Mask) else 0
+        fill = VOID if isinstance(inpt, tv_tensors.Mask) else list(self.fill)
         return self._call_kernel(v2.functional.pad, resized, params["padding"], fill=fill)
 
 
