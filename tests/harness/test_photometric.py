@@ -21,6 +21,7 @@ from harness.augmentations.transforms.photometric import (
     with_saturation,
 )
 from harness.scoring.samples import seeded
+from harness.utils.normalization import BLACK
 
 Pixels = NDArray[np.uint8]
 
@@ -117,7 +118,7 @@ def test_each_step_is_drawn_half_of_the_time_and_contrast_comes_first_as_often_a
 def test_no_channel_is_ever_permuted() -> None:
     # A turn by 36 degrees, less than half of the way to the next primary, leaves the strongest channel the strongest.
     primaries = torch.eye(3)[:, None].mul(200).to(torch.uint8)  # one row: red, green, blue
-    step = AUGMENTATIONS.get("photometric")().transform((1, 3))
+    step = AUGMENTATIONS.get("photometric")().transform((1, 3), BLACK)
     mask = torch.tensor([[0, 7, 255]], dtype=torch.uint8)
     with seeded(1):
         for _ in range(500):

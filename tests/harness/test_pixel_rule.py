@@ -108,9 +108,8 @@ SIZES = [(64, 64), (41, 53), (130, 111), (224, 224)]
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("name", [*STEPS, "none", "all"])
 def test_labels_stay_under_their_image(name: str, size: tuple[int, int], shape: tuple[int, int]) -> None:
-    steps = [] if name == "none" else [step(name)]
-    if name == "all":
-        steps = [step(one) for one in ("resize", "rotate", "random_resized_crop", "hflip")]
+    several = {"none": (), "all": ("resize", "rotate", "random_resized_crop", "hflip")}
+    steps = [step(one) for one in several.get(name, (name,))]
     both = np.concatenate([displacement(steps, shape, size, seed) for seed in range(4)], axis=1)
     # Each step that resamples takes a label from at most half a pixel away along each axis (of the source, or of the
     # size that an earlier step made), and rounds the image to grey levels, of which a pixel of the source has two.
