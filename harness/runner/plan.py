@@ -250,6 +250,12 @@ def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | Non
                 f"suite {job.suite}: selection.split: {dataset.info.name} has no {job.selection.split} split",
                 "Use selection: {rule: last}.",
             )
+        if job.recipe.early_stop is not None and not dataset.ids(job.selection.split):
+            raise SuiteError(
+                f"suite {job.suite}: recipe.early_stop: {dataset.info.name} has no {job.selection.split} split whose "
+                "scores could end a training",
+                "Leave early_stop out.",
+            )
 
 
 def _refuse_untrue(suite: Suite, entries: Mapping[str, ModelEntry]) -> None:

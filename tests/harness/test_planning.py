@@ -137,6 +137,8 @@ def test_a_split_without_images_is_refused_where_it_is_needed(home: Path, monkey
     with pytest.raises(SuiteError, match=r"selection\.split: shapes has no val split"):
         plan_of(home, "selection={rule: best, split: val}")
     assert plan_of(home, "selection.rule=last").train
+    with pytest.raises(SuiteError, match=r"recipe\.early_stop: shapes has no val split"):
+        plan_of(home, "selection.rule=last", "recipe.early_stop={patience: 2}")
     without("train")
     with pytest.raises(BenchError, match="has no training image"):
         plan_of(home)
