@@ -35,6 +35,20 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     return resized
 
 
+def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """A mask (…, H, W) at another size: of each new pixel's centre, the pixel it falls into.
+
+    This is where images, logits and the evaluator have their pixels, too. A centre between two pixels takes the lower
+    or right one. Places are whole numbers, so that no rounding can move a pixel, as it can in PyTorch's
+    `nearest-exact`.
+    """
+    rows, columns = (
+        (2 * torch.arange(new, device=mask.device) + 1) * old // (2 * new)
+        for old, new in zip(mask.shape[-2:], size, strict=True)
+    )
+    return mask[..., rows[:, None], columns]
+
+
 def letterbox_margins(shape: Sequence[int], size: tuple[int, int]) -> list[int]:
     """Pixels to add left, top, right and bottom, so that height and width get the proportions of `size`."""
     height, width = shape
