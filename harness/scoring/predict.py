@@ -21,6 +21,8 @@ from harness.utils.images import letterbox_margins, normalize, resize_image
 
 # uint8 images (N, 3, H, W) -> logits (N, K, H, W).
 Network = Callable[[Tensor], Tensor]
+# What brings an image (C, H, W) to another size.
+Resize = Callable[[Tensor, tuple[int, int]], Tensor]
 
 
 def split_outputs(outputs: Any, channels: int, size: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
@@ -124,7 +126,12 @@ def _resized_batches(
 
 
 def predict_image(
-    network: Network, image: Tensor, size: tuple[int, int], how: Predict, sigmoid: bool = False
+    network: Network,
+    image: Tensor,
+    size: tuple[int, int],
+    how: Predict,
+    sigmoid: bool = False,
+    resize: Resize = resize_image,
 ) -> Tensor:
     """The logits (K, H, W) of one image (3, H, W) at its own resolution.
 
@@ -136,20 +143,21 @@ def predict_image(
         size: the recipe's.
         how: modes, scales and mirror images.
         sigmoid: each channel has a probability of its own; one channel always has.
+        resize: brings the image to the network's size.
     """
     height, width = image.shape[-2:]
     base = how.shown_size(height, width)
     if not how.augmented:
-        shown = image if base == (height, width) else resize_image(image, base)
-        return enlarged(predict_once(network, shown, size, how), (height, width))
+        shown = image if base == (height, width) else resize(image, base)
+        return enlarged(predict_once(network, shown, size, how, resize), (height, width))
     chances = []
     for scale in how.scales:
         if how.mode in ("resize", "letterbox"):
             shown, at = image, (round(size[0] * scale), round(size[1] * scale))
         else:
-            shown, at = resize_image(image, (max(1, round(base[0] * scale)), max(1, round(base[1] * scale)))), size
+            shown, at = resize(image, (max(1, round(base[0] * scale)), max(1, round(base[1] * scale)))), size
         for mirrored in (False, True) if how.flip else (False,):
-            logits = predict_once(network, shown.flip(-1) if mirrored else shown, at, how)
+            logits = predict_once(network, shown.flip(-1) if mirrored else shown, at, how, resize)
             logits = enlarged(logits.flip(-1) if mirrored else logits, (height, width))
             sigmoid = sigmoid or len(logits) == 1
             chances.append(logits.sigmoid() if sigmoid else logits.softmax(dim=0))
@@ -157,7 +165,9 @@ def predict_image(
     return torch.logit(mean, eps=1e-7) if sigmoid else mean.clamp(min=1e-12).log()
 
 
-def predict_once(network: Network, image: Tensor, size: tuple[int, int], how: Predict) -> Tensor:
+def predict_once(
+    network: Network, image: Tensor, size: tuple[int, int], how: Predict, resize: Resize = resize_image
+) -> Tensor:
     """The logits (K, H, W) of one image (3, H, W), by the mode alone."""
     height, width = image.shape[-2:]
     if how.mode == "whole":
@@ -166,7 +176,7 @@ def predict_once(network: Network, image: Tensor, size: tuple[int, int], how: Pr
         return slide(network, image, size, how)
     left, top, right, bottom = letterbox_margins((height, width), size) if how.mode == "letterbox" else [0, 0, 0, 0]
     framed = pad(image, (left, right, top, bottom))
-    logits = enlarged(network(resize_image(framed, size)[None])[0], framed.shape[-2:])
+    logits = enlarged(network(resize(framed, size)[None])[0], framed.shape[-2:])
     return logits[:, top : top + height, left : left + width]
 
 
