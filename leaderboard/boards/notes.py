@@ -82,12 +82,14 @@ def _listed(value: Any) -> str:
 
 
 def ceiling_notes(board: Board) -> list[str]:
-    """What networks would score that are perfect at their input size: in one line, or one for each size of several."""
+    """What networks would score that are perfect at their input size: one line for all rows, or one for each size."""
     told: dict[str, list[Row]] = {}
     for row in board.rows:
-        if row.ceiling is not None:
-            told.setdefault(ceiling_text(row.ceiling), []).append(row)
-    if len(told) < 2:
+        if row.cell.scored:
+            told.setdefault(ceiling_text(row.ceiling) if row.ceiling else "", []).append(row)
+    shared = len(told) < 2
+    told.pop("", None)
+    if shared:
         return list(told)
     several = Counter(model for rows in told.values() for model in {row.model for row in rows})
     names = {
