@@ -70,7 +70,7 @@ def input_text(recipe: Recipe) -> str:
 def takes_seconds(job: Job, dataset: Dataset, manifest: str) -> bool:
     """Whether `ceiling` knows it, or has only some million pixels to predict, were all images as large as the first."""
     ids, how = dataset.ids(SPLIT, job.images), job.recipe.predict
-    if not ids or _is_whole(job) or ceiling_key(job, manifest) in JsonCache("ceilings.json"):
+    if not ids or _is_one(job) or ceiling_key(job, manifest) in JsonCache("ceilings.json"):
         return True
     times = len(how.scales) * (2 if how.flip else 1)
     return len(ids) * times * dataset.truth(ids[0])[0].size <= QUICK_PIXELS
@@ -90,14 +90,14 @@ def ceiling_key(job: Job, manifest: str) -> str:
     )
 
 
-def _is_whole(job: Job) -> bool:
+def _is_one(job: Job) -> bool:
     """Whether the ceiling is 1 because nothing is resized; absent classes that count 0 are in the way of that."""
     return job.recipe.predict.keeps_size and job.protocol.absent != "zero"
 
 
 def _scores(job: Job, dataset: Dataset, threads: int) -> dict[str, float | None]:
     info, headline = dataset.info, dataset.info.headline
-    if _is_whole(job):
+    if _is_one(job):
         return {headline: 1.0, BOUNDARY: 1.0}
     ids = dataset.ids(SPLIT, job.images)
     found = evaluate_images(dataset, job.protocol, _perfect(dataset, ids, job.recipe), threads).compute()
