@@ -85,6 +85,12 @@ class Predict(Strict):
         return max(1, round(height * factor)), max(1, round(width * factor))
 
     @property
+    def keeps_size(self) -> bool:
+        """Whether networks see images at their own resolution, and nothing is resized back."""
+        resized = self.mode in ("resize", "letterbox") or self.short_side or self.long_side
+        return not resized and set(self.scales) == {1.0}
+
+    @property
     def augmented(self) -> bool:
         """Whether an image is predicted more than once."""
         return self.flip or self.scales != (1.0,)

@@ -202,6 +202,7 @@ def write_evaluation(
         n_images=scores.n_images,
         details=json.loads(json.dumps(scores.details())),
         statistics=scored.statistics,
+        ceiling=scored.ceiling,
         created=now(),
     )
     session.add(row)

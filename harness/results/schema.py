@@ -186,6 +186,9 @@ class Evaluation(Base):
     """Everything the evaluator says besides the scores: undefined counts, variants, trimap, image level."""
     statistics: Mapped[bytes]
     """Per-image statistics: enough to fold every score anew, over any subset of images."""
+    ceiling: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What a network would score that is perfect at its input size: `input`, which says what that is, and `scores`;
+    empty where there is no input size that is known."""
     image_list: Mapped[str | None] = mapped_column(ForeignKey("image_lists.key"))
     """The images that were scored, in order; None where only the statistics name them."""
     created: Mapped[str]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.utils.normalization import IMAGENET_MEAN, IMAGENET_STD, Color
+from harness.utils.normalization import IMAGENET_MEAN, IMAGENET_STD
 from harness.utils.pixels import MaskRule, nearest_pixels
 from harness.utils.vision import import_torchvision
 
@@ -35,14 +35,14 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_mask(mask: Tensor, size: Sequence[int], rule: MaskRule = "nearest-exact") -> Tensor:
-    """A mask (H, W) at another size; see `MaskRule`."""
-    for axis, (old, new) in enumerate(zip(mask.shape, size, strict=True)):
+    """A mask (…, H, W) at another size; see `MaskRule`."""
+    for axis, old, new in zip((-2, -1), mask.shape[-2:], size, strict=True):
         if old != new:
             mask = mask.index_select(axis, torch.from_numpy(nearest_pixels(old, new, rule)).to(mask.device))
     return mask
 
 
-def padded(image: Tensor, margins: Sequence[int], fill: Color) -> Tensor:
+def padded(image: Tensor, margins: Sequence[int], fill: Sequence[int]) -> Tensor:
     """One uint8 image (3, H, W) with pixels of a color added left, top, right and bottom."""
     wider: Tensor = v2.functional.pad(image, list(margins), fill=list(fill))
     return wider

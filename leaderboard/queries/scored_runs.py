@@ -288,5 +288,6 @@ def _with_scores(
         test=test.values if test else {},
         val=val.values if val else {},
         n_images=test.n_images if test else 0,
+        ceiling=test.ceiling if test else None,
         problem=problem,
     )

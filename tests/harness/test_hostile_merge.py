@@ -136,6 +136,8 @@ def test_the_pair_is_joined_when_nobody_touches_it(pair: tuple[Path, Path]) -> N
     here, there = pair
     result = joined(here, there)
     assert (result.added, result.same, result.refused, result.conflicts) == (1, 1, [], [])
+    ceilings = [rows(here, f"select ceiling from evaluations where run_id = {n} and split = 'test'") for n in (1, 2)]
+    assert ceilings[0] == ceilings[1] != [("{}",)], "one suite has one"
     store = open_store(str(here))
     assert list(check_database(store, store.artifacts)) == []
     store.close()
@@ -385,6 +387,10 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("evaluations.n_images", 10**6, "images are stored"),
     ("evaluations.loss", 0.001, "loss is stored as 0.001"),
     ("evaluations.protocol", '{"name": "standard", "void": "all"}', "void"),
+    ("evaluations.ceiling", "{", "ceiling"),
+    ("evaluations.ceiling", "[1]", "ceiling"),
+    ("evaluations.ceiling", '{"input": "8×8", "scores": {"miou": 1.5}}', "scores.miou"),
+    ("evaluations.ceiling", '{"input": 8, "scores": {}}', "input"),
     ("scores.value", "high", "value"),
     ("scores.value", 0.999, "is stored as 0.999, its statistics give"),
     ("gallery_predictions.prediction", b"no image", "is no PNG"),

@@ -49,6 +49,14 @@ def test_a_label_comes_from_the_pixel_under_the_new_pixels_centre(old: int, new:
     assert np.array_equal(nearest_pixels(old, new, "nearest"), floored.numpy().astype(np.int64))
 
 
+def test_rows_and_columns_are_told_apart_and_the_type_stays() -> None:
+    mask = torch.tensor([[0, 1, 2], [3, 4, 255]], dtype=torch.uint8)
+    resized = resize_mask(mask, (4, 3))
+    assert resized.dtype == torch.uint8
+    assert resized.tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 255], [3, 4, 255]]
+    assert torch.equal(resize_mask(mask[None, None], (4, 3))[0, 0], resized)
+
+
 # -- every augmentation: the mask stays under the image ---------------------------------------------------
 
 GAIN = 2  # grey levels for each column or row

@@ -60,6 +60,9 @@ BROKEN = {
     "a score of a class that is not there": OF_SCORE.format("class_index = 99"),
     "a loss without end": OF_EVALUATION.format("loss = 9e999"),
     "images that cannot be counted": OF_EVALUATION.format("n_images = 'many'"),
+    "a ceiling that is no JSON": OF_EVALUATION.format("ceiling = '{'"),
+    "a ceiling without scores": OF_EVALUATION.format("""ceiling = '{"input": "8×8"}'"""),
+    "a ceiling above 1": OF_EVALUATION.format("""ceiling = '{"input": "8×8", "scores": {"miou": 1.5}}'"""),
     "a protocol that is no JSON": OF_EVALUATION.format("protocol = '{'"),
 }
 

@@ -107,6 +107,11 @@ class _Choice(_Facts):
     variant: str | None = None
 
 
+class _Ceiling(_Facts):
+    input: str
+    scores: dict[str, Annotated[Finite, Field(ge=0, le=1)] | None]
+
+
 class _Config(_Facts):
     dataset: _Choice
 
@@ -219,8 +224,15 @@ class EvaluationModel(Row):
     loss: Finite | None
     n_images: Count
     statistics: bytes
+    ceiling: Shown
     image_list: Hash | None
     created: Time
+
+    @model_validator(mode="after")
+    def _agree(self) -> EvaluationModel:
+        if self.ceiling:
+            _Ceiling.model_validate(self.ceiling)
+        return self
 
 
 class ScoreModel(Row):
