@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from leaderboard.boards.board import Board, boards
 from leaderboard.queries.load import load_gallery, load_runs
 from leaderboard.tables.references import load_references
 from leaderboard.tables.reported import measured_tables, reported_grids
-from tests.conftest import ROOT
 from tests.leaderboard.browsing import Server, Tab, needs_browser, rows
 from tests.leaderboard.studied import CELLS, CHOSEN_EPOCH
 
@@ -116,13 +114,14 @@ class TestInABrowser:
         of_distance.wait_for()
 
     def test_reported_scores_that_the_ranking_has_not_stand_beside_ours(
-        self, tab: Tab, server: Server, tmp_path: Path
+        self, tab: Tab, server: Server, studied: Path, store: Store
     ) -> None:
-        place = Path(shutil.copy(ROOT / "leaderboard" / "published.db", tmp_path))
-        board = board_named(open_store(str(place), read_only=True), "unet-drive")
-        page = tab.open(f"{server.show(place)}/?board={board.board_id}")
+        board = board_named(store, "unet-drive")
+        page = tab.open(f"{server.show(studied)}/?board={board.board_id}")
         page.get_by_text("Batch loss: U-Net (study C), reported → U-Net (study C), here").wait_for()
-        assert page.get_by_text("0.1110 → 0.1042 (-0.0068)").count() == 1
+        assert page.get_by_text("0.1556 → 0.2950 (+0.1394)").count() == 1
+        page.locator("summary", has_text="Loss of each test batch").click()
+        page.get_by_text("0.1859 → 0.3400").wait_for()
 
     def test_reported_points_stand_over_our_curves(self, tab: Tab, server: Server, studied: Path, store: Store) -> None:
         board = board_named(store, "horse-report")
