@@ -38,7 +38,14 @@ def test_study_b() -> None:
     assert (recipe.size, recipe.batch_size, recipe.epochs) == ((512, 512), 32, 100)
     assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.optimizer.weight_decay) == ("adamw", 5e-5, 5e-5)
     assert (recipe.schedule.name, recipe.schedule.power, recipe.schedule.per) == ("poly", 0.9, "epoch")
-    assert [step.op for step in recipe.augment] == ["rotate", "color_jitter", "blur", "random_resized_crop", "hflip"]
+    assert [step.op for step in recipe.augment] == [
+        "resize",
+        "rotate",
+        "color_jitter",
+        "blur",
+        "random_resized_crop",
+        "hflip",
+    ]
     assert (job.dataset.variant, job.selection.metric, job.seed) == ("cut9", "miou", 42)
     assert job.model.params["output_stride"] == 32
 

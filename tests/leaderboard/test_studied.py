@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bench.export import export_text
 from harness.results import Store, open_store
 from leaderboard.boards.board import Board, boards
 from leaderboard.queries.load import load_gallery, load_runs
+from leaderboard.site.export import write_site
 from leaderboard.tables.references import load_references
 from leaderboard.tables.reported import measured_tables, reported_grids
 from tests.leaderboard.browsing import Server, Tab, needs_browser, rows
@@ -73,6 +75,14 @@ def test_study_c_s_thirty_printed_losses_stand_beside_ours(studied: Path, store:
     assert table.rows[9][2] == "0.1859 → 0.3400"
     text = export_text("markdown", str(studied), "unet-drive")
     assert "| 10 | 0.0965 → – | 0.1859 → 0.3400 | 0.1798 → – |" in text
+
+
+def test_the_site_has_single_epochs_and_batches_too(store: Store, tmp_path: Path) -> None:
+    write_site(store, tmp_path / "site", None, lambda line: None)
+    text = "".join(html.unescape(page.read_text()) for page in (tmp_path / "site").glob("board-*.html"))
+    assert "By epoch: U-Net (study D), reported → U-Net, here" in text
+    assert r"0.1859 \u2192 0.3400" in text  # tables are JSON
+    assert r"0.5767 \u2192 0.5100 (-0.0667)" in text
 
 
 def test_an_exported_board_has_the_reported_grid(studied: Path) -> None:
