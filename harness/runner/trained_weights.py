@@ -22,8 +22,8 @@ def with_trained_weights(jobs: Sequence[Job], store: Store | None, artifacts: Ar
     """The jobs, of which those that start from a run name the file of its weights, and what those were trained on.
 
     Raises:
-        SuiteError: the database has no such run that ended well, or several of a grid; or its weights are gone. Says
-            which command makes it.
+        SuiteError: the database has no such run that ended well (says which command makes it), or several of a grid; or
+            its weights are gone.
     """
     return [_resolved(job, job.model.start_from_run, store, artifacts) for job in jobs]
 
@@ -43,7 +43,7 @@ def _resolved(job: Job, wanted: TrainedRun | None, store: Store | None, artifact
     if len({repr(sorted(run.grid.items())) for run, _ in found}) > 1:
         raise SuiteError(f"{_place(job)}: several cells of a grid are called {title}", "Name a suite without a grid.")
     run, data = found[-1]
-    update: dict[str, Any] = {"start_from_run": None, "start_from": str(_weights(job, run, artifacts, command))}
+    update: dict[str, Any] = {"start_from_run": None, "start_from": str(_weights(job, run, artifacts))}
     if job.model.pretrained_on is None:
         given = run.config["model"].get("start_from") is not None
         before = pretraining(run.model_origin, run.model_params, given, run.provenance)
@@ -71,13 +71,13 @@ def _runs(store: Store, suite: str, model: str, dataset: str, seed: int) -> list
     return [(run, data) for run, data in found if run.id not in withdrawn and not run.config.get("smoke")]
 
 
-def _weights(job: Job, run: Run, artifacts: Artifacts, command: str) -> Path:
+def _weights(job: Job, run: Run, artifacts: Artifacts) -> Path:
     """The file of the weights that were scored."""
     name = BEST if run.selection.get("rule") == "best" else LAST
     path = artifacts.run(run.fingerprint).fetch(f"{CHECKPOINTS}/{name}")
     if not path.is_file():
         raise SuiteError(
             f"{_place(job)}: run {run.id} is there, but its weights are not: {path}",
-            f"Put them back; or `bench withdraw {run.id} --why …`, and again: {command}",
+            "Put them back, or start from a run of another seed: start_from_run: {seed: N}.",
         )
     return path
