@@ -35,6 +35,19 @@ class DatasetChoice(Strict):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+class TrainedRun(Strict):
+    """A run of the results database, whose weights another training starts from."""
+
+    model: str
+    """The label of its row."""
+    trained_on: dict[str, str] = Field(min_length=1)
+    """Data set that is trained on now -> the one that the run was trained on."""
+    suite: str | None = None
+    """Of the run; None: this one."""
+    seed: int | None = None
+    """Of the run; None: the job's own."""
+
+
 class ModelChoice(Strict):
     """A network and its parameters."""
 
@@ -50,11 +63,19 @@ class ModelChoice(Strict):
     """A file with weights that are scored as they are: nothing is trained."""
     start_from: str | None = None
     """A file with weights that the training starts from, as far as names and shapes agree: FCN-16s from FCN-32s."""
+    start_from_run: TrainedRun | None = None
+    """A run of the database in place of that file: the weights it was scored with. A planned job has the file."""
     label_map: tuple[int, ...] | None = None
     """With a checkpoint that was trained on other classes: for each of its classes the data set's."""
     pretrained_on: Annotated[tuple[str, ...] | None, BeforeValidator(_named)] = None
     """What the weights of `checkpoint`, of `start_from` or of a network of another package were trained on: names of
     data sets, or `none`. It is shown and keeps rankings apart; nothing that is computed depends on it."""
+
+    @model_validator(mode="after")
+    def _one_start(self) -> ModelChoice:
+        if self.start_from_run is not None and (self.start_from is not None or self.checkpoint is not None):
+            raise ValueError("start_from_run: leave start_from and checkpoint out beside it")
+        return self
 
     @property
     def title(self) -> str:

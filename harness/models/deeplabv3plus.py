@@ -34,6 +34,7 @@ def build(
     channels: int = 256,
     decoder_convs: int = 2,
     separable: bool | Literal["paper"] = False,
+    upsampling: Literal["bilinear", "bicubic"] = "bilinear",
     width: int = 64,
     pretrained: str = "none",
 ) -> DeepLabV3Plus:
@@ -49,15 +50,19 @@ def build(
         decoder_convs: 3×3 convolutions of the decoder; the paper has 2.
         separable: depthwise separable 3×3 convolutions in pyramid and decoder. `paper`: batch normalization and ReLU
             after the depthwise convolution, too, as the paper's code has them. True: after both together only.
+        upsampling: how features and logits are enlarged: `bilinear`, the paper's, or `bicubic`.
         width: channels of the backbone's stem; 64 is ResNet's and Xception's. EfficientNet-Lite's is fixed.
         pretrained: `imagenet` or `none`; there are no weights for xception.
 
     Raises:
-        ValueError: there is no such form of separable convolutions or backbone, or it has no width to choose.
+        ValueError: there is no such form of separable convolutions, no such upsampling or backbone, or the backbone has
+            no width to choose.
         WeightsError: the weights cannot be had.
     """
     if separable not in (False, True, "paper"):
         raise ValueError(f"separable {separable!r}: use false, true or paper")
+    if upsampling not in ("bilinear", "bicubic"):
+        raise ValueError(f"upsampling {upsampling!r}: use bilinear or bicubic")
     encoder: ResNet | Xception | EfficientNetLite
     if backbone == "xception":
         encoder = xception(output_stride, width, pretrained)
@@ -67,7 +72,7 @@ def build(
         encoder = efficientnet_lite(backbone, output_stride, pretrained)
     else:
         encoder = resnet(backbone, output_stride, width, pretrained)
-    network = DeepLabV3Plus(encoder, num_classes, rates, channels, decoder_convs)
+    network = DeepLabV3Plus(encoder, num_classes, rates, channels, decoder_convs, upsampling)
     if separable:
         for part in (network.aspp, network.decoder):
             separate(part, between=separable == "paper")
@@ -78,9 +83,16 @@ class DeepLabV3Plus(nn.Module):
     """Encoder, atrous spatial pyramid, and a decoder that brings back the low-level features."""
 
     def __init__(
-        self, encoder: nn.Module, num_classes: int, rates: Sequence[int], channels: int, decoder_convs: int
+        self,
+        encoder: nn.Module,
+        num_classes: int,
+        rates: Sequence[int],
+        channels: int,
+        decoder_convs: int,
+        upsampling: str,
     ) -> None:
         super().__init__()
+        self.upsampling = upsampling
         self.encoder = encoder
         low, high = int(encoder.channels[0]), int(encoder.channels[-1])  # type: ignore[index]
         self.aspp = ASPP(high, channels, rates)
@@ -99,10 +111,10 @@ class DeepLabV3Plus(nn.Module):
         # 2. Look at several scales at once.
         y = self.aspp(high)
         # 3. Decode at 1/4, with the low-level features beside.
-        y = interpolate(y, size=low.shape[-2:], mode="bilinear", align_corners=False)
+        y = interpolate(y, size=low.shape[-2:], mode=self.upsampling, align_corners=False)
         y = self.head(self.decoder(torch.cat([self.reduce(low), y], dim=1)))
         # 4. Up to the image.
-        return interpolate(y, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return interpolate(y, size=x.shape[-2:], mode=self.upsampling, align_corners=False)
 
 
 def separate(network: nn.Module, between: bool = False) -> None:

@@ -34,6 +34,7 @@ from harness.runner.backbone import refuse_undeclared_backbones, searched_backbo
 from harness.runner.machine import Machine
 from harness.runner.searchers import SEARCHERS
 from harness.runner.shared_training import share_trainings
+from harness.runner.trained_weights import with_trained_weights
 from harness.scoring.crf import require_crf
 from harness.scoring.evaluate import check_metric
 from harness.tasks.artifacts import Artifacts
@@ -132,9 +133,9 @@ def make_plan(
         machine: what decides where a suite says `auto`; None: this one.
 
     Raises:
-        BenchError: a name does not exist, data are missing or unsound, the suite asks for a metric that a data set
-            lacks, or for a head's learning rate of a network that does not say what its head is; or `auto` needs a
-            measurement that cannot be taken here.
+        BenchError: a name does not exist, data are missing or unsound; the suite asks for a metric that a data set has
+            not, a head's learning rate of a network that does not say what its head is, or the weights of a run that is
+            not there; or `auto` needs a measurement that cannot be taken here.
     """
     suite = suite.model_copy(update={"datasets": tuple(_resolved(choice, data_folder) for choice in suite.datasets)})
     _refuse_namesakes(suite)
@@ -146,6 +147,7 @@ def make_plan(
     _refuse_impossible(jobs, copies)
     refuse_undeclared_backbones(jobs, entries, suite.search)
     _refuse_untrue(suite, entries)
+    jobs = with_trained_weights(jobs, store, artifacts)
     plan = Plan(suite)
     planner = _Planner(entries, copies, artifacts, store.cells() if store else frozenset())
     automatic = Automatic(machine or Machine(say), planner.knows)
@@ -261,7 +263,7 @@ def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | Non
 def _refuse_untrue(suite: Suite, entries: Mapping[str, ModelEntry]) -> None:
     """Refuse a declared pretraining where it is known from the network's parameters."""
     for model in suite.models:
-        given = model.checkpoint is not None or model.start_from is not None
+        given = any(weights is not None for weights in (model.checkpoint, model.start_from, model.start_from_run))
         if model.pretrained_on is not None and not given and entries[model.name].origin in BY_PARAMETER:
             raise SuiteError(
                 f"suite {suite.name}: pretrained_on: what {model.name} starts from is its parameter pretrained",

@@ -31,6 +31,7 @@ from harness.scoring.ceiling import SPLIT, ceiling
 from harness.scoring.keep import PREDICTIONS
 from harness.scoring.samples import DecodedSamples
 from harness.tasks import provenance
+from harness.tasks.checkpoint_files import CHECKPOINTS, EPOCHS
 from harness.tasks.inference_cost import cost_record
 from harness.tasks.messages import Emit, SharedResult, Stage
 from harness.tasks.record import forget_record, keep_record
@@ -39,7 +40,7 @@ from harness.tasks.task import Task
 from harness.tasks.wire import BadMessage
 from harness.training.class_pixels import one_step, with_prepared_loss
 from harness.training.conformance import CHECKS
-from harness.training.loop import CHECKPOINTS, EPOCHS, RESUME, Interrupted, Progress
+from harness.training.loop import RESUME, Interrupted, Progress
 from harness.training.tensorboard import LOG_FOLDER
 
 # Images that are scored where it is timed how long that takes.

@@ -42,6 +42,7 @@ from harness.scoring.predict import (
     split_outputs,
 )
 from harness.scoring.samples import CPU, DecodedSamples, derived_seed
+from harness.tasks.checkpoint_files import BEST, EPOCH, LAST
 from harness.tasks.messages import Emit, EpochDone, Stage
 from harness.training.distributed import ProcessGroup
 from harness.training.loader import training_loader, worker_count
@@ -56,11 +57,6 @@ CHECKPOINT_EVERY_S = 60.0
 RESUME = "resume.pt"
 # What becomes of one that cannot be read.
 BROKEN = "resume.broken.pt"
-BEST, LAST = "best.pt", "last.pt"
-# The weights after a number of epochs, where the recipe keeps them.
-EPOCH, EPOCHS = "epoch-{:04}.pt", "epoch-*.pt"
-# The folder of them among a run's files.
-CHECKPOINTS = "checkpoints"
 
 # The scores a learning curve shows besides the losses and the selection's metric.
 CURVES = ("miou", "pa", "mpa", "dice")

@@ -8,6 +8,7 @@ import torch
 from harness.config.expand import expand
 from harness.config.job import Job
 from harness.config.load import load_suite
+from harness.config.recipe import EarlyStop
 from harness.datasets import dataset_class
 from harness.datasets.drive import Drive
 from harness.models import build
@@ -37,9 +38,31 @@ def test_study_b() -> None:
     assert (recipe.size, recipe.batch_size, recipe.epochs) == ((512, 512), 32, 100)
     assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.optimizer.weight_decay) == ("adamw", 5e-5, 5e-5)
     assert (recipe.schedule.name, recipe.schedule.power, recipe.schedule.per) == ("poly", 0.9, "epoch")
-    assert [step.op for step in recipe.augment] == ["rotate", "color_jitter", "blur", "random_resized_crop", "hflip"]
+    assert [step.op for step in recipe.augment] == [
+        "resize",
+        "rotate",
+        "color_jitter",
+        "blur",
+        "random_resized_crop",
+        "hflip",
+    ]
     assert (job.dataset.variant, job.selection.metric, job.seed) == ("cut9", "miou", 42)
     assert job.model.params["output_stride"] == 32
+
+
+@pytest.mark.parametrize("name", ["deeplabv3plus-voc", "deeplabv3plus-voc-report"])
+def test_study_b_keeps_the_loss_of_the_report_s_test_batches(name: str) -> None:
+    assert {j.recipe.predict.loss_batch for j in jobs(name)} == {32}
+
+
+def test_study_b_s_own_remedies_differ_from_its_row_in_nothing_else() -> None:
+    found = {j.model.label: j for j in jobs("deeplabv3plus-voc")}
+    plain = found["DeepLabV3+ (R50, 1/32)"]
+    balanced = found["DeepLabV3+ (R50, 1/32, class-balanced)"]
+    early = found["DeepLabV3+ (R50, 1/32, early stopping)"]
+    assert plain.model.params == balanced.model.params == early.model.params
+    assert balanced.recipe == plain.recipe.model_copy(update={"sampling": "class_balanced"})
+    assert early.recipe == plain.recipe.model_copy(update={"early_stop": EarlyStop(patience=10)})
 
 
 def test_study_c() -> None:
@@ -79,16 +102,20 @@ def test_study_e_has_the_printed_rates_and_the_papers() -> None:
     printed = found["DeepLabV3+ (R101, 6-8-12)"].model.params
     assert (printed["rates"], printed["separable"], printed["decoder_convs"]) == ([6, 8, 12], True, 1)
     assert found["U-Net (valid)"].model.params == {"padding": "valid", "norm": False}
+    paper, bicubic = (found[f"DeepLabV3+ (R101, 6-12-18{more})"].model.params for more in ("", ", bicubic"))
+    assert bicubic == {**paper, "upsampling": "bicubic"}
 
 
 def test_a_networks_own_recipe_yields_to_set() -> None:
     suite = load_suite("horse", ["optimizer.lr=3e-4", "epochs=2"])
     found = expand(suite, {"horse": dataset_class("horse").info})
     assert {(j.recipe.optimizer.lr, j.recipe.epochs) for j in found} == {(3e-4, 2)}
-    assert [j.recipe.optimizer.name for j in found] == ["rmsprop", "adam", "adam", "sgd", "sgd", "sgd"]
+    assert [j.recipe.optimizer.name for j in found] == ["rmsprop", "adam", "adam", "sgd", "sgd", "sgd", "adamw"]
 
 
-@pytest.mark.parametrize("name", ["fcn-lr-epochs", "deeplabv3plus-voc", "unet-drive", "horse", "review", "voc"])
+@pytest.mark.parametrize(
+    "name", ["fcn-lr-epochs", "deeplabv3plus-voc", "unet-drive", "horse", "horse-small", "review", "voc"]
+)
 def test_every_network_of_a_study_can_be_built(name: str) -> None:
     for job in {j.model.title: j for j in jobs(name)}.values():
         params = {k: v for k, v in job.model.params.items() if k != "pretrained"}
