@@ -295,6 +295,8 @@ def training_step(
         nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
     scaler.step(optimizer)
     scaler.update()
+    if hasattr(model, "after_step"):
+        model.after_step()  # type: ignore[operator]
     if context.ema is not None:
         context.ema.update(model)
     return group.all_reduce(total)

@@ -73,6 +73,7 @@ PRETRAINED: dict[str, dict[str, Any]] = {
     "bisenet": {},
     "emanet": {"backbone": "resnet18", "channels": 16, "bases": 8, "deep_stem": False},
     "danet": {"backbone": "resnet18", "channels": 16},
+    "fcn_resnet": {"backbone": "resnet18", "channels": 8},
     "fcn32s": {},
     "fcn16s": {},
     "fcn8s": {},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
@@ -12,7 +14,9 @@ from harness.config.recipe import EarlyStop
 from harness.datasets import dataset_class
 from harness.datasets.drive import Drive
 from harness.models import build
+from harness.models.registry import find_model
 from harness.training.network import logit_channels
+from tests.conftest import ROOT
 
 
 def jobs(name: str) -> list[Job]:
@@ -89,12 +93,47 @@ def test_study_d_trains_each_network_its_own_way(name: str) -> None:
     assert (two.optimizer.name, two.optimizer.eps, two.optimizer.betas) == ("adam", 0.9, (0.99, 0.999))
     assert two.loss.binary
     assert two.loss.aux_weight == 1
+    assert emanet.model.params["bn_momentum"] == 0.1
     assert (three.optimizer.name, three.optimizer.lr, three.optimizer.weight_decay) == ("sgd", 1e-2, 1e-4)
     assert unet.protocol.size == ((224, 224) if name == "horse-report" else None)
     # The report's best epoch is that of the best Boundary IoU, at the size and level that it scores.
     assert unet.selection.metric == ("biou" if name == "horse-report" else "iou[horse]")
     assert unet.validation.model_dump(exclude={"name"}) == unet.protocol.model_dump(exclude={"name"})
     assert unet.dataset.variant == ("85-15" if name == "horse-report" else "70-15-15")
+
+
+# Images that train, of the sets whose networks have a momentum of their own.
+TRAINING_IMAGES = {
+    ("horse", "70-15-15"): 229, ("horse", "85-15"): 278, ("voc", "cut9"): 1318, ("voc", "trainaug"): 10582,
+}  # fmt: skip
+
+
+def left_of_initial_statistics(momentum: float, job: Job, share: float) -> float:
+    """How much of a batch normalization's initial statistics is left after a share of the training."""
+    recipe = job.recipe
+    per_epoch = TRAINING_IMAGES[job.dataset.name, job.dataset.variant] // recipe.batch_size
+    steps = recipe.iterations or (recipe.epochs or 0) * per_epoch
+    return float((1 - momentum) ** (share * steps * recipe.accumulate))
+
+
+def test_slow_batch_statistics_have_time_to_become_those_of_the_data() -> None:
+    """A network is validated with them: as long as they are the initial ones, curve and choice say nothing.
+
+    Those of ImageNet's weights fit images that are normalized as ImageNet's were, until they are the data's own; others
+    fit nothing, and have to be gone after a tenth of the training.
+    """
+    checked = set()
+    for path in sorted((ROOT / "configs" / "suites").glob("*.yaml")):
+        for job in jobs(path.stem):
+            declared = inspect.signature(find_model(job.model.name).load()).parameters.get("bn_momentum")
+            if declared is None:
+                continue
+            momentum = job.model.params.get("bn_momentum", declared.default)
+            fits = job.model.params.get("pretrained") == "imagenet" and job.recipe.normalize == "imagenet"
+            left = left_of_initial_statistics(momentum, job, share=1.0 if fits else 0.1)
+            assert left < 0.01, f"{path.stem}, {job.model.title}: {left:.0%} of the initial statistics are left"
+            checked.add(path.stem)
+    assert checked == {"horse", "horse-report", "horse-small", "voc", "voc-published"}
 
 
 def test_study_e_has_the_printed_rates_and_the_papers() -> None:

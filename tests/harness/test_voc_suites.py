@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from harness.config.recipe import Predict
 from harness.datasets import dataset_class
 from harness.errors import SuiteError
 from harness.models import build
+from harness.models.registry import find_model
 from harness.runner.suite_run import RunOptions, plan
 from harness.scoring.predict import predict_image
 from leaderboard.tables.references import load_references
-from tests.conftest import REAL_DATA, real, run_bench
+from tests.conftest import REAL_DATA, ROOT, real, run_bench
 from tests.harness import copies
 
 INFOS = {"voc": dataset_class("voc").info}
@@ -41,8 +43,30 @@ def test_every_row_of_voc_has_the_same_recipe_but_for_the_weight_of_further_outp
     assert {job.recipe.loss.terms for job in found.values()} == {next(iter(found.values())).recipe.loss.terms}
     assert {name for name, job in found.items() if job.recipe.loss.aux_weight != 0.4} == {
         "BiSeNet (R18)",
+        "DANet (R50)",
         "UNet++ (from scratch)",
     }
+
+
+SUITES = sorted(path.stem for path in (ROOT / "configs" / "suites").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_further_outputs_count_as_much_as_the_networks_source_says(name: str) -> None:
+    """What a network's `build` says of them ("weighs its loss by 0.4"), where the network of the row has any."""
+    suite = load_suite(name)
+    infos = {d.name: dataset_class(d.name).info for d in suite.datasets}
+    for job in {job.model.title: job for job in expand(suite, infos)}.values():
+        said = re.search(
+            r"weighs? (?:its|their|all three) loss(?:es)? by\s+([\d.]*\d)",
+            find_model(job.model.name).load().__doc__ or "",
+        )
+        if said is None:
+            continue
+        params = {k: v for k, v in job.model.params.items() if k != "pretrained"}
+        with torch.device("meta"):
+            several = isinstance(build(job.model.name, 3, **params).train()(torch.zeros(2, 3, 64, 64)), dict)
+        assert not several or job.recipe.loss.aux_weight == float(said[1]), job.model.title
 
 
 def test_every_row_of_voc_computes_the_same_parts_of_a_batch_and_none_is_retried_with_others() -> None:
@@ -83,11 +107,13 @@ FCN = {
     "average": "counted",
 }  # fmt: skip
 
+AT_ONCE = {**FCN, "iterations": 300000}
+
 # Row -> what its source did, and the mIoU it reports.
 PUBLISHED: dict[str, tuple[dict[str, Any], float]] = {
     "FCN-32s": (FCN, 0.636),
-    "FCN-16s (at once)": (FCN, 0.650),
-    "FCN-8s (at once)": (FCN, 0.654),
+    "FCN-16s (at once)": (AT_ONCE, 0.650),
+    "FCN-8s (at once)": (AT_ONCE, 0.654),
     "FCN (R50-D8)": (MMSEG, 0.6697),
     "FCN (R101-D8)": (MMSEG, 0.6991),
     "PSPNet (R50-D8)": (MMSEG, 0.7729),
@@ -124,6 +150,19 @@ def test_every_row_has_the_recipe_of_its_source() -> None:
         assert job.dataset.variant == "trainaug"
         assert job.selection.rule == "last"  # nothing is chosen on the scored images
         assert job.recipe.accumulate == 1  # batch normalization sees the whole batch
+
+
+def test_rows_named_after_a_source_have_its_network() -> None:
+    """What it computes is in test_mmseg_heads.py."""
+    for title, job in jobs("voc-published").items():
+        name, params = job.model.name, job.model.params
+        if job.recipe.name == "voc-mmseg":
+            assert (name == "fcn_resnet") or params.get("head") == "mmseg" or not params["align_corners"], title
+            assert params.get("channels", 512) == 512
+            assert params.get("output_stride", 8) == 8
+            assert "contract" not in params
+        elif job.recipe.name == "voc-semseg":
+            assert (params["contract"], params.get("align_corners", True)) == (False, True), title
 
 
 def test_every_row_has_one_target_with_its_source() -> None:
