@@ -63,7 +63,7 @@ def build(
         pretrained: `imagenet` or `none`; there are no weights for xception.
 
     Raises:
-        ValueError: there is no such form of separable convolutions, upsampling, head or backbone, or the backbone has no
+        ValueError: there is no such form of separable convolutions, upsampling, head or backbone, or it has no
             width to choose.
         WeightsError: the weights cannot be had.
     """
