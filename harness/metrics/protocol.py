@@ -44,6 +44,14 @@ class Protocol(BaseModel):
     background_in_boundary_means: bool = False
     """True keeps the background in those means. mIoU always keeps it, as VOC does."""
 
+    boundary_means_over: Literal["union", "target", "both"] = "target"
+    """The images over which distances and boundary scores of a class are averaged. `union`: those in which either map
+    holds it, so that a missed class and a false alarm cost the image's diagonal (a score: 0). `target`: those whose
+    target holds it, so that false alarms vanish. `both`: those in which both maps hold it."""
+
+    distance_unit: Literal["spacing", "diagonal"] = "spacing"
+    """What distances are measured in: the unit of `spacing`, or the image's diagonal."""
+
     size: tuple[int, int] | None = None
     """Height and width to which both label maps are brought, by the nearest pixel, before they are scored; None, and
     nothing else, scores at the image's own resolution."""

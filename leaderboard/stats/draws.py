@@ -100,6 +100,10 @@ def board_draws(board: Board, protocol: Protocol, tables: Tables, count: int = R
         if tuple(sorted(ids)) != drawn.ids:
             left_out[run_id] = "its statistics are of other images"
             continue
-        sums = image_sums(table, board.data.classes, protocol, board.metric, board.data.foreground)
+        try:
+            sums = image_sums(table, board.data.classes, protocol, board.metric, board.data.foreground)
+        except ValueError as error:
+            left_out[run_id] = str(error)
+            continue
         of_run[run_id] = run_draws(sums, table.ids, drawn)
     return BoardDraws(board.metric, drawn, of_run, left_out, "" if drawn else "no run is scored")

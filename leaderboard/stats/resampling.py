@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.exact import Array
-from leaderboard.stats.image_sums import ImageSums
+from harness.metrics.sums import ImageSums
 
 # Of each board.
 RESAMPLES = 2000
