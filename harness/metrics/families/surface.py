@@ -31,9 +31,9 @@ def boundary_iou_sums(images: ScoredImages, level: str) -> ClassSums:
     return means(images.spread(divide(s["band_intersection"], s["band_union"]), average), images.counting)
 
 
-def _averaged(images: ScoredImages, over: str) -> tuple[Flags, Flags]:
+def _averaged(images: ScoredImages, over: str, edge: str = "edge") -> tuple[Flags, Flags]:
     """Of each row of `images.surfaces` whether both maps hold the class, and whether it is averaged."""
-    in_target, in_prediction = (images.surfaces[name] > 0 for name in ("edge_target", "edge_prediction"))
+    in_target, in_prediction = (images.surfaces[f"{edge}_{name}"] > 0 for name in ("target", "prediction"))
     both = in_target & in_prediction
     return both, {"union": in_target | in_prediction, "target": in_target, "both": both}[over]
 
@@ -61,7 +61,8 @@ def _boundary_f(images: ScoredImages) -> ClassSums:
     none = (s["bf_edge_prediction"] == 0) & (s["bf_edge_target"] == 0)
     f = np.where(none, 1.0, np.nan_to_num(2 * divide(precision * recall, precision + recall), nan=0.0))
     if images.protocol.bf != "davis":
-        return means(images.spread(f, s["bf_edge_target"] > 0), images.counting)
+        average = _averaged(images, images.protocol.boundary_means_over, "bf_edge")[1]
+        return means(images.spread(f, average), images.counting)
     # Every image counts: an object that is nowhere was drawn without a fault.
     return means(np.where(images.scored[:, None], images.spread(f, fill=1.0), np.nan), images.counting)
 
@@ -81,7 +82,7 @@ _DISTANCES: dict[str, Callable[[dict[str, Array]], Array]] = {
     "assd": _pooled_mean,
     "masd": _mean_of_means,
 }
-_BACKGROUND = "background_in_boundary_means"
+_OVER, _BACKGROUND = "boundary_means_over", "background_in_boundary_means"
 
 
 def _distance(name: str, title: str, definition: str) -> Metric:
@@ -98,7 +99,7 @@ def _distance(name: str, title: str, definition: str) -> Metric:
         per_class=True,
         family="distance",
         sums=sums,
-        moved_by=("boundary_means_over", "distance_unit", _BACKGROUND),
+        moved_by=(_OVER, "distance_unit", _BACKGROUND),
     )
 
 
@@ -119,11 +120,12 @@ describe(
         lambda images: boundary_iou_sums(images, images.protocol.level),
         "level",
     ),
-    _boundary("bf", "BF", "Boundary F-measure within a tolerance (Csurka et al. 2013).", _boundary_f),
+    _boundary("bf", "BF", "Boundary F-measure within a tolerance (Csurka et al. 2013).", _boundary_f, _OVER),
     _boundary(
         "nsd",
         "NSD",
         "Normalised surface distance: the share of both boundaries within a tolerance (Nikolov et al. 2018).",
         _surface_distance,
+        _OVER,
     ),
 )
