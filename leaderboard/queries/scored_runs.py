@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
-from harness.config.stored import stored_protocol
 from harness.errors import BenchError
-from harness.metrics.protocol import protocol_title
+from harness.metrics.protocol import Protocol, protocol_title
 from harness.results import Store
 from harness.results.facts import pretraining, scores_from
 from harness.results.schema import STATES, DatasetRow, Evaluation, Merge, Run, SuiteEntry, Withdrawal
@@ -181,11 +180,10 @@ def _planned_of(parts: Sequence[Any]) -> tuple[Named, str]:
 def _planned(protocol: str, smoke: str, images: str) -> tuple[Named, str]:
     """What a run that is not scored will be scored under, from its job; and what is wrong with that."""
     try:
-        job = {"protocol": json.loads(protocol), "smoke": bool(json.loads(smoke)), "images": json.loads(images)}
-        found, is_smoke, number = stored_protocol(job)
+        found = Protocol.model_validate(json.loads(protocol))
+        is_smoke, number = bool(json.loads(smoke)), json.loads(images)
         stored = found.stored(is_smoke, number)
-        told = json.dumps(stored)
-        return Named(str(stored["name"]), found.hash_of(is_smoke, number), bool(is_smoke), told), ""
+        return Named(str(stored["name"]), found.hash_of(is_smoke, number), is_smoke, json.dumps(stored)), ""
     except (BenchError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return Named("?", "", False), shortened(f"the protocol of its job cannot be read: {error}")
 

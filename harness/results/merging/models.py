@@ -16,8 +16,8 @@ from pydantic import (
 )
 
 from harness.config.fingerprint import cell_fingerprint, train_fingerprint
-from harness.config.stored import stored_protocol
 from harness.datasets.base import SPLITS
+from harness.metrics.protocol import Protocol
 from harness.results.merging.fields import (
     Boolean,
     Count,
@@ -199,7 +199,7 @@ class RunModel(Row):
         dataset = self.parts.get("dataset")
         if isinstance(dataset, dict) and dataset.get("name") != self.config["dataset"]["name"]:
             raise ValueError("its data set is not what its fingerprint was taken over")
-        stored_protocol(self.config)
+        Protocol.model_validate(self.config["protocol"])
         on_test = self.selection["rule"] == "best" and self.selection["split"] == "test"
         if on_test and not self.selected_on_test:
             raise ValueError("it was selected on the scored images and does not say so")
