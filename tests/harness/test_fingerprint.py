@@ -120,7 +120,7 @@ def test_a_new_field_moves_no_fingerprint_until_it_is_set() -> None:
 
 # Version of the evaluator -> hash of the standard protocol; as above.
 PROTOCOLS = {
-    2: "8b266c442e5613030e0993e757115aee69b43d734f517bd3aa2fa16c43d7a61c",
+    1: "b739cc06c779c85b06fb28929452c2553c8090afe0b8e36bff55569c06109d1f",
 }
 
 
