@@ -34,12 +34,12 @@ class Meta(Base):
 
 
 class DatasetRow(Base):
-    """One copy of a data set in one variant, identified by its manifest."""
+    """One copy of a data set in one variant, identified by its files and what is scored of them."""
 
     __tablename__ = "datasets"
 
     manifest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """SHA-256 over the files of all splits."""
+    """SHA-256 over the files of all splits and `scored_as`."""
     name: Mapped[str]
     title: Mapped[str]
     variant: Mapped[str]
@@ -50,9 +50,9 @@ class DatasetRow(Base):
     foreground: Mapped[int | None]
     counts: Mapped[dict[str, Any]]
     """Images of each split."""
-    scored_as: Mapped[str] = mapped_column(String(64), default="", server_default="")
-    """SHA-256 over what is scored of the images: table of labels, classes, void, region; empty where an earlier version
-    did not note it. Results are comparable only where it is the same."""
+    scored_as: Mapped[str] = mapped_column(String(64))
+    """SHA-256 over what is scored of the images: table of labels, classes, void, region. Results are comparable only
+    where it is the same."""
 
 
 class Merge(Base):

@@ -222,12 +222,12 @@ class Store:
                 SuiteEntry.suite.in_({task.job.suite for task in tasks})
             )
             entered = {(row.suite, row.run_id) for row in session.execute(entries)}
-            copies = {key: enter_dataset(session, *facts) for key, facts in datasets.items()}
+            for facts in datasets.values():
+                enter_dataset(session, *facts)
             restate(session, {ids[task.fingerprint]: task for task in tasks if task.fingerprint in ids})
             for task in tasks:
                 if task.fingerprint not in ids:
                     run = new_run(task)
-                    run.manifest = copies.get(task.manifest, task.manifest)
                     session.add(run)
                     session.flush()
                     ids[task.fingerprint] = run.id
@@ -393,11 +393,10 @@ class Store:
             The suites they are ranked in: those that scored the same images; `external` where none did.
         """
         with self.writing() as session:
-            key = enter_dataset(session, submission.info, submission.variant, submission.manifest)
+            enter_dataset(session, submission.info, submission.variant, submission.manifest)
             run = session.scalars(select(Run).where(Run.fingerprint == result.fingerprint)).one_or_none()
             if run is None:
                 run = submitted_run(submission, result)
-                run.manifest = key
                 session.add(run)
                 session.flush()
             elif PRETRAINED_ON in result.provenance:
@@ -424,7 +423,7 @@ class Store:
                 .where(
                     DatasetRow.name == submission.info.name,
                     DatasetRow.test_manifest == submission.manifest.split_hash("test"),
-                    DatasetRow.scored_as.in_(("", scored_as(submission.info))),
+                    DatasetRow.scored_as == scored_as(submission.info),
                 )
             )
             suites = sorted(session.scalars(same_images).all()) or [EXTERNAL]

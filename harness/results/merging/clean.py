@@ -15,7 +15,6 @@ from sqlalchemy import Table, insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from harness.config.fingerprint import digest
 from harness.errors import BenchError, DatabaseError
 from harness.results.image_scores import ImageNames, image_contradictions, write_image_scores
 from harness.results.merging.figures import Verified, verified
@@ -54,6 +53,7 @@ from harness.results.schema import (
     SuiteEntry,
     Withdrawal,
 )
+from harness.results.scored_as import copy_key
 from harness.results.store import Store
 from harness.utils.text import plain_line
 
@@ -138,9 +138,7 @@ def _write(session: Session, reader: _Reader, run: RunModel, result: Cleaned) ->
         ValueError: something of it is not sound.
     """
     data = reader.dataset(run.manifest)
-    # A row of a copy is named by its files, or by these and what is scored of them.
-    files = run.parts["data"]
-    if data.manifest not in (files, digest({"files": files, "scored_as": data.scored_as})):
+    if data.manifest != copy_key(run.parts["data"], data.scored_as):
         raise ValueError("its data set is not what its fingerprint was taken over")
     if session.get(DatasetRow, data.manifest) is None:
         session.add(DatasetRow(**data.model_dump()))

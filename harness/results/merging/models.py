@@ -126,7 +126,7 @@ class DatasetModel(Row):
     ]
     foreground: int | None
     counts: Annotated[dict[str, Count], BeforeValidator(json_value)]
-    scored_as: Annotated[str, StringConstraints(pattern="^([0-9a-f]{64})?$")]
+    scored_as: Hash
 
     @model_validator(mode="after")
     def _agree(self) -> DatasetModel:
