@@ -40,6 +40,7 @@ from harness.results.schema import (
     Meta,
     Run,
     SuiteEntry,
+    refuse_other_schema,
 )
 from harness.results.scored_as import enter_dataset, scored_as
 from harness.tasks.artifacts import Artifacts
@@ -127,29 +128,22 @@ class Store:
         if create:
             with self.writing() as session:
                 connection = session.connection()
-                tables = set(inspect(connection).get_table_names())
-                if not tables:
+                if not inspect(connection).get_table_names():
                     Base.metadata.create_all(connection)
                     session.add(Meta(key="schema_version", value=str(SCHEMA_VERSION)))
                     return
-        else:
-            tables = set(inspect(self.engine).get_table_names())
-        if not {"meta", "runs"} <= tables:
+        refuse_other_schema(self.name, self.schema())
+
+    def schema(self) -> str | None:
+        """The schema that the database says it has.
+
+        Raises:
+            DatabaseError: it is no results database.
+        """
+        if not {"meta", "runs"} <= set(inspect(self.engine).get_table_names()):
             raise DatabaseError(f"{self.name}: is not a results database; it was left alone")
         with self.engine.connect() as connection:
-            found = connection.execute(select(Meta.value).where(Meta.key == "schema_version")).scalar()
-        if found is not None and found.isdigit() and int(found) < SCHEMA_VERSION:
-            raise DatabaseError(
-                f"{self.name}: has schema {found}, this version of segbench reads schema {SCHEMA_VERSION}; "
-                f"it was left alone",
-                "`bench db migrate` brings it up to date, after a backup.",
-            )
-        if found is None or int(found) != SCHEMA_VERSION:
-            raise DatabaseError(
-                f"{self.name}: has schema {found}, this version of segbench reads schema {SCHEMA_VERSION}; "
-                f"it was left alone",
-                "Open it with the version that wrote it, or install a newer segbench.",
-            )
+            return connection.execute(select(Meta.value).where(Meta.key == "schema_version")).scalar()
 
     def close(self) -> None:
         """Close; fold an SQLite file's WAL in, so that the one file is the whole board."""

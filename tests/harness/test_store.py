@@ -291,17 +291,14 @@ def test_a_submission_that_nobody_else_scored_stands_alone(home: Path) -> None:
 # -- what is refused -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("schema", "hint"),
-    [(str(SCHEMA_VERSION - 1), "db migrate"), (str(SCHEMA_VERSION + 1), "newer segbench")],
-)
-def test_another_schema_is_refused_with_what_to_do(store: Store, schema: str, hint: str) -> None:
+@pytest.mark.parametrize("schema", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1, "an odd one"])
+def test_another_schema_is_refused_with_what_to_do(store: Store, schema: int | str) -> None:
     with store.engine.begin() as connection:
-        connection.execute(text("update meta set value = :value where key = 'schema_version'"), {"value": schema})
+        connection.execute(text("update meta set value = :value where key = 'schema_version'"), {"value": str(schema)})
     for create in (True, False):
         with pytest.raises(DatabaseError, match=f"has schema {schema}") as error:
             store.check_schema(create)
-        assert hint in str(error.value.hint)
+        assert "newer segbench" in str(error.value.hint)
 
 
 def test_a_database_that_says_no_schema_is_refused(store: Store) -> None:

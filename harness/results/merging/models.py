@@ -92,7 +92,7 @@ class _Search(_Facts):
     stopped: Count
     gpu_hours: Finite
     cpu_hours: Finite
-    hours: Finite | None = None
+    hours: Finite
     spec: dict[str, Any] = {}
 
 
@@ -219,7 +219,7 @@ class EvaluationModel(Row):
     loss: Finite | None
     n_images: Count
     statistics: bytes
-    image_list: Hash | None
+    image_list: Hash
     created: Time
 
 

@@ -195,7 +195,7 @@ class TakeOver:
 
     def _copy_evaluation(self, evaluation: Evaluation, run_id: int) -> None:
         key = evaluation.image_list
-        if key is not None and self.ours.get(ImageList, key) is None:
+        if self.ours.get(ImageList, key) is None:
             self.ours.add(ImageList(**columns(self.theirs.get_one(ImageList, key))))
             self.ours.flush()
         fresh = Evaluation(**columns(evaluation, "id", "run_id", "merge_id"), run_id=run_id, merge_id=self._merge_id)
