@@ -66,7 +66,7 @@ def backup(
 
 @app.command()
 def migrate(db: DbOption = None) -> None:
-    """Bring a database of an earlier version up to date, after a backup beside it.
+    """Bring a database of an earlier schema up to date, after a backup beside it.
 
     Example: bench db migrate
     """

@@ -1,4 +1,4 @@
-"""Metrics of other packages: folded from statistics, added to older results, and unable to harm anything."""
+"""Metrics of other packages: folded from statistics, added to results from before them, and unable to harm anything."""
 
 from __future__ import annotations
 
