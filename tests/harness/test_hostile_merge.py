@@ -27,6 +27,7 @@ from harness.results import open_store, opening
 from harness.results.check import check_database
 from harness.results.merge import Limits, Merged, merge, undo_merge
 from harness.results.merging.label_maps import LabelMapSource, Staged
+from harness.results.scored_as import copy_key
 from harness.scoring.evaluate import write_checksums
 from harness.scoring.keep import STATISTICS
 from harness.tasks.artifacts import Artifacts
@@ -322,13 +323,14 @@ def test_our_data_sets_are_never_changed(pair: tuple[Path, Path], statement: str
 def test_the_same_images_with_other_classes_are_another_data_set_only_if_both_say_so(pair: tuple[Path, Path]) -> None:
     here, there = pair
     fresh = "2" * 64
-    (classes,) = rows(there, "select classes from datasets")[0]
+    ((classes, scored),) = rows(there, "select classes, scored_as from datasets")
     reversed_ = json.dumps(json.loads(classes)[::-1])
-    change(there, "pragma foreign_keys = off", f"update datasets set manifest = '{fresh}'")
+    key = copy_key(fresh, scored)
+    change(there, "pragma foreign_keys = off", f"update datasets set manifest = '{key}'")
     change(there, "update datasets set classes = ?", values=(reversed_,))
     ((parts,),) = rows(there, "select parts from runs where id = 2")
     new = json.loads(parts) | {"data": fresh}
-    change(there, f"update runs set manifest = '{fresh}'")
+    change(there, f"update runs set manifest = '{key}'")
     change(
         there,
         "update runs set parts = ?, fingerprint = ?, cell = ? where id = 2",
@@ -336,7 +338,7 @@ def test_the_same_images_with_other_classes_are_another_data_set_only_if_both_sa
     )
     change(there, *forget("id = 1"))
     for number, hash_ in rows(there, "select id, protocol_hash from evaluations"):
-        about = {"train": digest(new), "protocol": hash_, "evaluator": 2}
+        about = {"train": digest(new), "protocol": hash_, "evaluator": EVALUATOR_VERSION}
         change(there, "update evaluations set score_fingerprint = ? where id = ?", values=(digest(about), number))
     result = joined(here, there)
     assert result.added == 0

@@ -20,7 +20,7 @@ from harness.errors import DatabaseBusy, DatabaseError
 from harness.metrics import Evaluator, Protocol
 from harness.results import Store, open_store, opening
 from harness.results.rows import Submission
-from harness.results.schema import SCHEMA_VERSION, DatasetRow, Evaluation, Merge, Run, SuiteEntry
+from harness.results.schema import SCHEMA_VERSION, DatasetRow, Evaluation, ImageList, Merge, Run, SuiteEntry
 from harness.results.store import EXTERNAL
 from harness.runner.plan import Plan, make_plan
 from harness.tasks.artifacts import Artifacts
@@ -73,8 +73,10 @@ def test_a_run_is_found_among_however_many_are_asked_for(store: Store, plan: Pla
         run = session.query(Run).filter_by(fingerprint=one).one()
         evaluation = Evaluation(
             run_id=run.id, split="test", score_fingerprint="s", protocol_name="p", protocol_hash="h", protocol={},
-            evaluator_version=1, n_images=1, details={}, statistics=b"", created="",
+            evaluator_version=1, n_images=1, details={}, statistics=b"", image_list="i", created="",
         )  # fmt: skip
+        session.add(ImageList(key="i", images=b""))
+        session.flush()
         session.add(evaluation)
     asked = [f"none{i}" for i in range(before)] + [one] + [f"none{i}" for i in range(before, 1100)]
     assert list(store.known(asked)) == [one]
