@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,9 +11,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from harness.config.grid import grid_text
 from harness.config.recipe import Recipe
 from harness.metrics.protocol import Protocol
-from harness.utils.canonical import LeftOutAt
 from harness.utils.options import Strict
 from harness.utils.pretraining import data_set_names
+from harness.utils.yaml_file import validate
 
 # A job's processors are left to the machine: in a suite `auto`.
 AUTO_CPUS = 0
@@ -91,7 +92,7 @@ class Selection(Strict):
     rule: Literal["best", "last"] = "best"
     split: Literal["train", "val", "test"] = "val"
     metric: str = "miou"
-    protocol: Annotated[dict[str, Any] | None, LeftOutAt(None)] = None
+    protocol: dict[str, Any] | None = None
     """The conventions of that figure, where it is not the suite's protocol that chooses: a training whose checkpoint
     was chosen by one protocol is then scored by another without being trained again."""
 
@@ -153,6 +154,15 @@ class Job(Strict):
     """A few steps that only show that all parts work: no weights are kept, and the scores are ranked apart."""
     search: dict[str, Any] | None = None
     """How its hyperparameters were found, where they were searched; the board keeps such rows apart."""
+
+    @classmethod
+    def from_stored(cls, config: Mapping[str, Any]) -> Job:
+        """The job of a database's row.
+
+        Raises:
+            SuiteError: it names a loss, say, of a package that is no longer installed.
+        """
+        return validate(cls, config, None, "the stored job")
 
     @property
     def protocol_hash(self) -> str:

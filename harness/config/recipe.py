@@ -16,7 +16,6 @@ from harness.optim.optimizers import OPTIMIZERS, Optimizer
 from harness.optim.optimizers.adamw import AdamW
 from harness.optim.schedules import SCHEDULES, Schedule
 from harness.optim.schedules.constant import Constant
-from harness.utils.canonical import LeftOutAt
 from harness.utils.normalization import BLACK, Color, Normalization, mean_color
 from harness.utils.options import ByName, Positive, Strict
 
@@ -49,8 +48,8 @@ class Predict(Strict):
     """`resize`: the image at the recipe's size, the logits resized back. `letterbox`: the same after padding it to
     the size's proportions, which is cut away again. `whole`: as it is, padded to the network's stride and cut
     back. `slide`: windows of the recipe's size, evenly spaced, joined where they overlap."""
-    short_side: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
-    long_side: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    short_side: int | None = Field(None, gt=0)
+    long_side: int | None = Field(None, gt=0)
     """whole and slide: the pixels that the image's shorter or longer side is resized to before; the logits are resized
     back. None: the image as it is."""
     overlap: float = Field(1 / 3, ge=0, lt=1)
@@ -61,10 +60,10 @@ class Predict(Strict):
     """Test-time augmentation: probabilities averaged over these sizes of the image."""
     flip: bool = False
     """Test-time augmentation: and over its mirror image."""
-    loss_batch: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    loss_batch: int | None = Field(None, gt=0)
     """Keep the loss of each batch of so many images of a scored split, in order, on the network's own input; None: no
     such loss. Images and masks are resized (letterbox: padded first) as for training."""
-    crf: Annotated[Crf | None, LeftOutAt(None)] = None
+    crf: Crf | None = None
     """A CRF that refines the probabilities, after all of this; `{}` for its defaults. Needs the extra `crf`."""
 
     @model_validator(mode="after")
@@ -151,7 +150,7 @@ class Recipe(Strict):
     val_every: int = Field(1, gt=0)
     """Epochs between validations; the last epoch is always validated."""
     predict: Predict = Predict()
-    checkpoint_every: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    checkpoint_every: int | None = Field(None, gt=0)
     """Keep the weights after every so many epochs, among the run's files; None: only those of the best and the last
     epoch. It moves nothing that is computed, and is not part of the fingerprint."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from harness.losses.base import FORMER_FIELDS, LOSSES, LossTerm, chance_of_truth
+from harness.losses.base import LOSSES, LossTerm, chance_of_truth
 from harness.losses.class_weights import ClassWeights, wrong_number
-from harness.utils.canonical import LeftOutAt
 from harness.utils.options import Fraction
 
 if TYPE_CHECKING:
@@ -24,12 +23,11 @@ class Focal(LossTerm):
     """
 
     one_channel = True
-    former_fields = FORMER_FIELDS
 
     name: Literal["focal"] = "focal"
     gamma: float = Field(2.0, ge=0)
     """The focusing exponent."""
-    alpha: Annotated[Fraction | ClassWeights | None, LeftOutAt(None)] = None
+    alpha: Fraction | ClassWeights | None = None
     """One weight for each class; on a binary set also a single number, which is class 1's, while class 0 has 1 - alpha.
     None: no weights."""
 

@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 
 from harness.losses.base import LOSSES, LossTerm
 from harness.losses.cross_entropy import CrossEntropy
-from harness.utils.canonical import LeftOutAt
 from harness.utils.options import ByName, Strict
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ class Loss(Strict):
     terms: tuple[Annotated[LossTerm, ByName(LOSSES, LossTerm, default="ce")], ...] = (CrossEntropy(),)
     aux_weight: float = Field(0.4, ge=0)
     """Weight of every auxiliary output."""
-    ignore: Annotated[Literal["void", "nothing"], LeftOutAt("void")] = "void"
+    ignore: Literal["void", "nothing"] = "void"
     """`void`: void, padding and what is not valid never count. `nothing`: every pixel of the input counts; void and
     padding are label 0, and what is not valid has the label that its mask says."""
     average: Literal["counted", "all"] = "counted"

@@ -71,6 +71,8 @@ def build(
         raise ValueError(f"separable {separable!r}: use false, true or paper")
     if upsampling not in ("bilinear", "bicubic"):
         raise ValueError(f"upsampling {upsampling!r}: use bilinear or bicubic")
+    if head not in ("paper", "mmseg"):
+        raise ValueError(f"head {head!r}: use paper or mmseg")
     encoder: ResNet | Xception | EfficientNetLite
     if backbone == "xception":
         encoder = xception(output_stride, width, pretrained)

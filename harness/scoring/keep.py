@@ -32,7 +32,7 @@ GALLERY_BYTES = 500_000
 # The folder of a run's label maps, one for each split.
 PREDICTIONS = "predictions"
 # Beside the label maps: losses and score histograms, which another protocol needs again.
-STATISTICS = "statistics.npz"
+STATISTICS = "statistics.columns"
 
 
 def evaluation(dataset: Dataset, split: str, evaluator: Evaluator, table: StatisticsTable) -> Evaluation:

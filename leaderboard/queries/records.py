@@ -27,7 +27,7 @@ class Data:
     test_manifest: str
     counts: dict[str, int]
     scored_as: str = ""
-    """SHA-256 over what is scored of the images; empty where an earlier version did not note it."""
+    """SHA-256 over what is scored of the images; empty where its row cannot be read."""
 
     @property
     def headline(self) -> str:

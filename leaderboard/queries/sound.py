@@ -127,7 +127,7 @@ class _Search(_Strict):
     stopped: int
     gpu_hours: Seconds
     cpu_hours: Seconds
-    hours: Seconds = 0.0
+    hours: Seconds
     spec: _Spec = _Spec()
 
 

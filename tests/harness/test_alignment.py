@@ -27,6 +27,7 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     ("deeplabv2", {"scales": (1.0, 0.75, 0.5)}),
     ("deeplabv3", {"head": "mmseg"}),
     ("deeplabv3plus", {"head": "mmseg"}),
+    ("deeplabv3plus", {"upsampling": "bicubic"}),
 ]
 
 

@@ -133,7 +133,7 @@ def test_slow_batch_statistics_have_time_to_become_those_of_the_data() -> None:
             left = left_of_initial_statistics(momentum, job, share=1.0 if fits else 0.1)
             assert left < 0.01, f"{path.stem}, {job.model.title}: {left:.0%} of the initial statistics are left"
             checked.add(path.stem)
-    assert checked == {"horse", "horse-report", "horse-small", "voc", "voc-published"}
+    assert checked >= {"horse", "horse-report", "horse-small", "transfer", "voc", "voc-published"}
 
 
 def test_study_e_has_the_printed_rates_and_the_papers() -> None:
