@@ -12,7 +12,9 @@ from harness.metrics.sums import ClassSums, ImageSums, ScoredImages
 from harness.utils.registry import Registry
 
 # In the order in which tables show them.
-Family = Literal["region", "distance", "boundary", "trimap", "binary", "loss", "extra"]
+Family = Literal[
+    "region", "distance", "boundary", "trimap", "binary", "agreement", "structure", "calibration", "loss", "extra"
+]
 
 Sums = Callable[[ScoredImages], ImageSums | ClassSums]
 

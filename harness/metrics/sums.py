@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.confidence import CONFIDENCE_BINS
 from harness.metrics.exact import Array, defined_mean, divide
 from harness.metrics.protocol import Protocol
 from harness.metrics.records import SURFACE_FLOATS, SURFACE_INTEGERS, StatisticsTable
@@ -172,6 +173,14 @@ class ScoredImages:
         """The boundary statistics of each (image, class) that either map holds, as columns by name."""
         columns = zip(("image", *SURFACE_INTEGERS), self.table.surface_integers.T.astype(np.float64), strict=True)
         return dict(columns) | dict(zip(SURFACE_FLOATS, self.table.surface_floats.T, strict=True))
+
+    @cached_property
+    def confidences(self) -> Array:
+        """(N, 2 bins): wrong, then right pixels of each image by the bin of their confidence."""
+        image, place, right, pixels = self.table.confidence.T
+        count, at = len(self.table.ids), (image * 2 + right) * CONFIDENCE_BINS + place
+        found = np.bincount(at, weights=pixels, minlength=count * 2 * CONFIDENCE_BINS)
+        return np.asarray(found.reshape(count, 2 * CONFIDENCE_BINS), dtype=np.float64)
 
     def spread(self, values: Array, where: Flags | slice = slice(None), fill: float = np.nan) -> Array:
         """(N, K) of a value for each row of `surfaces`; `fill` where there is none, or not `where`."""

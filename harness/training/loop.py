@@ -34,6 +34,7 @@ from harness.scoring.evaluate import new_evaluator, pick
 from harness.scoring.predict import (
     as_one_channel,
     autocast,
+    confidence,
     foreground_probability,
     label_map,
     padded_to_stride,
@@ -353,7 +354,8 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
             score = None
             if metric == "auc" and info.foreground is not None:
                 score = foreground_probability(logits, info.foreground)
-            evaluator.update(labels, mask, image_id, valid, score)
+            sure = confidence(logits) if find_metric(metric).family == "calibration" else None
+            evaluator.update(labels, mask, image_id, valid, score, confidence=sure)
     values, per_class = confusion_scores(counter.matrix(), protocol)
     if wants_all:
         scores = evaluator.compute()

@@ -325,6 +325,7 @@ def test_the_protocol_hash_depends_on_every_convention() -> None:
         "level": "image", "mean_over": "target", "f1": "mmseg", "boundary": "set", "biou_width": 2,
         "biou_band": "euclidean", "bf": "davis", "trimap_band": "euclidean", "size": (8, 8),
             "boundary_means_over": "both", "distance_unit": "diagonal",
+                "structures": "all", "categories": (0, 1),
     }  # fmt: skip
     assert set(changed) == set(Protocol.model_fields)
     hashes = {Protocol.model_validate({k: v}).hash for k, v in changed.items()} | {Protocol().hash}

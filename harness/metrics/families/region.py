@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,12 @@ def region_sums(counts: Counts, protocol: Protocol, name: str, scored: Flags | N
     """What a region score sums over images; see `ratio_sums`."""
     if name not in _OF_ALL_CLASSES:
         return ratio_sums(counts, protocol, _MEAN_OF.get(name, name), scored)
-    fold, parts = _OF_ALL_CLASSES[name], np.hstack([counts.hit, counts.row, counts.column])
+    return of_all_classes(counts, protocol, _OF_ALL_CLASSES[name])
+
+
+def of_all_classes(counts: Counts, protocol: Protocol, fold: Callable[[Array], Array]) -> ImageSums:
+    """A score that looks at all classes at once: `fold` takes (..., 3 K) sums of hit, row and column."""
+    parts = np.hstack([counts.hit, counts.row, counts.column])
     if protocol.level == "dataset":
         return ImageSums(parts, fold)
     return mean_of_images(np.array([float(fold(one)) for one in parts]))
