@@ -58,7 +58,7 @@ def differences(
     sample = sample_of(wider, question, draws)
     placed = [cell.ranked_by(board.metric) for _, cell in cells]
     known = [n for n in range(len(cells)) if placed[n] is not None]
-    compared = [n for n in known if at[n] not in sample.why_not]
+    compared = [n for n in known if not sample.not_compared(at[n])]
     contrasts = sample.contrasts([at[n] for n in compared])
     widths = contrasts.of_pairs * contrasts.errors
     found = []
@@ -69,8 +69,8 @@ def differences(
             middle, width = sign * float(contrasts.differences[i, j]), float(widths[i, j])
             found.append(Difference(n, m, value, middle - width, middle + width))
         else:
-            reason = next(text for k in (n, m) if (text := sample.why_not.get(at[k], "")) or k == m)
-            found.append(Difference(n, m, value, None, None, reason or "nothing was sampled"))
+            reason = sample.not_compared(at[n]) or sample.not_compared(at[m])
+            found.append(Difference(n, m, value, None, None, reason))
     return found
 
 

@@ -130,7 +130,7 @@ def groups_of(board: Board) -> Iterator[tuple[Group, range]]:
 def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSignificance:
     """What a sample says of the rows of a group, which are the board's rows of these indices."""
     ranked = [i for i, row in zip(indices, group.rows, strict=True) if row.rank is not None]
-    compared = [i for i in ranked if i not in sample.why_not]
+    compared = [i for i in ranked if not sample.not_compared(i)]
     contrasts = sample.contrasts(compared)
     best = compared_with_best(contrasts)
     low, high = rank_intervals(contrasts.better)
@@ -147,21 +147,22 @@ def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSi
             placed_by=row.cell.ranked_by(metric),
             ended=len(values_of(row.cell, metric)),
             seeds=len(row.cell.runs),
-            note=_note(row, sample.why_not.get(i, ""), sample.notes.get(i, "")),
+            note="; ".join(filter(None, (sample.not_compared(i), sample.notes.get(i, "")))),
         )
+        if row.cell.failed and row.rank is not None and i not in sample.why_not:
+            # Nobody knows what the failed seeds would have been: no place above that of the worst that ended.
+            one = replace(one, places=(row.rank, len(ranked)))
         if i in compared and len(compared) > 1:
             at = compared.index(i)
-            ahead = sum(group.rows[j - indices.start].cell.ranked_by(metric) != one.placed_by for j in compared[:at])
-            # Nobody knows what the failed seeds would have been: no place above that of the worst that ended.
-            first = max(int(low[at]), 1 + ahead if row.cell.failed else 1)
             ends = sorted((float(sign * best.low[at]), float(sign * best.high[at])))
             one = replace(
                 one,
                 gap=float(sign * best.gap[at]),
                 gap_interval=Interval(*ends),
-                may_be_best=bool(best.may_be_best[at]) and first == 1,
+                may_be_best=bool(best.may_be_best[at]),
                 like_leader=not contrasts.better[0, at],
-                places=(first, max(first, int(high[at]))),
+                # A row that is not compared may stand anywhere.
+                places=(int(low[at]), int(high[at]) + len(ranked) - len(compared)),
             )
         rows.append(one)
     return GroupSignificance(
@@ -171,13 +172,6 @@ def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSi
         resolvable=contrasts.resolvable,
         verdict=verdict(metric, rows),
     )
-
-
-def _note(row: Row, *parts: str) -> str:
-    failed = ""
-    if row.cell.failed and row.rank is not None:
-        failed = f"{row.cell.failed} of {len(row.cell.runs)} seeds failed: placed by the worst that ended"
-    return "; ".join(filter(None, (*parts, failed)))
 
 
 def names_of_rows(rows: Sequence[Row]) -> list[str]:

@@ -47,7 +47,7 @@ def verdict(metric: str, rows: Sequence[RowSignificance]) -> str:
         return f"{first.name} is the only row with a figure: {said}."
     compared = [row for row in ranked if row.like_leader is not None]
     if len(compared) < 2:
-        why = f" ({first.note})" if first.note else ""
+        why = f": {first.note}" if first.note else ""
         return f"{first.name} is first: {said}. Nothing says whether the differences mean anything{why}."
     sentences = []
     if first.like_leader is None:
@@ -57,22 +57,25 @@ def verdict(metric: str, rows: Sequence[RowSignificance]) -> str:
     others = [row.name for row in compared if row.like_leader and row.name not in level]
     figure = figure_text(metric, leader.placed_by or 0.0)
     if len(level) > 1:
-        sentences.append(f"{_list(level)} share the first place: {figure}.")
+        sentences.append(f"{_few(level)} share the first place: {figure}.")
     else:
         sentences.append(f"{leader.name} leads: {figure}.")
     if others:
         them = "it" if len(level) == 1 else "them"
-        sentences.append(f"{_list(others)} cannot be told apart from {them}.")
+        sentences.append(f"{_few(others)} cannot be told apart from {them}.")
     elif len(level) == 1:
         sentences.append("Every other row is worse." if len(compared) > 2 else f"{compared[1].name} is worse.")
     silent = [row.name for row in ranked if row.like_leader is None and row is not first]
     if silent:
-        sentences.append(f"{_list(silent)} {'is' if len(silent) == 1 else 'are'} not compared.")
+        sentences.append(f"{_few(silent)} {'is' if len(silent) == 1 else 'are'} not compared.")
     return " ".join(sentences)
 
 
-def _list(names: Sequence[str]) -> str:
-    """`A`, `A and B`, `A, B and C`, `A, B and 5 more`."""
-    if len(names) > NAMED:
-        return f"{', '.join(names[: NAMED - 1])} and {len(names) - NAMED + 1} more"
+def listed(names: Sequence[str]) -> str:
+    """`A`, `A and B`, `A, B and C`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _few(names: Sequence[str]) -> str:
+    """The names, or `A, B and 5 more`."""
+    return listed([*names[: NAMED - 1], f"{len(names) - NAMED + 1} more"] if len(names) > NAMED else names)

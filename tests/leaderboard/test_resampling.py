@@ -144,17 +144,16 @@ def test_a_mean_of_runs_is_taken_resample_by_resample_and_image_by_image() -> No
     np.testing.assert_array_equal(mean.each, [6.0, np.nan, 1.0])
 
 
-def test_ten_groups_are_drawn_whole_and_fewer_only_warn() -> None:
+def test_ten_groups_are_drawn_whole_and_of_fewer_nothing_is_drawn() -> None:
     ids = [f"i{n:03}" for n in range(3 * FEWEST_UNITS)]
     many = resamples(ids, [f"g{n // 3}" for n in range(len(ids))], "m", count=50)
-    assert (many.unit, many.units, many.remark) == ("group", FEWEST_UNITS, "")
+    assert (many.unit, many.units, many.why_not) == ("group", FEWEST_UNITS, "")
     assert many.text == "50 resamples of 10 groups"
     few = resamples(ids, [f"g{n % 9}" for n in range(len(ids))], "m", count=50)
-    assert (few.unit, few.units) == ("image", len(ids))
-    assert "only 9 groups" in few.remark
-    assert "too narrow" in few.remark
-    assert "only 2 groups (" in resamples(ids, ["g", "h"] * (len(ids) // 2), "m", count=50).remark
-    assert "only 1 group (" in resamples(ids, ["g"] * len(ids), "m", count=50).remark
+    assert (few.unit, few.units, few.text, len(few.counts)) == ("image", len(ids), "", 0)
+    assert "only 9 groups (patients, drives, cities), and fewer than 10 say nothing of others" in few.why_not
+    assert "only 2 groups (" in resamples(ids, ["g", "h"] * (len(ids) // 2), "m", count=50).why_not
+    assert "only 1 group (" in resamples(ids, ["g"] * len(ids), "m", count=50).why_not
 
 
 def test_images_of_a_group_are_drawn_together() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,29 +31,26 @@ def draws(runs: Mapping[int, RunDraws], metric: str = "miou", groups: Sequence[s
     return BoardDraws(metric, drawn, runs, {}, "")
 
 
-@pytest.mark.parametrize(("metric", "worst"), [("miou", 1), ("hd", 2)])
-def test_where_seeds_failed_the_worst_of_those_that_ended_places_the_row(metric: str, worst: int) -> None:
-    made = board({"A": [0.7, 0.5, 0.9], "B": [0.8, 0.8]}, metric=metric, failed={"A": 1})
+@pytest.mark.parametrize("metric", ["miou", "hd"])
+def test_a_row_with_several_seeds_is_the_mean_of_its_checkpoints(metric: str) -> None:
+    made = board({"A": [0.7, 0.5, 0.9], "B": [0.8, 0.8]}, metric=metric)
     runs = {r.run_id: run(r.run_id) for row in made.rows for r in row.cell.scored}
     sample = ImageSample(made, draws(runs, metric))
     a, b = (next(i for i, row in enumerate(made.rows) if row.model == model) for model in "AB")
-    (mean,) = [RunDraws.mean([runs[r.run_id] for r in made.rows[b].cell.scored])]
-    placing = runs[made.rows[a].cell.scored[worst].run_id]
+    own, mean = (RunDraws.mean([runs[r.run_id] for r in made.rows[i].cell.scored]) for i in (a, b))
     figure = made.rows[a].cell.ranked_by(metric) - made.rows[b].cell.ranked_by(metric)
-    expected = image_interval(figure, placing.scores - mean.scores, placing.influence - mean.influence)
+    expected = image_interval(figure, own.scores - mean.scores, own.influence - mean.influence)
     assert sample.difference(a, b) == expected
     sign = 1 if metric == "miou" else -1
     found = sample.contrasts([a, b])
     both = image_contrasts(
         sample.signed([a, b]),
-        sign * np.stack([placing.scores, mean.scores], axis=1),
-        sign * np.stack([placing.influence, mean.influence]),
+        sign * np.stack([own.scores, mean.scores], axis=1),
+        sign * np.stack([own.influence, mean.influence]),
     )
     np.testing.assert_array_equal(found.errors, both.errors)
     np.testing.assert_array_equal(found.of_pairs, both.of_pairs)
     np.testing.assert_array_equal(found.to_best, both.to_best)
-    # Its own figure is the mean over all that ended.
-    own = RunDraws.mean([runs[r.run_id] for r in made.rows[a].cell.scored])
     test = made.rows[a].cell.test(metric).mean
     assert test is not None
     assert sample.interval(a) == image_interval(test, own.scores, own.influence)
@@ -111,6 +109,19 @@ def test_groups_are_told() -> None:
     few = ImageSample(made, draws({0: run(0)}, groups=["g"] * IMAGES))
     assert few.unit == "image"
     assert "only 1 group" in few.remarks[0]
+    assert few.remarks == (f"There are no intervals over images: {few.why_not[0]}.",)
+    assert few.interval(0) is None
+    np.testing.assert_array_equal(few.each(0), run(0).each)
+
+
+def test_many_rare_classes_are_counted_and_some_are_named() -> None:
+    made = board({"A": [0.8]})
+    known = draws({0: run(0)})
+    two = ImageSample(made, replace(known, rare=("cat", "dog")))
+    assert two.remarks[0].startswith("Fewer than 10 of the scored images hold cat and dog: ")
+    many = ImageSample(made, replace(known, rare=tuple(f"c{n}" for n in range(25))))
+    assert "c19 and 5 more:" in many.remarks[0]
+    assert "c20" not in many.remarks[0]
 
 
 def test_seeds_say_what_they_can() -> None:

@@ -38,7 +38,7 @@ def test_figures_and_differences_as_one_says_them() -> None:
         ([row("A", 1), row("B", None, None)], "A is the only row with a figure: 50.0 % mIoU."),
         (
             [row("A", 1), row("B", 2, 0.4)],
-            "A is first: 50.0 % mIoU. Nothing says whether the differences mean anything (one seed).",
+            "A is first: 50.0 % mIoU. Nothing says whether the differences mean anything: one seed.",
         ),
         ([row("A", 1, like=True), row("B", 2, 0.4, like=False)], "A leads: 50.0 % mIoU. B is worse."),
         (
