@@ -26,7 +26,7 @@ from leaderboard.boards.estimate import Interval
 from leaderboard.stats.image_sums import Counts, ImageSums, means, region_sums
 from leaderboard.stats.images import image_contrasts, image_interval
 from leaderboard.stats.resampling import resamples, run_draws, score_of
-from leaderboard.stats.seeds import pooled_spread, seed_contrasts
+from leaderboard.stats.seeds import moderated_spread, seed_contrasts
 from leaderboard.stats.simultaneous import Contrasts, compared_with_best, rank_intervals
 
 Array = NDArray[np.float64]
@@ -178,7 +178,7 @@ def seed_boards(truth: Sequence[float], spreads: Sequence[float], seeds: int = 3
     tally, means_of = Tally(), np.array(truth)
     for _ in range(boards):
         values = means_of[:, None] + np.array(spreads)[:, None] * rng.normal(size=(len(truth), seeds))
-        found = pooled_spread([list(row) for row in values])
+        found = moderated_spread([list(row) for row in values])
         figures = values.mean(axis=1)
         intervals = [interval for i, x in enumerate(figures) if (interval := found.interval(i, float(x)))]
         tally.add(means_of, intervals, seed_contrasts(figures, found, range(len(truth))))

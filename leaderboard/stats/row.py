@@ -40,5 +40,5 @@ class RowSignificance:
     """Whether it cannot be told apart from the first of the compared rows; True of that row itself. A weaker statement
     than `may_be_best`: it holds for all pairs of rows together, as `places` does. None where it is not compared."""
     places: tuple[int, int] | None = None
-    """The places it may have, from best to worst, for all rows of the group together; where seeds failed, from the place
-    of the worst that ended. None where it is not compared."""
+    """The places it may have, from best to worst, for all rows of the group together; where seeds failed, from the
+    place of the worst that ended. None where it is not compared."""

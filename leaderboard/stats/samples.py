@@ -14,19 +14,15 @@ from leaderboard.boards.estimate import Interval
 from leaderboard.stats.draws import BoardDraws
 from leaderboard.stats.images import image_contrasts, image_interval
 from leaderboard.stats.resampling import FEWEST_UNITS, MOST_UNDEFINED, RunDraws
-from leaderboard.stats.seeds import pooled_spread, seed_contrasts
+from leaderboard.stats.seeds import moderated_spread, seed_contrasts
 from leaderboard.stats.simultaneous import Contrasts, no_contrasts
 from leaderboard.stats.verdict import listed
 
 # More rare classes than this are counted, not named.
 _NAMED = 20
-_NO_FIGURE = "no seed has a figure"
+_MODERATED = "each row's spread over seeds, moderated by that of the others and never below the pooled one"
 _OWN_SPREAD = "its seeds spread more than those of the other rows: its interval is from its own seeds"
-_QUIET = "its seeds spread far less than those of the other rows: its interval is from the spread of the others"
-_SPREADS_DIFFER = (
-    "The rows clearly differ in their spread over seeds (Bartlett's test): "
-    "those that spread more than the shared spread stand on their own."
-)
+_NO_FIGURE = "no seed has a figure"
 
 
 class Sample(ABC):
@@ -79,8 +75,8 @@ def _rare(classes: Sequence[str]) -> str:
     """The classes that few images hold, by name as far as a line can."""
     more = [f"{len(classes) - _NAMED} more"] if len(classes) > _NAMED else []
     return (
-        f"Fewer than {FEWEST_UNITS} of the scored images hold {listed([*classes[:_NAMED], *more])}: the figure of such a "
-        "class rests on few images, and a mean over classes is biased by it."
+        f"Fewer than {FEWEST_UNITS} of the scored images hold {listed([*classes[:_NAMED], *more])}: the figure of such "
+        "a class rests on few images, and a mean over classes is biased by it."
     )
 
 
@@ -106,29 +102,25 @@ class SeedSample(Sample):
     def __init__(self, board: Board) -> None:
         super().__init__(board)
         self._values = [values_of(row.cell, board.metric) for row in board.rows]
-        self._spread = pooled_spread(self._values)
+        self._spread = moderated_spread(self._values)
         freedom = max(self._spread.freedom, default=0)
         if freedom:
-            shared = " shared by the rows" if self._spread.pooled is not None else ""
-            self.text = f"the spread over seeds{shared}, {freedom} degrees of freedom"
+            how = "the pooled spread over seeds" if self._spread.alike else _MODERATED
+            self.text = f"{how}, {freedom:.3g} degrees of freedom"
         elif any(self._values):
             self.remarks = ("One seed says nothing about the methods trained again.",)
-        if self._spread.differ:
-            self.remarks = (_SPREADS_DIFFER,)
         for i, values in enumerate(self._values):
             if len(values) < 2:
                 self.why_not[i] = "one seed says nothing about training again" if values else _NO_FIGURE
             elif i in self._spread.apart:
                 self.notes[i] = _OWN_SPREAD
-            elif i in self._spread.quiet:
-                self.notes[i] = _QUIET
 
     def interval(self, row: int) -> Interval | None:
         """Student's, of the mean over the seeds that ended."""
         return None if row in self.why_not else self._spread.interval(row, float(np.mean(self._values[row])))
 
     def difference(self, row: int, other: int) -> Interval:
-        """Student's, or Welch's where a row does not share the others' spread."""
+        """Student's, with the spreads of both."""
         return self._spread.difference(row, other, self.between(row, other))
 
     def contrasts(self, rows: Sequence[int]) -> Contrasts:

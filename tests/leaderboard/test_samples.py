@@ -131,9 +131,9 @@ def test_seeds_say_what_they_can() -> None:
     assert none.text == ""
     assert SeedSample(board({"A": [None]})).remarks == ()
     alone = SeedSample(board({"A": [0.8, 0.9]}))
-    assert alone.text == "the spread over seeds, 1 degrees of freedom"
+    assert alone.text == "the pooled spread over seeds, 1 degrees of freedom"
     two = SeedSample(board({"A": [0.8, 0.9], "B": [0.7, 0.6]}))
-    assert two.text == "the spread over seeds shared by the rows, 2 degrees of freedom"
+    assert two.text == "the pooled spread over seeds, 2 degrees of freedom"
     assert two.between(0, 1) == pytest.approx(0.2)
     assert two.difference(0, 1).low < 0.2 < two.difference(0, 1).high
     distance = SeedSample(board({"A": [8.0, 9.0], "B": [10.0, 11.0]}, metric="hd"))
@@ -149,7 +149,7 @@ def test_rows_that_spread_otherwise_are_noted() -> None:
     (noted,) = wild.notes
     assert wild.board.rows[noted].model == "wild"
     assert "spread more than those of the other rows" in wild.notes[noted]
-    same = SeedSample(board({**rows, "quiet": [0.3, 0.3, 0.3, 0.3]}))
-    (noted,) = same.notes
-    assert same.board.rows[noted].model == "quiet"
-    assert "spread far less than those of the other rows" in same.notes[noted]
+    assert SeedSample(board({**rows, "quiet": [0.3, 0.3, 0.3, 0.3]})).notes == {}
+    uneven = {f"m{i}": [0.5 - s, 0.5, 0.5 + s] for i, s in enumerate((0.001, 0.002, 0.004, 0.008, 0.02, 0.03))}
+    text = SeedSample(board(uneven)).text
+    assert text.startswith("each row's spread over seeds, moderated by that of the others and never below the pooled")

@@ -35,7 +35,7 @@ def test_seeds_tell_who_leads_and_who_cannot_be_told_apart() -> None:
     found = significance(made, "seeds")
     assert found.question == "seeds"
     assert found.asks.startswith("These methods trained again")
-    assert found.sample == "the spread over seeds shared by the rows, 6 degrees of freedom"
+    assert found.sample == "the pooled spread over seeds, 6 degrees of freedom"
     (group,) = found.groups
     assert group.verdict == "DeepLabV3+ leads: 71.0 % mIoU. PSPNet cannot be told apart from it."
     assert [row.may_be_best for row in group.rows] == [True, True, False]
@@ -95,7 +95,7 @@ def test_failed_seeds_place_a_row_no_higher_than_the_worst_that_ended_and_nothin
     assert [first.places, third.places] == [(1, 2), (2, 3)]
     silent = compare(made, "seeds", 0, 1)
     assert (silent.interval, silent.better) == (None, None)
-    assert silent.verdict.endswith(f"{second.note}.")
+    assert silent.verdict.endswith("1 of 4 seeds failed: placed by the worst that ended, and not compared.")
     assert [d.interval is None for d in against(made, "seeds", 0)] == [True, False]
     # Without the failure it leads.
     assert significance(board(rows), "seeds").rows[0].may_be_best
