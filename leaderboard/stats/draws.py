@@ -14,7 +14,7 @@ from harness.results import Store
 from harness.results.schema import Evaluation
 from leaderboard.boards.board import Board
 from leaderboard.stats.image_sums import image_sums, why_not
-from leaderboard.stats.resampling import FEWEST_UNITS, RESAMPLES, Resamples, RunDraws, resamples, run_draws
+from leaderboard.stats.resampling import FEWEST_UNITS, RESAMPLES, Products, Resamples, RunDraws, resamples, run_draws
 
 Tables = Callable[[int], StatisticsTable]
 """The statistics of a run's scored split under the board's protocol. Raises ValueError where they cannot be read."""
@@ -84,6 +84,7 @@ def board_draws(board: Board, protocol: Protocol, tables: Tables, count: int = R
     if reason := no_intervals(board):
         return BoardDraws(board.metric, None, {}, {}, reason)
     drawn: Resamples | None = None
+    products: Products | None = None
     rare: tuple[str, ...] = ()
     of_run: dict[int, RunDraws] = {}
     left_out: dict[int, str] = {}
@@ -100,12 +101,13 @@ def board_draws(board: Board, protocol: Protocol, tables: Tables, count: int = R
         if drawn is None:
             groups = tuple(table.groups[i] for i in scored) if table.groups else ()
             drawn = resamples(ids, groups, board.data.test_manifest, count)
+            products = Products(drawn)
             rare = rare_classes(table, board.data.classes, board.metric)
         if tuple(sorted(ids)) != drawn.ids:
             left_out[run_id] = "its statistics are of other images"
             continue
         sums = image_sums(table, board.data.classes, protocol, board.metric, board.data.foreground)
-        of_run[run_id] = run_draws(sums, table.ids, drawn)
+        of_run[run_id] = run_draws(sums, table.ids, drawn, products)
     return BoardDraws(board.metric, drawn, of_run, left_out, "" if drawn else "no run is scored", rare)
 
 

@@ -32,8 +32,8 @@ def effective_freedom(influence: Array) -> Array:
         influence: (..., n) by how much each of four or more images moves the figure; a constant factor changes nothing.
     """
     n = influence.shape[-1]
-    centred = influence - influence.mean(axis=-1, keepdims=True)
-    second, fourth = (centred**2).mean(axis=-1), (centred**4).mean(axis=-1)
+    squares = (influence - influence.mean(axis=-1, keepdims=True)) ** 2
+    second, fourth = squares.mean(axis=-1), (squares**2).mean(axis=-1)
     excess = np.divide(fourth, second**2, out=np.full_like(second, 3.0), where=second > 0) - 3
     kurtosis = 3 + (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * excess + 6)
     return np.asarray(np.clip(2 * n / np.maximum(kurtosis - (n - 3) / (n - 1), 1e-9), 1.0, n - 1.0))
@@ -88,10 +88,13 @@ def image_contrasts(figures: Array, draws: Array, influence: Array, level: float
     if k < 2:
         return no_contrasts(figures)
     deviations = _deviations(draws)
-    of_pairs = [influence - row for row in influence]
-    errors = np.stack([_standard_error(d, pairs) for d, pairs in zip(deviations, of_pairs, strict=True)])
+    errors, freedom = np.zeros((k, k)), np.full((k, k), influence.shape[1] - 1.0)
+    for i in range(k - 1):
+        # Row by row: the influences of all pairs at once would take gigabytes.
+        with_later = influence[i + 1 :] - influence[i]
+        errors[i, i + 1 :] = errors[i + 1 :, i] = _standard_error(deviations[i, i + 1 :], with_later)
+        freedom[i, i + 1 :] = freedom[i + 1 :, i] = effective_freedom(with_later)
     errors[deviations == 0] = 0
-    freedom = np.stack([effective_freedom(pairs) for pairs in of_pairs])
     rises = draws - figures
     above, away = np.empty((len(draws), k)), np.empty((len(draws), k))
     for part, t in _studentised(rises, deviations):

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from harness.metrics.exact import Array
+from harness.metrics.exact import Array, divide
 from leaderboard.stats.image_sums import ImageSums
 
 # Of each board.
@@ -37,8 +38,8 @@ class Resamples:
     """The N images, in the order that `unit_of` follows."""
     unit_of: NDArray[np.int64]
     """(N,): which unit an image belongs to."""
-    counts: Array
-    """(B, U): how often a unit was drawn; whole numbers that sum to U. (0, U) where nothing is claimed."""
+    counts: NDArray[np.uint8]
+    """(B, U): how often a unit was drawn; they sum to U. (0, U) where nothing is claimed."""
     unit: str
     """What is drawn: `image` or `group`."""
     why_not: str
@@ -84,9 +85,11 @@ def resamples(ids: Sequence[str], groups: Sequence[str], manifest: str, count: i
         count = 0
     units = len(found) if by_group else len(order)
     seed = int.from_bytes(hashlib.sha256(f"resamples of {manifest}".encode()).digest()[:16], "big")
-    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, units, size=(count, units))
-    at = drawn + units * np.arange(count)[:, None]
-    counts = np.bincount(at.ravel(), minlength=count * units).reshape(count, units).astype(np.float64)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    # One after the other: all indices at once would take eight times the memory of the counts.
+    counts = np.zeros((count, units), dtype=np.uint8)
+    for one in counts:
+        one[:] = np.bincount(rng.integers(0, units, size=units), minlength=units)
     return Resamples(tuple(ids[i] for i in order), unit_of, counts, "group" if by_group else "image", why_not)
 
 
@@ -111,26 +114,95 @@ class RunDraws:
         )
 
 
-def run_draws(sums: ImageSums, ids: Sequence[str], drawn: Resamples) -> RunDraws:
+def run_draws(sums: ImageSums, ids: Sequence[str], drawn: Resamples, products: Products | None = None) -> RunDraws:
     """Score a run on each resample.
 
     Args:
         sums: what is summed, for each image of `ids`.
         ids: the images of the statistics; those that the resamples do not know are left out.
         drawn: the resamples.
+        products: of these resamples, the same for one run after the other, which is faster.
 
     Raises:
         KeyError: an image of the resamples is not among `ids`.
     """
     place = {name: index for index, name in enumerate(ids)}
-    parts = sums.parts[[place[name] for name in drawn.ids]]
+    parts, products = sums.parts[[place[name] for name in drawn.ids]], products or Products(drawn)
     if drawn.unit == "group":
         together = np.zeros((drawn.units, parts.shape[1]))
         np.add.at(together, drawn.unit_of, parts)
         parts = together
-    total = parts.sum(axis=0)
-    influence = np.nan_to_num(sums.fold(total) - sums.fold(total - parts))
-    return RunDraws(sums.fold(drawn.counts @ parts), influence, sums.fold(parts))
+    total, cells = parts.sum(axis=0), Cells.of(parts, sums.blocks)
+    influence = np.nan_to_num(sums.fold(total) - _one_by_one(sums, parts, cells, total, -1))
+    each = _one_by_one(sums, parts, cells, np.zeros_like(total), 1)
+    return RunDraws(sums.fold(products.of(parts, sums.blocks)), influence, each)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The sums of units and classes of which one is above 0: of 150 classes an image holds ten."""
+
+    shape: tuple[int, int, int]
+    """U units, M blocks, K classes."""
+    unit: NDArray[np.int64]
+    """(C,)"""
+    label: NDArray[np.int64]
+    """(C,) ascending."""
+    sums: Array
+    """(C, M)"""
+
+    @classmethod
+    def of(cls, parts: Array, blocks: int) -> Cells:
+        """Find the cells of (U, P) parts."""
+        each = parts.reshape(len(parts), blocks, -1)
+        label, unit = np.nonzero(each.any(axis=1).T)
+        return cls((len(parts), blocks, each.shape[2]), unit, label, each[unit, :, label])
+
+
+class Products:
+    """Sums over units, each as often as it was drawn, for one run after the other.
+
+    A block that is the same as in the run before, as the target's pixels are, is not multiplied again.
+    """
+
+    def __init__(self, drawn: Resamples) -> None:
+        # So few columns at a time stay in the processor's cache, which halves the time.
+        by_unit = drawn.counts.T.astype(np.float64)
+        self._counts = [
+            np.ascontiguousarray(by_unit[:, first : first + 32]) for first in range(0, by_unit.shape[1], 32)
+        ]
+        self._last: dict[int, tuple[Array, Array]] = {}
+
+    def of(self, parts: Array, blocks: int) -> Array:
+        """(U, P) parts -> (B, P)."""
+        return np.vstack([self._block(m, block) for m, block in enumerate(np.split(parts, blocks, axis=1))]).T
+
+    def _block(self, m: int, block: Array) -> Array:
+        """(U, K) -> (K, B)."""
+        known = self._last.get(m)
+        if known is None or not np.array_equal(known[0], block):
+            few = sparse.csr_array(block.T)
+            known = block, np.hstack([few @ counts for counts in self._counts])
+            self._last[m] = known
+        return known[1]
+
+
+def _one_by_one(sums: ImageSums, parts: Array, cells: Cells, start: Array, sign: int) -> Array:
+    """(U,): the score of `start` and, for each unit alone, of what that unit adds (+1) or takes away (-1)."""
+    if sums.figure is None:
+        return sums.fold(start + sign * parts)
+    units, blocks, _ = cells.shape
+    before = start.reshape(blocks, -1)
+    figures = sums.figure(*before)
+    changed = sums.figure(*(before[:, cells.label] + sign * cells.sums.T))
+
+    def summed(values: Array, new: Array) -> Array:
+        """The sum over classes, of which only those of the unit's cells are new."""
+        moved = np.bincount(cells.unit, weights=new - values[cells.label], minlength=units)
+        return np.asarray(values.sum() + moved)
+
+    defined = summed((~np.isnan(figures)).astype(np.float64), (~np.isnan(changed)).astype(np.float64))
+    return divide(summed(np.nan_to_num(figures), np.nan_to_num(changed)), defined)
 
 
 def score_of(sums: ImageSums) -> float:
