@@ -7,18 +7,11 @@ import json
 from datetime import datetime
 from typing import Any
 
-from harness.metrics.metric import find_metric, metric_title
+from harness.metrics.metric import find_metric, is_share, metric_title
 from leaderboard.boards.board import Cell, Row
 from leaderboard.queries.load import ScoredRun
 
-# The families whose figures are shares, and are read as percent.
-_SHARES = ("region", "boundary", "trimap", "binary")
 NONE = "–"
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share, which is shown in percent."""
-    return find_metric(metric).family in _SHARES
 
 
 def scale(metric: str) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import select
 
 from harness.metrics import Protocol, StatisticsTable
+from harness.metrics.exact import Array
 from harness.metrics.metric import check_known, find_metric, split_metric
 from harness.results import Store
 from harness.results.schema import Evaluation
@@ -32,6 +33,8 @@ class BoardDraws:
     """Run -> why it has none."""
     why_not: str
     """Why the metric has no intervals over images; empty if it has."""
+    fold: Callable[[Array], Array] | None = None
+    """(..., P) sums of parts -> (...) scores; None where no run has any."""
     rare: tuple[str, ...] = ()
     """The classes whose figures the metric is or averages, and that fewer than ten of the scored images hold."""
 
@@ -85,6 +88,7 @@ def board_draws(board: Board, protocol: Protocol, tables: Tables, count: int = R
         return BoardDraws(board.metric, None, {}, {}, reason)
     drawn: Resamples | None = None
     products: Products | None = None
+    fold: Callable[[Array], Array] | None = None
     rare: tuple[str, ...] = ()
     of_run: dict[int, RunDraws] = {}
     left_out: dict[int, str] = {}
@@ -107,8 +111,9 @@ def board_draws(board: Board, protocol: Protocol, tables: Tables, count: int = R
             left_out[run_id] = "its statistics are of other images"
             continue
         sums = image_sums(table, board.data.classes, protocol, board.metric, board.data.foreground)
+        fold = sums.fold
         of_run[run_id] = run_draws(sums, table.ids, drawn, products)
-    return BoardDraws(board.metric, drawn, of_run, left_out, "" if drawn else "no run is scored", rare)
+    return BoardDraws(board.metric, drawn, of_run, left_out, "" if drawn else "no run is scored", fold, rare)
 
 
 # No means over classes.

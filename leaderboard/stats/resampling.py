@@ -21,6 +21,7 @@ from scipy import sparse
 
 from harness.metrics.exact import Array, divide
 from leaderboard.stats.image_sums import ImageSums
+from leaderboard.stats.permutation import FEW
 
 # Of each board.
 RESAMPLES = 2000
@@ -103,14 +104,18 @@ class RunDraws:
     """(U,): the score minus the score without the unit; 0 where that is undefined."""
     each: Array
     """(U,): the score of the unit alone; NaN where it is undefined."""
+    parts: Array | None = None
+    """(U, P): what the score sums, where there are so few units that they are permuted."""
 
     @classmethod
     def mean(cls, runs: Sequence[RunDraws]) -> RunDraws:
         """The mean over runs: of a cell over its seeds."""
+        parts = [run.parts for run in runs if run.parts is not None]
         return cls(
             np.mean([run.scores for run in runs], axis=0),
             np.mean([run.influence for run in runs], axis=0),
             np.mean([run.each for run in runs], axis=0),
+            np.mean(parts, axis=0) if parts else None,
         )
 
 
@@ -135,7 +140,7 @@ def run_draws(sums: ImageSums, ids: Sequence[str], drawn: Resamples, products: P
     total, cells = parts.sum(axis=0), Cells.of(parts, sums.blocks)
     influence = np.nan_to_num(sums.fold(total) - _one_by_one(sums, parts, cells, total, -1))
     each = _one_by_one(sums, parts, cells, np.zeros_like(total), 1)
-    return RunDraws(sums.fold(products.of(parts, sums.blocks)), influence, each)
+    return RunDraws(sums.fold(products.of(parts, sums.blocks)), influence, each, parts if len(parts) < FEW else None)
 
 
 @dataclass(frozen=True)
@@ -168,9 +173,8 @@ class Products:
     def __init__(self, drawn: Resamples) -> None:
         # So few columns at a time stay in the processor's cache, which halves the time.
         by_unit = drawn.counts.T.astype(np.float64)
-        self._counts = [
-            np.ascontiguousarray(by_unit[:, first : first + 32]) for first in range(0, by_unit.shape[1], 32)
-        ]
+        firsts = range(0, max(1, by_unit.shape[1]), 32)
+        self._counts = [np.ascontiguousarray(by_unit[:, first : first + 32]) for first in firsts]
         self._last: dict[int, tuple[Array, Array]] = {}
 
     def of(self, parts: Array, blocks: int) -> Array:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.metrics.exact import Array
-from harness.metrics.metric import higher_is_better
+from harness.metrics.metric import higher_is_better, is_share
 from leaderboard.boards.board import Board, Cell
 from leaderboard.boards.estimate import Interval
 from leaderboard.stats.draws import BoardDraws
 from leaderboard.stats.images import image_contrasts, image_interval
+from leaderboard.stats.permutation import contributions
 from leaderboard.stats.resampling import FEWEST_UNITS, MOST_UNDEFINED, RunDraws
 from leaderboard.stats.seeds import moderated_spread, seed_contrasts
 from leaderboard.stats.simultaneous import Contrasts, no_contrasts
@@ -134,6 +135,7 @@ class ImageSample(Sample):
     def __init__(self, board: Board, draws: BoardDraws | None) -> None:
         super().__init__(board)
         self._mean: dict[int, RunDraws] = {}
+        self._fold = draws.fold if draws else None
         self.unit = "image"
         """What is drawn: `image` or `group`."""
         nothing = draws.why_not if draws else "the statistics of the images were not read"
@@ -168,7 +170,8 @@ class ImageSample(Sample):
         if row in self.why_not or mean is None:
             return None
         own = self._mean[row]
-        return image_interval(mean, own.scores[~np.isnan(own.scores)], own.influence)
+        known = own.scores[~np.isnan(own.scores)]
+        return image_interval(mean, known, own.influence, share=is_share(self.board.metric))
 
     def difference(self, row: int, other: int) -> Interval:
         """From differences on the same resamples."""
@@ -183,7 +186,15 @@ class ImageSample(Sample):
             return no_contrasts(figures)
         draws = np.stack([self.sign * self._mean[i].scores for i in rows], axis=1)
         influence = np.stack([self.sign * self._mean[i].influence for i in rows])
-        return image_contrasts(figures, draws[~np.isnan(draws).any(axis=1)], influence)
+        known = draws[~np.isnan(draws).any(axis=1)]
+        return image_contrasts(figures, known, influence, contributed=self._contributed(rows))
+
+    def _contributed(self, rows: Sequence[int]) -> Array | None:
+        """(k, U) what each unit contributes to each row; None where there are too many units to permute."""
+        parts = [part for i in rows if (part := self._mean[i].parts) is not None]
+        if self._fold is None or len(parts) < len(rows):
+            return None
+        return self.sign * contributions(np.stack(parts), self._fold)
 
     def each(self, row: int) -> Array | None:
         """The score of each image, or group of images, alone: the mean over seeds; NaN where one is undefined.

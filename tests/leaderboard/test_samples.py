@@ -53,7 +53,7 @@ def test_a_row_with_several_seeds_is_the_mean_of_its_checkpoints(metric: str) ->
     np.testing.assert_array_equal(found.to_best, both.to_best)
     test = made.rows[a].cell.test(metric).mean
     assert test is not None
-    assert sample.interval(a) == image_interval(test, own.scores, own.influence)
+    assert sample.interval(a) == image_interval(test, own.scores, own.influence, share=metric == "miou")
     np.testing.assert_array_equal(sample.each(a), own.each)
 
 
@@ -66,7 +66,7 @@ def of_one_seed(undefined: int) -> tuple[Board, ImageSample, dict[int, RunDraws]
 def test_a_figure_may_be_undefined_on_one_resample_in_twenty_which_is_left_out() -> None:
     _, sample, runs = of_one_seed(2)
     assert sample.why_not == {}
-    assert sample.interval(0) == image_interval(0.8, runs[0].scores[2:], runs[0].influence)
+    assert sample.interval(0) == image_interval(0.8, runs[0].scores[2:], runs[0].influence, share=True)
     between = runs[0].scores[2:] - runs[1].scores[2:]
     assert sample.difference(0, 1) == image_interval(0.8 - 0.5, between, runs[0].influence - runs[1].influence)
     found = sample.contrasts([0, 1])

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from harness.metrics import Protocol, StatisticsTable, fold
 from leaderboard.boards.board import Board
 from leaderboard.stats.comparison import against, compare, image_claim
 from leaderboard.stats.draws import BoardDraws, board_draws
 from leaderboard.stats.images import effective_freedom
+from leaderboard.stats.permutation import FEW, contributions, permuted
+from leaderboard.stats.samples import ImageSample
 from leaderboard.stats.significance import default_question, significance
 from tests.leaderboard.made import CLASSES, board, table
 
@@ -153,6 +155,25 @@ def test_many_rows_that_cannot_be_told_apart_are_counted() -> None:
     assert significance(made, "seeds").groups[0].verdict.endswith("M1, M2 and 3 more cannot be told apart from it.")
 
 
+def test_of_few_images_nothing_is_claimed_that_a_permutation_test_does_not_find() -> None:
+    made, draws = of_tables({"A": [0], "B": [1], "C": [9]})
+    runs = [draws.of_run[row.cell.scored[0].run_id] for row in made.rows]
+    assert draws.fold is not None
+    parts = np.stack([run.parts for run in runs])  # type: ignore[misc]
+    test = permuted(contributions(parts, draws.fold), 0.95)
+    sample = ImageSample(made, draws)
+    found = sample.contrasts(range(3))
+    alone = ImageSample(made, replace(draws, fold=None)).contrasts(range(3))
+    np.testing.assert_array_equal(found.of_pairs, np.maximum(alone.of_pairs, test.of_pairs))
+    np.testing.assert_array_equal(found.to_best, np.maximum(alone.to_best, test.to_best[:, None]))
+    np.testing.assert_array_equal(found.to_baseline, np.maximum(alone.to_baseline, test.to_baseline[:, None]))
+    assert (found.better <= alone.better).all()
+    # Of 50 images or more nothing is permuted.
+    assert FEW == 50
+    many = replace(draws, of_run={n: replace(run, parts=None) for n, run in draws.of_run.items()})
+    np.testing.assert_array_equal(ImageSample(made, many).contrasts(range(3)).of_pairs, alone.of_pairs)
+
+
 def test_images_answer_the_other_question() -> None:
     made, draws = of_tables({"Good": [0], "Good too": [1], "Bad": [9]})
     found = significance(made, "images", draws)
@@ -173,11 +194,13 @@ def test_the_mean_over_seeds_is_resampled() -> None:
     runs = [draws.of_run[i] for i in ([0, 1] if row.name == "A" else [2, 3])]
     spread = np.mean([run.scores for run in runs], axis=0).std(ddof=1)
     assert row.interval is not None
-    half = (row.interval.high - row.interval.low) / 2
+    assert row.figure is not None
+    low, middle, high = special.logit([row.interval.low, row.figure, row.interval.high])
+    half = (high - low) / 2 * row.figure * (1 - row.figure)
     freedom = effective_freedom(np.mean([run.influence for run in runs], axis=0))
     assert half >= stats.t.ppf(0.975, freedom) * spread
     assert half == pytest.approx(stats.t.ppf(0.975, freedom) * spread, rel=0.2)
-    assert row.figure == pytest.approx((row.interval.high + row.interval.low) / 2)
+    assert middle == pytest.approx((high + low) / 2)
 
 
 def test_where_seeds_failed_images_claim_nothing_either() -> None:

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
+from leaderboard.boards.estimate import Interval
 from leaderboard.stats.images import effective_freedom, image_contrasts, image_interval
 from leaderboard.stats.signs import signed_rank
 from leaderboard.stats.simultaneous import compared_with_best, rank_intervals
@@ -83,6 +84,19 @@ def test_the_larger_of_two_errors_counts(n: int) -> None:
         draws *= factor * jackknife / draws.std(ddof=1)
         interval = image_interval(3.0, draws, influence)
         assert interval.high - 3.0 == pytest.approx(critical * error)
+
+
+def test_the_interval_of_a_share_is_students_on_the_logit_scale_and_stays_inside() -> None:
+    influence = np.random.default_rng(1).normal(size=20) / 100
+    draws = np.full(10, 0.97)  # the jackknife's error is the larger one
+    plain, inside = (image_interval(0.97, draws, influence, share=share) for share in (False, True))
+    assert plain.high > 1
+    low, high = special.logit([inside.low, inside.high])
+    half = (plain.high - 0.97) / (0.97 * 0.03)
+    assert (low, high) == pytest.approx((special.logit(0.97) - half, special.logit(0.97) + half))
+    assert 0 < inside.low < 0.97 < inside.high < 1
+    for end in (0.0, 1.0):  # all right or all wrong everywhere: no image moves it
+        assert image_interval(end, np.full(10, end), np.zeros(20), share=True) == Interval(end, end)
 
 
 def test_only_how_influences_spread_counts() -> None:
