@@ -78,10 +78,7 @@ def _csv(lines: Sequence[Sequence[object]]) -> str:
 def markdown_tables(
     tables: Sequence[tuple[Board, Table]], style: Style | None = None, provenance: Sequence[str] = ()
 ) -> str:
-    """A Markdown table for each group of each board, and what others reported for it.
-
-    The best mean of each column is bold, the second best underlined.
-    """
+    """A Markdown table for each group of each board, and what others reported for it."""
     parts = ["\n".join([*_markdown_lines(table, style or Style()), "", *_reported(board)]) for board, table in tables]
     return "\n".join([*parts, *_from(provenance)])
 
@@ -124,9 +121,7 @@ def _markdown_rows(table: Table, part: range, style: Style) -> list[str]:
 
 def _markdown_figure(table: Table, i: int, j: int, style: Style) -> str:
     text = markdown(figure_text(table.figures[i][j], table.interval(i, j), table.metrics[j], style).plain())
-    shown = f"<u>{text}</u>" if table.underlined(i, j) else text
-    shown = f"**{shown}**" if table.bold(i, j) else shown
-    return shown + markdown(table.mark(i, j))
+    return (f"**{text}**" if table.bold(i, j) else text) + markdown(table.mark(i, j))
 
 
 def _reported(board: Board) -> list[str]:

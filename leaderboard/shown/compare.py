@@ -14,7 +14,7 @@ from harness.metrics import StatisticsTable
 from harness.metrics.metric import higher_is_better, metric_title
 from leaderboard.boards.board import Board, Cell, Row
 from leaderboard.shown.ranking import TableData, table_data
-from leaderboard.shown.text import NONE, between, scale, short, signed
+from leaderboard.shown.text import NONE, amount, between, scale, signed
 from leaderboard.stats.draws import BoardDraws
 from leaderboard.stats.significance import Question, sample_of
 
@@ -89,8 +89,7 @@ def _with(board: Board, cells: Sequence[tuple[Row, Cell]]) -> tuple[Board, list[
 def sentence(metric: str, one: Difference, names: Sequence[str]) -> str:
     """A difference in words."""
     first, second = names[one.first], names[one.second]
-    size = f"{short(metric, abs(one.value))} {'points' if scale(metric) == 100 else ''} {metric_title(metric)}"
-    size = " ".join(size.split())
+    size = f"{amount(metric, one.value)} {metric_title(metric)}"
     if one.low is None:
         return f"{first} and {second} differ by {size}; nothing says whether that means anything ({one.why_not})."
     if not one.clear:

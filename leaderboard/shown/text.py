@@ -48,6 +48,12 @@ def signed(metric: str, value: float | None) -> str:
     return text if not float(text) else f"{'−' if value < 0 else '+'}{text}"
 
 
+def amount(metric: str, value: float) -> str:
+    """The size of a difference with its unit: `6.1 points`, `2.3 px`, `0.012`."""
+    unit = "points" if is_share(metric) else find_metric(metric).unit
+    return f"{short(metric, abs(value))} {unit}".rstrip()
+
+
 def between(metric: str, low: float | None, high: float | None, difference: bool = False) -> str:
     """An interval: `[68.6, 70.0]`."""
     if low is None or high is None:
@@ -96,9 +102,9 @@ def on_day(moment: str | None) -> str:
 
 
 def places(interval: tuple[int, int] | None, rank: int | None) -> str:
-    """A rank interval: `1–2`; the rank alone where there is none."""
+    """A rank interval: `1–2`; where a row is placed but not compared, nothing is known of its place elsewhere."""
     if interval is None:
-        return NONE if rank is None else str(rank)
+        return NONE if rank is None else "not known"
     low, high = interval
     return str(low) if low == high else f"{low}–{high}"
 

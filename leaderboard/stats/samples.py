@@ -17,7 +17,7 @@ from leaderboard.stats.permutation import contributions
 from leaderboard.stats.resampling import FEWEST_UNITS, MOST_UNDEFINED, RunDraws
 from leaderboard.stats.seeds import moderated_spread, seed_contrasts
 from leaderboard.stats.simultaneous import Contrasts, no_contrasts
-from leaderboard.stats.verdict import listed
+from leaderboard.stats.verdict import Scope, listed
 
 # More rare classes than this are counted, not named.
 _NAMED = 20
@@ -29,11 +29,13 @@ _NO_FIGURE = "no seed has a figure"
 class Sample(ABC):
     """What answers a question about a board. Rows are known by their index on the board."""
 
-    def __init__(self, board: Board, text: str = "", remarks: tuple[str, ...] = ()) -> None:
+    def __init__(self, board: Board, scope: Scope) -> None:
         self.board = board
-        self.text = text
+        self.text = ""
         """What was drawn, in words."""
-        self.remarks = remarks
+        self.scope = scope
+        """To what its claims extend, in words."""
+        self.remarks: tuple[str, ...] = ()
         """What to know of all of it."""
         self.why_not: dict[int, str] = {}
         """The rows of which nothing is known, and why."""
@@ -101,7 +103,7 @@ class SeedSample(Sample):
     """The seeds are the sample: these methods trained again, on these images."""
 
     def __init__(self, board: Board) -> None:
-        super().__init__(board)
+        super().__init__(board, Scope(checkpoints=False, to="over trainings with other seeds"))
         self._values = [values_of(row.cell, board.metric) for row in board.rows]
         self._spread = moderated_spread(self._values)
         freedom = max(self._spread.freedom, default=0)
@@ -133,7 +135,8 @@ class ImageSample(Sample):
     """The images are the sample: these checkpoints on other images like these."""
 
     def __init__(self, board: Board, draws: BoardDraws | None) -> None:
-        super().__init__(board)
+        n = len(draws.drawn.ids) if draws and draws.drawn else 0
+        super().__init__(board, Scope(checkpoints=True, to=f"on images like these {n:,}"))
         self._mean: dict[int, RunDraws] = {}
         self._fold = draws.fold if draws else None
         self.unit = "image"

@@ -47,6 +47,17 @@ class GroupSignificance:
     verdict: str
     """In plain English, for the head of the page."""
 
+    @property
+    def best(self) -> frozenset[int]:
+        """The rows among which the best one is, by their place in `rows`: what may be printed bold.
+
+        Empty where nothing is resolved: no row is shown not to be the best, or one that is not compared stands first.
+        """
+        may = frozenset(i for i, row in enumerate(self.rows) if row.may_be_best)
+        first = {i for i, row in enumerate(self.rows) if row.place == 1}
+        settled = any(row.may_be_best is False for row in self.rows)
+        return may if settled and first <= may else frozenset()
+
 
 @dataclass(frozen=True)
 class BoardSignificance:
@@ -152,6 +163,8 @@ def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSi
         if row.cell.failed and row.rank is not None and i not in sample.why_not:
             # Nobody knows what the failed seeds would have been: no place above that of the worst that ended.
             one = replace(one, places=(row.rank, len(ranked)))
+        if ranked == [i]:
+            one = replace(one, places=(1, 1))
         if i in compared and len(compared) > 1:
             at = compared.index(i)
             ends = sorted((float(sign * best.low[at]), float(sign * best.high[at])))
@@ -170,7 +183,7 @@ def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSi
         rows=tuple(rows),
         leader=names[compared[0] - indices.start] if compared else None,
         resolvable=contrasts.resolvable,
-        verdict=verdict(metric, rows),
+        verdict=verdict(metric, rows, sample.scope),
     )
 
 

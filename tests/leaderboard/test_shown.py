@@ -38,7 +38,7 @@ def test_figures_read_as_people_write_them() -> None:
     assert [three_digits(v) for v in (0.8634, 20.71, 999.7, 2403)] == ["0.863", "20.7", "1,000", "2,403"]
     assert [large(v) for v in (26.7e6, 61.94e9, 950, None)] == ["26.7 M", "61.9 G", "950", "–"]
     assert [lasting(v) for v in (41, 600, 11_520)] == ["41 s", "10.0 min", "3.2 h"]
-    assert [places((1, 2), 1), places((3, 3), 3), places(None, 4), places(None, None)] == ["1–2", "3", "4", "–"]
+    assert [places((1, 2), 1), places((3, 3), 3), places(None, 4), places(None, None)] == ["1–2", "3", "not known", "–"]
 
 
 def test_the_front_is_what_nothing_is_cheaper_and_better_than() -> None:

@@ -39,7 +39,9 @@ def test_seeds_tell_who_leads_and_who_cannot_be_told_apart() -> None:
     assert found.asks.startswith("These methods trained again")
     assert found.sample == "the pooled spread over seeds, 6 degrees of freedom"
     (group,) = found.groups
-    assert group.verdict == "DeepLabV3+ leads: 71.0 % mIoU. PSPNet cannot be told apart from it."
+    assert group.verdict == (
+        "DeepLabV3+ has the highest mIoU, 71.0 %. PSPNet cannot be told apart from it over trainings with other seeds."
+    )
     assert [row.may_be_best for row in group.rows] == [True, True, False]
     assert [row.places for row in group.rows] == [(1, 2), (1, 2), (3, 3)]
     assert [(row.ended, row.seeds) for row in group.rows] == [(3, 3)] * 3
@@ -57,7 +59,9 @@ def test_of_distances_lower_is_better() -> None:
     assert (first.gap, second.gap) == (-20.0, 20.0)
     assert second.gap_interval.low == 0  # type: ignore[union-attr]
     assert second.gap_interval.high > 20  # type: ignore[union-attr]
-    assert significance(made, "seeds").groups[0].verdict == "A leads: 21.00 px HD. B is worse."
+    assert significance(made, "seeds").groups[0].verdict == (
+        "A has the lowest HD, 21.00 px; B scores higher over trainings with other seeds."
+    )
 
 
 def test_one_seed_says_nothing_of_training_again() -> None:
@@ -78,7 +82,7 @@ def test_a_row_with_one_seed_is_not_compared_with_rows_of_more() -> None:
     # A may stand anywhere: nothing says that it is better than B.
     assert [row.places for row in found.rows] == [None, (1, 2), (2, 3)]
     assert "A is first with 80.0 % mIoU, but is not compared: one seed" in found.groups[0].verdict
-    assert "B leads: 50.5 % mIoU." in found.groups[0].verdict
+    assert "Of the others B has the highest mIoU, 50.5 %; C scores lower" in found.groups[0].verdict
 
 
 def test_failed_seeds_place_a_row_no_higher_than_the_worst_that_ended_and_nothing_is_claimed_of_it() -> None:
@@ -141,18 +145,23 @@ def test_one_row_alone_and_rows_without_a_figure() -> None:
     alone = significance(board({"A": [0.5, 0.6], "B": [None]}), "seeds")
     assert alone.groups[0].verdict == "A is the only row with a figure: 55.0 % mIoU."
     assert alone.rows[1].note == "no seed has a figure"
+    assert [row.places for row in alone.rows] == [(1, 1), None]
     none = significance(board({"A": [None]}), "images", None)
     assert none.groups[0].verdict == "No row has a figure."
 
 
 def test_equal_rows_share_the_first_place() -> None:
     made = board({"A": [0.5, 0.6], "B": [0.5, 0.6], "C": [0.1, 0.2]})
-    assert significance(made, "seeds").groups[0].verdict.startswith("A and B share the first place: 55.0 % mIoU.")
+    assert significance(made, "seeds").groups[0].verdict.startswith("A and B share the highest mIoU, 55.0 %.")
 
 
 def test_many_rows_that_cannot_be_told_apart_are_counted() -> None:
     made = board({f"M{i}": [0.5 - i / 1000, 0.6 - i / 1000] for i in range(6)})
-    assert significance(made, "seeds").groups[0].verdict.endswith("M1, M2 and 3 more cannot be told apart from it.")
+    assert (
+        significance(made, "seeds")
+        .groups[0]
+        .verdict.endswith("M1, M2 and 3 more cannot be told apart from it over trainings with other seeds.")
+    )
 
 
 def test_of_few_images_nothing_is_claimed_that_a_permutation_test_does_not_find() -> None:
