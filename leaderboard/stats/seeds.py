@@ -51,9 +51,13 @@ class Spread:
         return np.array([self.variances[i] / self.counts[i] for i in rows], dtype=np.float64)
 
     def freedom_of_pairs(self, rows: Sequence[int]) -> Array:
-        """(k, k) degrees of freedom of the difference of each pair of rows: the fewer of the two."""
+        """(k, k) degrees of freedom of the difference of each pair of rows: the fewer of the two.
+
+        Rounded down, to quarters below ten: a critical value takes .2 s, and can then be looked up again.
+        """
         freedom = np.array([self.freedom[i] for i in rows], dtype=np.float64)
-        return np.minimum(freedom[:, None], freedom[None, :])
+        fewer = np.minimum(freedom[:, None], freedom[None, :])
+        return np.asarray(np.where(fewer < 10, np.floor(4 * fewer) / 4, np.floor(fewer)))
 
     def difference(self, row: int, other: int, value: float, level: float = LEVEL) -> Interval:
         """Student's interval of the difference of two rows with two seeds or more."""
