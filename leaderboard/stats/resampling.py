@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from harness.metrics.exact import Array, divide
+from harness.metrics.statistics import has_kernels
 from leaderboard.stats.image_sums import ImageSums
 from leaderboard.stats.permutation import FEW
 
@@ -131,8 +132,10 @@ def run_draws(sums: ImageSums, ids: Sequence[str], drawn: Resamples, products: P
     Raises:
         KeyError: an image of the resamples is not among `ids`.
     """
-    place = {name: index for index, name in enumerate(ids)}
-    parts, products = sums.parts[[place[name] for name in drawn.ids]], products or Products(drawn)
+    products, parts = products or Products(drawn), sums.parts
+    if tuple(ids) != drawn.ids:
+        place = {name: index for index, name in enumerate(ids)}
+        parts = parts[[place[name] for name in drawn.ids]]
     if drawn.unit == "group":
         together = np.zeros((drawn.units, parts.shape[1]))
         np.add.at(together, drawn.unit_of, parts)
@@ -140,7 +143,7 @@ def run_draws(sums: ImageSums, ids: Sequence[str], drawn: Resamples, products: P
     total, cells = parts.sum(axis=0), Cells.of(parts, sums.blocks)
     influence = np.nan_to_num(sums.fold(total) - _one_by_one(sums, parts, cells, total, -1))
     each = _one_by_one(sums, parts, cells, np.zeros_like(total), 1)
-    return RunDraws(sums.fold(products.of(parts, sums.blocks)), influence, each, parts if len(parts) < FEW else None)
+    return RunDraws(sums.fold(products.of(parts, cells)), influence, each, parts if len(parts) < FEW else None)
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class Cells:
     def of(cls, parts: Array, blocks: int) -> Cells:
         """Find the cells of (U, P) parts."""
         each = parts.reshape(len(parts), blocks, -1)
-        label, unit = np.nonzero(each.any(axis=1).T)
+        label, unit = map(np.ascontiguousarray, np.nonzero(each.any(axis=1).T))
         return cls((len(parts), blocks, each.shape[2]), unit, label, each[unit, :, label])
 
 
@@ -171,24 +174,29 @@ class Products:
     """
 
     def __init__(self, drawn: Resamples) -> None:
-        # So few columns at a time stay in the processor's cache, which halves the time.
-        by_unit = drawn.counts.T.astype(np.float64)
-        firsts = range(0, max(1, by_unit.shape[1]), 32)
-        self._counts = [np.ascontiguousarray(by_unit[:, first : first + 32]) for first in firsts]
+        self._by_unit = np.ascontiguousarray(drawn.counts.T, dtype=np.uint8)
         self._last: dict[int, tuple[Array, Array]] = {}
 
-    def of(self, parts: Array, blocks: int) -> Array:
-        """(U, P) parts -> (B, P)."""
-        return np.vstack([self._block(m, block) for m, block in enumerate(np.split(parts, blocks, axis=1))]).T
+    def of(self, parts: Array, cells: Cells) -> Array:
+        """(U, P) parts and their cells -> (B, P)."""
+        blocks = np.split(parts, cells.shape[1], axis=1)
+        return np.vstack([self._block(m, block, cells) for m, block in enumerate(blocks)]).T
 
-    def _block(self, m: int, block: Array) -> Array:
+    def _block(self, m: int, block: Array, cells: Cells) -> Array:
         """(U, K) -> (K, B)."""
         known = self._last.get(m)
         if known is None or not np.array_equal(known[0], block):
-            few = sparse.csr_array(block.T)
-            known = block, np.hstack([few @ counts for counts in self._counts])
-            self._last[m] = known
+            known = self._last[m] = (block, self._product(block, cells, m))
         return known[1]
+
+    def _product(self, block: Array, cells: Cells, m: int) -> Array:
+        if not has_kernels():
+            return np.asarray(sparse.csr_array(block.T) @ self._by_unit.astype(np.float64))
+        from leaderboard.stats.weighted import add_weighted
+
+        out = np.zeros((block.shape[1], self._by_unit.shape[1]))
+        add_weighted(self._by_unit, cells.unit, cells.label, np.ascontiguousarray(cells.sums[:, m]), out)
+        return out
 
 
 def _one_by_one(sums: ImageSums, parts: Array, cells: Cells, start: Array, sign: int) -> Array:
