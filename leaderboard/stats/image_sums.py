@@ -39,6 +39,10 @@ class ImageSums:
     """(N, P): what is summed, for each image."""
     fold: Callable[[Array], Array]
     """(..., P) sums -> (...) scores; NaN where a score is undefined."""
+    blocks: int = 1
+    """`parts` is so many blocks side by side, each of one column a class: an image has few of them above 0."""
+    figure: Callable[..., Array] | None = None
+    """A block's sums of a class each -> the class's figure, where `fold` is the mean over the classes that have one."""
 
 
 def why_not(metric: str) -> str:
@@ -125,12 +129,23 @@ def region_sums(counts: Counts, protocol: Protocol, name: str, scored: NDArray[n
         hit, row, column = np.split(sums, 3, axis=-1)
         if name == "pa":
             return divide(hit.sum(axis=-1), row.sum(axis=-1))
-        if name == "fwiou":
-            iou = np.nan_to_num(divide(hit, row + column - hit))
-            return divide((row * iou).sum(axis=-1), row.sum(axis=-1))
-        return defined_mean(ratios(hit, row, column, protocol)[_MEAN_OF.get(name, name)])
+        iou = np.nan_to_num(divide(hit, row + column - hit))
+        return divide((row * iou).sum(axis=-1), row.sum(axis=-1))
 
-    return ImageSums(np.hstack([counts.hit, counts.row, counts.column]), fold)
+    def figure(hit: Array, row: Array, column: Array) -> Array:
+        return ratios(hit, row, column, protocol)[_MEAN_OF.get(name, name)]
+
+    blocks = (counts.hit, counts.row, counts.column)
+    return ImageSums(np.hstack(blocks), fold, 3) if name in ("pa", "fwiou") else _mean_over_classes(blocks, figure)
+
+
+def _mean_over_classes(blocks: Sequence[Array], figure: Callable[..., Array]) -> ImageSums:
+    """The mean over classes of a figure of each; blocks are (N, K)."""
+
+    def fold(sums: Array) -> Array:
+        return defined_mean(figure(*np.split(sums, len(blocks), axis=-1)))
+
+    return ImageSums(np.hstack(blocks), fold, len(blocks), figure)
 
 
 def _region_by_image(counts: Counts, protocol: Protocol, name: str, scored: NDArray[np.bool_]) -> ImageSums:
@@ -154,12 +169,7 @@ def means(each: Array, counting: NDArray[np.bool_]) -> ImageSums:
 
 def _quotients(top: Array, bottom: Array, counting: NDArray[np.bool_]) -> ImageSums:
     """The mean over the classes that count of a quotient of two sums over images, each (N, K)."""
-
-    def fold(sums: Array) -> Array:
-        above, below = np.split(sums, 2, axis=-1)
-        return defined_mean(divide(above, below)[..., counting])
-
-    return ImageSums(np.hstack([top, bottom]), fold)
+    return _mean_over_classes((top[:, counting], bottom[:, counting]), divide)
 
 
 def _surface(
