@@ -44,8 +44,8 @@ EQUAL = (0.0,) * 6
 DIFFERENT = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 PIXELS = 100_000.0
 
-# Percent: the nominal level is 95, and 5 for false claims. Intervals may cover more, as the larger of two errors
-# is taken.
+# Percent: the nominal level is 95, and 5 for claims that are false. Where the larger of two errors is taken, intervals
+# may cover more.
 COVERAGE = (93.0, 99.0)
 FALSE = 6.0
 
