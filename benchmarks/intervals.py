@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.metrics import Protocol
+from harness.metrics.families.region import ratio_sums
+from harness.metrics.sums import Counts, ImageSums, mean_of_images
 from leaderboard.boards.estimate import Interval
-from leaderboard.stats.image_sums import Counts, ImageSums, means, region_sums
 from leaderboard.stats.images import image_contrasts, image_interval
 from leaderboard.stats.permutation import FEW, contributions
 from leaderboard.stats.resampling import Products, resamples, run_draws, score_of
@@ -135,7 +136,7 @@ def regions(classes: int, present: float | Array, alarms: float = 0.02, areas: f
             models.append(np.hstack([right, hit, rest, row, guessed, column]))
         return np.asarray(models)
 
-    return World(draw, region_sums(Counts(*[np.zeros((1, classes))] * 3), PROTOCOL, "miou").fold)
+    return World(draw, ratio_sums(Counts(*[np.zeros((1, classes))] * 3), PROTOCOL, "iou").mean().fold)
 
 
 def _share(of: Array, odds: Array) -> Array:
@@ -149,9 +150,9 @@ def distances() -> World:
     def draw(rng: np.random.Generator, n: int, levels: Sequence[float]) -> Array:
         hard = 0.6 * rng.normal(size=(n, 1))
         models = [np.exp(3 + 0.5 * level + hard + 0.5 * rng.normal(size=(n, 1))) for level in levels]
-        return np.array([means(-each, np.ones(1, dtype=bool)).parts for each in models])
+        return np.array([mean_of_images(-each[:, 0]).parts for each in models])
 
-    return World(draw, means(np.zeros((1, 1)), np.ones(1, dtype=bool)).fold)
+    return World(draw, mean_of_images(np.zeros(1)).fold)
 
 
 def of_groups(world: World, spread: float, size: int = 5) -> World:
