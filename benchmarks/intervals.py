@@ -1,20 +1,22 @@
 """Whether the board's intervals and claims hold: simulated boards whose truth is known.
 
-Run it: `python benchmarks/intervals.py`; some minutes on two cores. It prints a line for each kind of board and ends
-with 1 where a figure is outside of its limit. docs/statistics.md shows the table.
+Run it: `python -m benchmarks.intervals`; ten minutes on one core, with `--quick` one or two. It prints a line for each
+kind of board and ends with 1 where a figure is outside of its limit. docs/statistics.md shows the table.
 
-Images: six models on 100 images. A model's errors on an image depend on how hard the image is, which all models share,
-and on luck of its own; objects' sizes are log-normal. The truth is the score of 60,000 images. Seeds: normal figures.
-`equal`: all rows are equally good, so that every claim is false. `different`: they are not.
+Images: six models. A model's errors on an image depend on how hard the image is, which all models share, and on luck
+of its own; objects' sizes are log-normal. The truth is the score of 60,000 images. Seeds: normal figures. `equal`: all
+rows are equally good, so that every claim is false. `different`: they are not.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,22 +28,26 @@ from harness.metrics.families.region import ratio_sums
 from harness.metrics.sums import Counts, ImageSums, mean_of_images
 from leaderboard.boards.estimate import Interval
 from leaderboard.stats.images import image_contrasts, image_interval
-from leaderboard.stats.resampling import resamples, run_draws, score_of
-from leaderboard.stats.seeds import pooled_spread, seed_contrasts
-from leaderboard.stats.simultaneous import Contrasts, compared_with_best, rank_intervals
+from leaderboard.stats.permutation import FEW, contributions
+from leaderboard.stats.resampling import Products, resamples, run_draws, score_of
+from leaderboard.stats.seeds import moderated_spread, seed_contrasts
+from leaderboard.stats.simultaneous import Contrasts, compared_with_best, no_contrasts, rank_intervals
 
 Array = NDArray[np.float64]
 
 BOARDS = 400
-SEED_BOARDS = 5000
+SEED_BOARDS = 2000
+# `--quick`: so many times fewer.
+QUICK = 8
 IMAGES = 100
 RESAMPLES = 1000
 EQUAL = (0.0,) * 6
 DIFFERENT = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 PIXELS = 100_000.0
 
-# Percent: the nominal level is 95, and 5 for claims that are false.
-COVERAGE = (93.0, 97.0)
+# Percent: the nominal level is 95, and 5 for claims that are false. Where the larger of two errors is taken, intervals
+# may cover more.
+COVERAGE = (93.0, 99.0)
 FALSE = 6.0
 
 
@@ -61,12 +67,16 @@ class Tally:
     """Whether all true places of a board are inside their intervals."""
     gaps: list[float] = field(default_factory=list)
     """Whether all true gaps to the best are."""
+    found: list[float] = field(default_factory=list)
+    """Which share of the true differences a board claims."""
 
-    def add(self, truth: Array, intervals: Sequence[Interval], contrasts: Contrasts) -> None:
-        """Count one board; higher is better."""
-        self.rows += [t in interval for t, interval in zip(truth, intervals, strict=True)]
+    def add(self, truth: Array, intervals: Sequence[Interval] | None, contrasts: Contrasts) -> None:
+        """Count one board; higher is better. `intervals` is None where nothing is said of rows."""
+        self.rows += [t in interval for t, interval in zip(truth, intervals or (), strict=intervals is not None)]
         ahead = truth[:, None] > truth[None, :]
         self.false_better.append(bool((contrasts.better & ~ahead).any()))
+        if ahead.any():
+            self.found.append(float(contrasts.better[ahead].mean()))
         best = compared_with_best(contrasts)
         self.best_missing.append(not best.may_be_best[int(truth.argmax())])
         low, high = rank_intervals(contrasts.better)
@@ -76,13 +86,17 @@ class Tally:
         self.gaps.append(bool(((best.low <= gap + 1e-12) & (gap - 1e-12 <= best.high)).all()))
 
     def cells(self) -> Iterator[tuple[str, bool]]:
-        """Each figure in percent, and whether it is inside its limit."""
+        """Each figure in percent, and whether it is inside its limit, as far as so many boards can tell."""
+        # The limits are those of 400 boards; of fewer, three standard errors more.
+        slack = 300 * max(0.0, float(np.sqrt(0.05 * 0.95 / len(self.gaps)) - np.sqrt(0.05 * 0.95 / BOARDS)))
         for counted in (self.rows, self.pairs):
             share = 100 * float(np.mean(counted)) if counted else np.nan
-            yield ("" if np.isnan(share) else f"{share:.1f}"), not counted or COVERAGE[0] <= share <= COVERAGE[1]
+            inside = not counted or COVERAGE[0] - slack <= share <= COVERAGE[1] + slack
+            yield ("" if np.isnan(share) else f"{share:.1f}"), inside
         for counted, wrong in ((self.false_better, 1), (self.best_missing, 1), (self.places, 0), (self.gaps, 0)):
             share = 100 * float(np.mean(counted))
-            yield f"{share:.1f}", (share if wrong else 100 - share) <= FALSE
+            yield f"{share:.1f}", (share if wrong else 100 - share) <= FALSE + slack
+        yield (f"{100 * float(np.mean(self.found)):.0f}" if self.found else ""), True
 
 
 @dataclass(frozen=True)
@@ -94,32 +108,40 @@ class World:
     """Higher is better."""
 
 
-def regions(classes: int, present: float) -> World:
-    """Region scores: each class but the background is in an image with this chance."""
+def regions(classes: int, present: float | Array, alarms: float = 0.02, areas: float = 0.0) -> World:
+    """Region scores: each class but the background is in an image with this chance.
+
+    Args:
+        classes: how many, with the background.
+        present: how likely an image holds each, or any, of the others.
+        alarms: how likely a model sees a class in an image that lacks it.
+        areas: the standard deviation of the logarithm of images' areas.
+    """
 
     def draw(rng: np.random.Generator, n: int, levels: Sequence[float]) -> Array:
         shape = (n, classes - 1)
+        area = np.round(PIXELS * np.exp(areas * rng.normal(size=(n, 1)))) if areas else np.full((n, 1), PIXELS)
         size = np.exp(rng.normal(-2.5, 1.0, shape)) * (rng.random(shape) < present)
         size *= np.minimum(1, 0.8 / np.maximum(size.sum(axis=1, keepdims=True), 1e-9))
-        row = np.round(size * PIXELS)
+        row = np.round(size * area)
         hard = 0.8 * rng.normal(size=(n, 1))
         models = []
         for level in levels:
-            missed, alarms = (_share(row, level - 2 + hard + 0.7 * rng.normal(size=shape)) for _ in range(2))
-            nowhere = np.exp(rng.normal(-4, 1, shape)) * PIXELS * (rng.random(shape) < 0.02) * (row == 0)
-            hit, column = row - missed, row - missed + alarms + np.round(nowhere)
-            rest = PIXELS - row.sum(axis=1, keepdims=True)
+            missed, wrong = (_share(row, level - 2 + hard + 0.7 * rng.normal(size=shape)) for _ in range(2))
+            nowhere = np.exp(rng.normal(-4, 1, shape)) * area * (rng.random(shape) < alarms) * (row == 0)
+            hit, column = row - missed, row - missed + wrong + np.round(nowhere)
+            rest = area - row.sum(axis=1, keepdims=True)
             right = rest - np.minimum(rest, (column - hit).sum(axis=1, keepdims=True))
             guessed = right + missed.sum(axis=1, keepdims=True)
             models.append(np.hstack([right, hit, rest, row, guessed, column]))
-        return np.array(models)
+        return np.asarray(models)
 
     return World(draw, ratio_sums(Counts(*[np.zeros((1, classes))] * 3), PROTOCOL, "iou").mean().fold)
 
 
 def _share(of: Array, odds: Array) -> Array:
     """Whole pixels: the share with these log-odds."""
-    return np.round(of / (1 + np.exp(-odds)))
+    return np.asarray(np.round(of / (1 + np.exp(-odds))))
 
 
 def distances() -> World:
@@ -133,14 +155,14 @@ def distances() -> World:
     return World(draw, mean_of_images(np.zeros(1)).fold)
 
 
-def of_groups(world: World, spread: float) -> World:
-    """The same, five images a group: hard groups are hard for all models, and each model has its luck with a group."""
+def of_groups(world: World, spread: float, size: int = 5) -> World:
+    """The same in groups: hard groups are hard for all models, and each model has its luck with a group."""
 
     def draw(rng: np.random.Generator, n: int, levels: Sequence[float]) -> Array:
-        groups = n // 5
+        groups = n // size
         together = rng.normal(0, spread, groups)
         own = rng.normal(0, spread, (groups, len(levels)))
-        parts = [world.draw(rng, 5, list(np.array(levels) + together[g] + own[g])) for g in range(groups)]
+        parts = [world.draw(rng, size, list(np.array(levels) + together[g] + own[g])) for g in range(groups)]
         return np.concatenate(parts, axis=1)
 
     return World(draw, world.fold)
@@ -149,41 +171,90 @@ def of_groups(world: World, spread: float) -> World:
 PROTOCOL = Protocol()
 
 
-def image_boards(world: World, levels: Sequence[float], groups: int = 0, boards: int = BOARDS) -> Tally:
-    """Simulate boards of models on 100 images, or on groups of five."""
+def image_boards(
+    boards: int, world: World, levels: Sequence[float], n: int = IMAGES, group: int = 0, share: bool = True
+) -> Tally:
+    """Simulate boards of models on n images.
+
+    Args:
+        boards: how many.
+        world: what they are drawn from.
+        levels: how bad each model is.
+        n: how many images.
+        group: how many images a group that is on record has; 0: none is.
+        share: whether the score is one between 0 and 1.
+    """
     rng = np.random.default_rng(1)
-    n = 5 * groups or IMAGES
     sums = sum(world.draw(rng, 2000, levels).sum(axis=1) for _ in range(30))
     equal = len(set(levels)) == 1
     truth = np.repeat(world.fold(np.sum(sums, axis=0)), len(levels)) if equal else world.fold(np.asarray(sums))
-    ids = [f"{i:04}" for i in range(n)]
-    names = [f"{i // 5:03}" for i in range(n)] if groups else []
+    ids = [f"{i:05}" for i in range(n)]
+    names = [f"{i // group:04}" for i in range(n)] if group else []
     tally = Tally()
     for board in range(boards):
         drawn = resamples(ids, names, str(board), RESAMPLES)
         models = [ImageSums(parts, world.fold) for parts in world.draw(rng, n, levels)]
-        found = [run_draws(model, ids, drawn) for model in models]
         figures = np.array([score_of(model) for model in models])
+        if drawn.why_not:
+            tally.add(truth, None, _among(no_contrasts(figures[:0]), figures, []))
+            continue
+        products = Products(drawn)
+        found = [run_draws(model, ids, drawn, products) for model in models]
         draws, influence = np.stack([f.scores for f in found], axis=1), np.stack([f.influence for f in found])
-        intervals = [image_interval(x, f.scores, f.influence) for x, f in zip(figures, found, strict=True)]
-        tally.add(truth, intervals, image_contrasts(figures, draws, influence))
+        intervals = [image_interval(x, f.scores, f.influence, share=share) for x, f in zip(figures, found, strict=True)]
+        parts = [f.parts for f in found if f.parts is not None]
+        contributed = contributions(np.stack(parts), world.fold) if drawn.units < FEW else None
+        tally.add(truth, intervals, image_contrasts(figures, draws, influence, contributed=contributed))
         for i in range(1, len(levels)):
             pair = image_interval(figures[i] - figures[0], draws[:, i] - draws[:, 0], influence[i] - influence[0])
             tally.pairs.append(truth[i] - truth[0] in pair)
     return tally
 
 
-def seed_boards(truth: Sequence[float], spreads: Sequence[float], seeds: int = 3, boards: int = SEED_BOARDS) -> Tally:
-    """Simulate boards of methods that were trained with some seeds each."""
+def seed_boards(
+    boards: int,
+    truth: Sequence[float],
+    spread: float | Sequence[float] = 0.0,
+    seeds: int = 3,
+    lost: bool = False,
+    tails: float = np.inf,
+) -> Tally:
+    """Simulate boards of methods that were trained with some seeds each.
+
+    Args:
+        boards: how many.
+        truth: of each method.
+        spread: the standard deviation of each method, or that of their logarithms.
+        seeds: of each method.
+        lost: whether a seed of the first method failed by accident.
+        tails: degrees of freedom of Student's t, which the figures follow; ∞: normal.
+    """
     rng = np.random.default_rng(2)
-    tally, means_of = Tally(), np.array(truth)
+    tally, means_of, k = Tally(), np.array(truth), len(truth)
     for _ in range(boards):
-        values = means_of[:, None] + np.array(spreads)[:, None] * rng.normal(size=(len(truth), seeds))
-        found = pooled_spread([list(row) for row in values])
-        figures = values.mean(axis=1)
+        spreads = np.exp(spread * rng.normal(size=k)) if isinstance(spread, float) else np.array(spread)
+        noise = rng.normal(size=(k, seeds)) if np.isinf(tails) else rng.standard_t(tails, size=(k, seeds))
+        values = [list(row) for row in means_of[:, None] + spreads[:, None] * noise]
+        if lost:
+            values[0].pop()
+        found = moderated_spread(values)
+        figures = np.array([np.mean(row) for row in values])
         intervals = [interval for i, x in enumerate(figures) if (interval := found.interval(i, float(x)))]
-        tally.add(means_of, intervals, seed_contrasts(figures, found, range(len(truth))))
+        compared = list(range(int(lost), k))
+        tally.add(means_of, intervals, _among(seed_contrasts(figures[compared], found, compared), figures, compared))
     return tally
+
+
+def _among(made: Contrasts, figures: Array, compared: Sequence[int]) -> Contrasts:
+    """The comparison of some of the rows, among rows of which nothing is claimed."""
+    k, at = len(figures), np.ix_(compared, compared)
+    critical = np.full((4, k, k), np.inf)
+    better = np.zeros((k, k), dtype=bool)
+    for whole, part in zip(critical, (made.errors, made.to_best, made.to_baseline, made.of_pairs), strict=True):
+        whole[at] = part
+    better[at] = made.better
+    errors, to_best, to_baseline, of_pairs = critical
+    return Contrasts(figures, errors, to_best, to_baseline, of_pairs, better)
 
 
 @dataclass(frozen=True)
@@ -191,46 +262,109 @@ class Kind:
     """A kind of board."""
 
     name: str
-    simulate: Callable[[], Tally]
+    simulate: Callable[[int], Tally]
+    """How many boards -> what was counted."""
     judged: bool = True
     """False: it shows what a broken assumption or a very small sample costs, and has no limit."""
+    boards: int = BOARDS
 
 
 def kinds() -> Iterator[Kind]:
     """Every kind of board."""
+    yield from image_kinds()
+    yield from group_kinds()
+    yield from seed_kinds()
+
+
+def image_kinds() -> Iterator[Kind]:
+    """Images that are independent."""
     for name, world in (
         ("mIoU of 2 classes", regions(2, 0.9)),
         ("mIoU of 6 classes", regions(6, 0.4)),
         ("mIoU of 21 classes", regions(21, 0.08)),
-        ("HD", distances()),
     ):
-        yield Kind(f"100 images, {name}, equal", partial(image_boards, world, EQUAL))
-        yield Kind(f"100 images, {name}, different", partial(image_boards, world, DIFFERENT))
-    yield Kind("15 rows × 3 seeds, equal", partial(seed_boards, [0.0] * 15, [1.0] * 15))
-    yield Kind("15 rows × 3 seeds, different", partial(seed_boards, list(np.arange(15) / 2), [1.0] * 15))
-    yield Kind("2 rows × 3 seeds, equal", partial(seed_boards, [0.0] * 2, [1.0] * 2))
-    grouped = of_groups(regions(6, 0.4), 0.5)
-    for groups in (20, 10):
-        name = f"{groups} groups of 5 images, mIoU of 6 classes, equal"
-        yield Kind(name, partial(image_boards, grouped, EQUAL, groups), judged=False)
-    wild = partial(seed_boards, [0.0] * 15, [5.0] + [1.0] * 14)
-    yield Kind("15 rows × 3 seeds, one spreads 5 times as far, equal", wild, judged=False)
+        yield Kind(f"100 images, {name}, equal", partial(image_boards, world=world, levels=EQUAL))
+        yield Kind(f"100 images, {name}, different", partial(image_boards, world=world, levels=DIFFERENT))
+    for name, levels in (("equal", EQUAL), ("different", DIFFERENT)):
+        yield Kind(f"100 images, HD, {name}", partial(image_boards, world=distances(), levels=levels, share=False))
+    for n in (20, 50, 300):
+        yield Kind(f"{n} images, 6 classes", partial(image_boards, world=regions(6, 0.4), levels=EQUAL, n=n))
+    for n in (10, 20):
+        simulate = partial(image_boards, world=regions(2, 0.9), levels=EQUAL, n=n)
+        yield Kind(f"{n} images, 2 classes", simulate, judged=n > 10)
+    rare = regions(21, 0.05, alarms=0.0)
+    for n in (50, 100):
+        simulate = partial(image_boards, world=rare, levels=EQUAL, n=n)
+        yield Kind(f"{n} images, 21 classes in 5 %, no false alarms", simulate, judged=False)
+    alarms = regions(21, 0.05, alarms=0.01)
+    yield Kind("300 images, 21 classes in 5 %", partial(image_boards, world=alarms, levels=EQUAL, n=300))
+    uneven = regions(6, 0.4, areas=1.0)
+    for n in (50, 100):
+        simulate = partial(image_boards, world=uneven, levels=EQUAL, n=n)
+        yield Kind(f"{n} images of log-normal areas (σ = 1), 6 classes", simulate, judged=False)
+    ade = regions(151, np.geomspace(0.6, 0.003, 150), alarms=0.0)
+    simulate = partial(image_boards, world=ade, levels=(0.0,) * 4, n=500)
+    yield Kind("500 images, 151 classes in 60 to 0.3 %", simulate, judged=False, boards=BOARDS // 4)
 
 
-def main() -> int:
+def group_kinds() -> Iterator[Kind]:
+    """Images of one patient, drive or city."""
+    for groups in (40, 20, 10):
+        world = of_groups(regions(6, 0.4), 0.5)
+        grouped = partial(image_boards, world=world, levels=EQUAL, n=5 * groups, group=5)
+        yield Kind(f"{groups} groups of 5 images, 6 classes, equal", grouped, judged=False)
+    large = of_groups(regions(6, 0.4), 0.5, 100)
+    few = partial(image_boards, world=large, levels=EQUAL, n=500, group=100)
+    yield Kind("5 groups of 100 images, 6 classes, equal", few, boards=BOARDS // 4)
+    hidden = of_groups(regions(6, 0.4), 0.5, 10)
+    unknown = partial(image_boards, world=hidden, levels=EQUAL, n=300)
+    yield Kind("30 groups of 10 images, not on record", unknown, judged=False)
+
+
+def seed_kinds() -> Iterator[Kind]:
+    """Methods trained with some seeds each."""
+
+    def kind(name: str, judged: bool, truth: Sequence[float], **how: Any) -> Kind:
+        return Kind(name, partial(seed_boards, truth=truth, **how), judged, SEED_BOARDS)
+
+    ahead = [4.0] + [0.0] * 14
+    yield kind("15 rows × 3 seeds, equal", True, [0.0] * 15)
+    yield kind("15 rows × 3 seeds, different", True, list(np.arange(15) / 2))
+    yield kind("15 rows × 3 seeds, one 4 σ ahead", True, ahead)
+    yield kind("2 rows × 3 seeds, equal", True, [0.0] * 2)
+    yield kind("15 rows × 2 seeds, equal", True, [0.0] * 15, seeds=2)
+    yield kind("15 rows × 5 seeds, equal", True, [0.0] * 15, seeds=5)
+    for rows, seeds, spread in ((15, 3, 0.3), (15, 3, 0.5), (15, 3, 1.0), (6, 3, 0.5), (15, 5, 0.5)):
+        name = f"{rows} rows × {seeds} seeds, spreads differ by a factor {np.exp(spread):.2f}"
+        yield kind(f"{name}, equal", False, [0.0] * rows, spread=spread, seeds=seeds)
+    yield kind("15 rows × 3 seeds, factor 1.65, one 4 σ ahead", False, ahead, spread=0.5)
+    yield kind("15 rows × 3 seeds, one spreads 5 times as far", False, [0.0] * 15, spread=[5.0] + [1.0] * 14)
+    yield kind("15 rows × 3 seeds, half spread 3 times as far", False, [0.0] * 15, spread=[3.0] * 7 + [1.0] * 8)
+    yield kind("15 rows × 3 seeds, Student's t of 3", False, [0.0] * 15, tails=3.0)
+    for rows, seeds in ((3, 5), (15, 5), (15, 10)):
+        yield kind(f"{rows} rows × {seeds} seeds, one lost by accident", True, [0.0] * rows, seeds=seeds, lost=True)
+
+
+def main(words: Sequence[str] | None = None) -> int:
     """Print the table; gives 1 where a figure is outside of its limit."""
-    columns = ("rows cover", "differences cover", "false better", "best missing", "all places", "all gaps", "seconds")
+    parser = argparse.ArgumentParser(description="Whether the board's intervals and claims hold.")
+    parser.add_argument("--quick", action="store_true", help=f"1/{QUICK} of the boards, and wider limits")
+    parser.add_argument("--only", default="", help="only kinds of boards with this in their name")
+    said = parser.parse_args(words)
+    columns = ("rows", "differences", "false better", "best missing", "all places", "all gaps", "found", "seconds")
     table = Table("board (percent)", *columns, title="Nominal: 95 covered, 5 false")
     outside = 0
     for kind in kinds():
-        began = time.perf_counter()
-        cells = list(kind.simulate().cells())
+        if said.only not in kind.name:
+            continue
+        began = time.process_time()
+        cells = list(kind.simulate(kind.boards // QUICK if said.quick else kind.boards).cells())
         if not kind.judged:
             cells = [(text, True) for text, _ in cells]
         outside += sum(not inside for _, inside in cells)
         shown = [text if inside else f"[red]{text} ![/red]" for text, inside in cells]
         name = kind.name if kind.judged else f"({kind.name})"
-        table.add_row(name, *shown, f"{time.perf_counter() - began:.0f}")
+        table.add_row(name, *shown, f"{time.process_time() - began:.0f}")
     console = Console(width=150)
     console.print(table)
     limits = f"{COVERAGE[0]:g} to {COVERAGE[1]:g} covered, at most {FALSE:g} false or missing"

@@ -82,6 +82,11 @@ def describe(*metrics: Metric) -> None:
         METRICS.register(metric.name)(metric)
 
 
+def is_share(name: str) -> bool:
+    """Whether a metric's figures are shares, between 0 and 1, which are read as percent."""
+    return find_metric(name).family in ("region", "boundary", "trimap", "binary")
+
+
 def split_metric(name: str) -> tuple[str, str | None]:
     """`iou[horse]` -> (`iou`, `horse`); `miou` -> (`miou`, None)."""
     match = re.fullmatch(r"(\w+)\[(.+)\]", name)

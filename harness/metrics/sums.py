@@ -31,6 +31,10 @@ class ImageSums:
     """(N, P): what is summed, for each image."""
     fold: Callable[[Array], Array]
     """(..., P) sums -> (...) figures; NaN where undefined."""
+    blocks: int = 1
+    """`parts` is so many blocks side by side, each of one column a class: an image has few of them above 0."""
+    figure: Callable[..., Array] | None = None
+    """A block's sums of a class each -> the class's figure, where `fold` is the mean over the classes that have one."""
 
     def score(self) -> float:
         """The figure with each image once, rounded once; NaN where it is undefined."""
@@ -81,7 +85,10 @@ class ClassSums:
         def fold(sums: Array) -> Array:
             return defined_mean(self.fold(sums.reshape(*sums.shape[:-1], *shape)))
 
-        return ImageSums(parts.reshape(images, math.prod(shape)), fold)
+        def figure(*blocks: Array) -> Array:
+            return self.fold(np.stack(blocks, axis=-2))
+
+        return ImageSums(parts.reshape(images, math.prod(shape)), fold, shape[0], figure)
 
 
 def exact_sums(parts: Array) -> Array:

@@ -22,7 +22,7 @@ from leaderboard.exports.plain import json_text
 from leaderboard.exports.text import csv_plain, csv_tables, markdown_plain, markdown_tables
 from leaderboard.queries.load import load_runs
 from leaderboard.tables.figure_text import Style
-from leaderboard.tables.judged import judged
+from leaderboard.tables.judged import judge, judged
 from leaderboard.tables.references import load_references
 from leaderboard.tables.table import Table, ablation, metric_names, overview, records
 
@@ -120,9 +120,11 @@ def _tables(store: Store, found: Sequence[Board], wanted: Wanted) -> list[tuple[
     for board in found:
         if wanted.kind is Kind.main:
             table, intervals = overview(board, metrics), wanted.style.spread == "interval"
-            # Formats without bold have no use for ties.
+            # Formats without bold have no use for what is bold.
             marked = wanted.format in ("latex", "markdown", "html")
-            made.append((board, judged(table, board, store, intervals) if marked or intervals else table))
+            if marked or intervals:
+                table = judged(table, board, {m: judge(board, m, store) for m in table.metrics}, intervals)
+            made.append((board, table))
         elif wanted.kind is Kind.cells:
             made.append((board, ablation(board, metrics)))
         elif wanted.kind is Kind.classes:

@@ -86,7 +86,6 @@ def _row(table: Table, i: int, style: Style) -> str:
 def _figure(table: Table, i: int, j: int, style: Style) -> str:
     text = figure_text(table.figures[i][j], table.interval(i, j), table.metrics[j], style)
     shown = (text.mean or "–").replace("-", "−")
-    shown = f"<u>{shown}</u>" if table.underlined(i, j) else shown
     shown = f"<strong>{shown}</strong>" if table.bold(i, j) else shown
     spread = f"± {text.std}" if text.std else f"[{text.low}, {text.high}]" if text.low else ""
     behind = f' <span class="spread">{spread}</span>' if spread else ""

@@ -28,8 +28,7 @@ def latex_table(
 ) -> str:
     r"""A complete table environment that compiles under pdflatex, whatever the names in it are.
 
-    The best mean of each column of a group is bold, ties included; the second best is underlined. The document needs
-    \usepackage{booktabs,graphicx}; tables wider than the text are scaled down to it.
+    The document needs \usepackage{booktabs,graphicx}; tables wider than the text are scaled down to it.
 
     Args:
         table: what to write.
@@ -123,7 +122,7 @@ class _Figures:
     """The figures of a table as cells.
 
     With siunitx a figure is a mean in a column S, and beside it what stands behind the mean, where a column has that:
-    S itself aligns no underlined figure with a deviation, and leaves out one of zero.
+    S itself leaves out a deviation of zero.
     """
 
     def __init__(self, table: Table, style: Style, siunitx: bool) -> None:
@@ -158,24 +157,22 @@ class _Figures:
         return f"\\multicolumn{{2}}{{c}}{{{shown}}}" if self.double[j] else f"{{{shown}}}" if self.siunitx else shown
 
     def cell(self, i: int, j: int, escaper: Escaper) -> str:
-        """One figure: bold, underlined or plain, with its deviation and its mark."""
-        text = self.texts[i][j]
-        bold, underlined = self.table.bold(i, j), self.table.underlined(i, j)
+        """One figure, bold or plain, with its deviation and its mark."""
+        text, bold = self.texts[i][j], self.table.bold(i, j)
         mark = escaper.text(self.table.mark(i, j).strip())
         behind = _spread(text) + (f"\\textsuperscript{{{mark}}}" if mark else "")
         if not self.siunitx:
-            return _mean(text.mean, bold, underlined) + (" " if text.std or text.low else "") + behind
-        if text.mean and "∞" not in text.mean and not underlined:
+            return _mean(text.mean, bold) + (" " if text.std or text.low else "") + behind
+        if text.mean and "∞" not in text.mean:
             mean = f"{chr(92)}bfseries {text.mean}" if bold else text.mean
         else:
-            mean = f"{{{_mean(text.mean, bold, underlined)}}}"
+            mean = f"{{{_mean(text.mean, bold)}}}"
         return f"{mean} & {behind}".rstrip() if self.double[j] else mean
 
 
-def _mean(text: str, bold: bool, underlined: bool) -> str:
+def _mean(text: str, bold: bool) -> str:
     number = _number(text) or "--"
-    shown = f"\\underline{{{number}}}" if underlined else number
-    return f"\\textbf{{{shown}}}" if bold else shown
+    return f"\\textbf{{{number}}}" if bold else number
 
 
 def _spread(text: FigureText) -> str:

@@ -180,17 +180,14 @@ def _heat(table: Table, metric: str, texts: Texts, width: float) -> Figure:
 
 
 def _number(axes: Any, table: Table, values: Any, i: int, j: int, start: int, behind: Any, metric: str) -> None:
-    """A figure on its colour: bold where it is the model's best, with a star where val chose it."""
+    """A figure on its colour, with a star where val chose it."""
     if values[i, j] != values[i, j]:
         axes.text(j, i - start, "–", ha="center", va="center")
         return
     red, green, blue = behind[:3]
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
     text = f"{values[i, j]:.{find_metric(metric).digits}f}{table.mark(i, j)}"
-    weight = "bold" if table.bold(i, j) else "normal"
-    axes.text(
-        j, i - start, text, ha="center", va="center", color="white" if dark else "black", weight=weight, fontsize=7
-    )
+    axes.text(j, i - start, text, ha="center", va="center", color="white" if dark else "black", fontsize=7)
 
 
 def curves_figure(board: Board, points: Sequence[CurvePoint], name: str, texts: Texts, width: float) -> Figure | None:

@@ -15,20 +15,17 @@ from leaderboard.boards.estimate import Estimate, estimate
 from leaderboard.boards.walls import Wall, differing, heading
 from leaderboard.tables.references import Reference, Reported
 from leaderboard.tables.reported import cell_of, of_board, parameters_text
-from leaderboard.tables.table import Table, best_of, mark, mark_notes, per_class
+from leaderboard.tables.table import Table, mark, mark_notes, per_class
 
 # Classes above which a class is a row and a model a column.
 WIDEST = 8
 NOTHING = Estimate(None, None, 0)
 
-Figures = Sequence[Sequence[Estimate]]
-Rows = tuple[frozenset[int], ...]
-
 
 def class_table(board: Board, metric: str) -> Table:
     """One score of every model, class by class, with the mean over classes where the board has it.
 
-    Many classes stand below one another: then each model is a column, and each row's best is marked.
+    Many classes stand below one another: then each model is a column.
     """
     table = per_class(board, metric)
     mean = f"m{metric}" if f"m{metric}" in METRICS else metric
@@ -40,7 +37,6 @@ def class_table(board: Board, metric: str) -> Table:
         more = any(figure.mean is not None for figure in overall)
         metrics = (*table.metrics, *([mean] if more else []))
         figures = [[*own, *([figure] if more else [])] for own, figure in zip(table.figures, overall, strict=True)]
-        parts = [part for _, part in table.groups]
         names = (*board.data.classes, *(["mean"] if more else []))
         return replace(
             table,
@@ -49,8 +45,6 @@ def class_table(board: Board, metric: str) -> Table:
             metrics=metrics,
             rows=tuple((str(row.rank or "–"), row.model + mark(row)) for row in board.rows),
             figures=tuple(map(tuple, figures)),
-            best=_down(figures, metrics, parts, 0),
-            second=_down(figures, metrics, parts, 1),
             one_metric=metric,
             notes=notes,
             key=f"{board.key}-{metric}",
@@ -60,8 +54,6 @@ def class_table(board: Board, metric: str) -> Table:
     rows = [(name,) for name in board.data.classes]
     if any(figure.mean is not None for figure in overall):
         lines, rows = [*lines, tuple(overall)], [*rows, ("mean",)]
-    # Each row is compared within the models that are ranked together.
-    parts = [part for _, part in table.groups]
     return Table(
         title=title,
         columns=("class", *models),
@@ -69,11 +61,9 @@ def class_table(board: Board, metric: str) -> Table:
         rows=tuple(rows),
         groups=(("", range(len(rows))),),
         figures=tuple(lines),
-        best=_across(lines, metric, parts, 0),
         runs=(),
         seeds=(),
         notes=notes,
-        second=_across(lines, metric, parts, 1),
         one_metric=metric,
         counted=False,
         key=f"{board.key}-{metric}",
@@ -83,8 +73,7 @@ def class_table(board: Board, metric: str) -> Table:
 def grid_tables(board: Board, metric: str) -> list[Table]:
     """One score over the grid: the first hyperparameter downwards, the others across, a group for each model.
 
-    Models with the same hyperparameters share a table. The best and second best of each model are marked; the cell that
-    val chose has a star.
+    Models with the same hyperparameters share a table. The cell that val chose has a star.
     """
     by_axes: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in board.models:
@@ -115,7 +104,6 @@ def _grid_table(board: Board, metric: str, axes: tuple[str, ...], rows: Sequence
     missing = [f"{row.model}: {cell.incomplete()}" for row in rows for cell in row.cells if cell.incomplete()]
     notes = [f"* the cell that {board.chosen_by} chose"] if any(map(any, marks)) else []
     names = tuple(heads[column] or metric_title(metric) for column in columns)
-    parts = [part for _, part in groups]
     return Table(
         title=f"{metric_title(metric)} over {' × '.join(axes)} · {board.title}",
         columns=(down, *names),
@@ -123,11 +111,9 @@ def _grid_table(board: Board, metric: str, axes: tuple[str, ...], rows: Sequence
         rows=tuple(lead),
         groups=tuple(groups),
         figures=tuple(map(tuple, figures)),
-        best=_whole(figures, metric, parts, 0),
         runs=(),
         seeds=(),
         notes=(*notes, *dict.fromkeys(missing), *mark_notes(rows)),
-        second=_whole(figures, metric, parts, 1),
         marks=tuple(marks),
         one_metric=metric,
         counted=False,
@@ -186,7 +172,6 @@ def _dataset_table(boards: Sequence[Board], metrics: Sequence[str] | None) -> Ta
         for key in keys
     ]
     columns = [f"{board.data.title}: {metric_title(metric)}" for board, metric in shown]
-    parts = [part for _, part in groups]
     names = tuple(metric for _, metric in shown)
     apart = f", {boards[0].seen_test}" if boards[0].seen_test else ""
     notes = [
@@ -203,11 +188,9 @@ def _dataset_table(boards: Sequence[Board], metrics: Sequence[str] | None) -> Ta
         rows=tuple((model,) for _, model in keys),
         groups=tuple(groups),
         figures=tuple(map(tuple, figures)),
-        best=_down(figures, names, parts, 0),
         runs=(),
         seeds=(),
         notes=tuple(dict.fromkeys(notes)),
-        second=_down(figures, names, parts, 1),
         counted=False,
         key=f"{boards[0].suite}-datasets-{boards[0].protocol_hash[:6]}",
     )
@@ -244,7 +227,6 @@ def reported_table(board: Board, references: Iterable[Reference]) -> Table | Non
     if any(map(any, marks)):
         notes.insert(0, "≁: defined or scored in another way than here; such figures have no difference")
     heads = [f"{metric_title(name)}, {what}" for name in names for what in ("reported", "here", "difference")]
-    none: Rows = (frozenset(),) * len(heads)
     return Table(
         title=f"Reported by others and reproduced · {board.title}",
         columns=("reported as", "here", "setting", *(("parameters",) if sized else ()), "source", *heads),
@@ -252,7 +234,6 @@ def reported_table(board: Board, references: Iterable[Reference]) -> Table | Non
         rows=tuple(lead),
         groups=(("", range(len(lead))),),
         figures=tuple(figures),
-        best=none,
         runs=(),
         seeds=(),
         notes=tuple(dict.fromkeys(notes)),
@@ -276,32 +257,3 @@ def _beside(
         line += [reported, ours, difference]
         marks += [other if reported.mean is not None else "", "", ""]
     return tuple(line), tuple(marks)
-
-
-def _down(figures: Figures, metrics: Sequence[str], parts: Sequence[range], place: int) -> Rows:
-    """For each column, the rows with the best figure of their group."""
-    return tuple(
-        frozenset[int]().union(*(best_of([row[i].mean for row in figures], metric, part, place) for part in parts))
-        for i, metric in enumerate(metrics)
-    )
-
-
-def _across(figures: Figures, metric: str, parts: Sequence[range], place: int) -> Rows:
-    """For each column, the rows in which it has the best figure among the columns of its group."""
-    found: list[set[int]] = [set() for _ in figures[0]]
-    for i, row in enumerate(figures):
-        for part in parts:
-            for j in best_of([figure.mean for figure in row], metric, part, place):
-                found[j].add(i)
-    return tuple(map(frozenset, found))
-
-
-def _whole(figures: Figures, metric: str, parts: Sequence[range], place: int) -> Rows:
-    """For each column, the rows that have the best figure of all columns of their group."""
-    width = len(figures[0])
-    flat = [figure.mean for row in figures for figure in row]
-    found: list[set[int]] = [set() for _ in range(width)]
-    for part in parts:
-        for n in best_of(flat, metric, range(part.start * width, part.stop * width), place):
-            found[n % width].add(n // width)
-    return tuple(map(frozenset, found))

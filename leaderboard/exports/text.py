@@ -84,8 +84,6 @@ def markdown_tables(
 ) -> str:
     """A Markdown table for each group of each board, and what others reported for it.
 
-    The best mean of each column is bold, the second best underlined.
-
     Args:
         tables: boards and their tables.
         style: how figures are written.
@@ -136,9 +134,7 @@ def _markdown_rows(table: Table, part: range, style: Style) -> list[str]:
 
 def _markdown_figure(table: Table, i: int, j: int, style: Style) -> str:
     text = markdown(figure_text(table.figures[i][j], table.interval(i, j), table.metrics[j], style).plain())
-    shown = f"<u>{text}</u>" if table.underlined(i, j) else text
-    shown = f"**{shown}**" if table.bold(i, j) else shown
-    return shown + markdown(table.mark(i, j))
+    return (f"**{text}**" if table.bold(i, j) else text) + markdown(table.mark(i, j))
 
 
 def _reported(board: Board, store: Store | None) -> list[str]:

@@ -14,7 +14,7 @@ from harness.metrics import StatisticsTable
 from harness.metrics.metric import higher_is_better, metric_title
 from leaderboard.boards.board import Board, Cell, Row
 from leaderboard.shown.ranking import TableData, table_data
-from leaderboard.shown.text import NONE, between, scale, short, signed
+from leaderboard.shown.text import NONE, amount, between, scale, signed
 from leaderboard.stats.draws import BoardDraws
 from leaderboard.stats.significance import Question, sample_of
 
@@ -58,7 +58,7 @@ def differences(
     sample = sample_of(wider, question, draws)
     placed = [cell.ranked_by(board.metric) for _, cell in cells]
     known = [n for n in range(len(cells)) if placed[n] is not None]
-    compared = [n for n in known if at[n] not in sample.why_not]
+    compared = [n for n in known if not sample.not_compared(at[n])]
     contrasts = sample.contrasts([at[n] for n in compared])
     widths = contrasts.of_pairs * contrasts.errors
     found = []
@@ -69,8 +69,8 @@ def differences(
             middle, width = sign * float(contrasts.differences[i, j]), float(widths[i, j])
             found.append(Difference(n, m, value, middle - width, middle + width))
         else:
-            reason = next(text for k in (n, m) if (text := sample.why_not.get(at[k], "")) or k == m)
-            found.append(Difference(n, m, value, None, None, reason or "nothing was sampled"))
+            reason = sample.not_compared(at[n]) or sample.not_compared(at[m])
+            found.append(Difference(n, m, value, None, None, reason))
     return found
 
 
@@ -89,8 +89,7 @@ def _with(board: Board, cells: Sequence[tuple[Row, Cell]]) -> tuple[Board, list[
 def sentence(metric: str, one: Difference, names: Sequence[str]) -> str:
     """A difference in words."""
     first, second = names[one.first], names[one.second]
-    size = f"{short(metric, abs(one.value))} {'points' if scale(metric) == 100 else ''} {metric_title(metric)}"
-    size = " ".join(size.split())
+    size = f"{amount(metric, one.value)} {metric_title(metric)}"
     if one.low is None:
         return f"{first} and {second} differ by {size}; nothing says whether that means anything ({one.why_not})."
     if not one.clear:

@@ -108,12 +108,7 @@ def class_table(board: Board, metric: str, link: Link) -> TableData:
     lines = []
     for at, label in enumerate(board.data.classes):
         figures = [row.cell.test(f"{metric}[{label}]") for row in rows_of]
-        known = [f.mean for f in figures if f.mean is not None]
-        top = (max(known) if better else min(known)) if known else None
-        cells = {
-            f"row-{n}": figure_cell(metric, f.mean, f.std) | {"b": top is not None and f.mean == top}
-            for n, f in enumerate(figures)
-        }
+        cells = {f"row-{n}": figure_cell(metric, f.mean, f.std) for n, f in enumerate(figures)}
         swatch = list(board.data.palette[at]) if at < len(board.data.palette) else None
         lines.append(
             {

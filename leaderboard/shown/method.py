@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.metrics.metric import find_metric, metric_title
 from leaderboard.boards.board import Board
-from leaderboard.shown.text import short
+from leaderboard.shown.text import amount
 from leaderboard.stats.significance import BoardSignificance
 
 
@@ -30,7 +30,7 @@ def method(board: Board, significance: BoardSignificance, protocol: Mapping[str,
     lines = [
         (metric_title(board.metric), metric.definition),
         ("Scored images", f"{n:,} of {board.data.title}. {resolution(protocol)}"),
-        ("Figure of a row", "The mean over the seeds that ended; where a seed failed, the worst that ended ranks it."),
+        ("Figure of a row", "The mean over the seeds that ended; where one failed, the worst limits its place."),
         ("Checkpoint", f"Of each training: {how}."),
         ("Hyperparameters", _chosen(board)),
         ("Intervals", _intervals(significance)),
@@ -59,7 +59,13 @@ def resolvable(significance: BoardSignificance) -> str:
     """The smallest difference that can be told, in words; empty where it is not known."""
     if significance.resolvable is None:
         return ""
-    return f"A typical pair of rows is told apart from {short(significance.metric, significance.resolvable)} points on."
+    return f"A typical pair of rows is told apart from {amount(significance.metric, significance.resolvable)} on."
+
+
+def to_know(significance: BoardSignificance) -> list[str]:
+    """What to know of the intervals beside the verdict: lines for the head of the page."""
+    known = significance.remarks if any(row.interval for row in significance.rows) else ()
+    return [*filter(None, [resolvable(significance)]), *known]
 
 
 def resolution(protocol: Mapping[str, Any]) -> str:

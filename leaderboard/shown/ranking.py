@@ -45,6 +45,7 @@ def ranking(
         link: where pages are.
     """
     said = {id(row): one for row, one in zip(board.rows, significance.rows, strict=True)}
+    bold = {id(g.rows[i]) for g, of in zip(board.groups, significance.groups, strict=True) for i in of.best}
     costs = {id(row): cost_of(row.cell.runs) for row in board.rows}
     columns = [*_columns(board, significance, metrics), *_cost_columns(costs), *_fact_columns(board)]
     columns.append(_column("seeds", "Seeds", "Seeds that ended of all seeds.", num=True))
@@ -52,6 +53,7 @@ def ranking(
     for group in board.groups:
         for row in group.rows:
             shown = _row(board, row, said[id(row)], costs[id(row)], counts, metrics, link)
+            shown["cells"]["main"]["b"] = row.rank == 1 and id(row) in bold
             rows.append({**shown, "group": group.heading})
     several = len(board.groups) > 1
     groups = [
@@ -180,7 +182,7 @@ def _row(
     rank = row.rank if said.places is None else said.places[0]
     interval = said.interval
     figure = said.figure
-    main: dict[str, Any] = {"t": short(metric, figure), "f": full(metric, figure), "v": figure, "b": row.rank == 1}
+    main: dict[str, Any] = {"t": short(metric, figure), "f": full(metric, figure), "v": figure}
     if figure is not None:
         ends = (None, None) if interval is None else (interval.low, interval.high)
         at = [None if v is None else scale(metric) * v for v in (ends[0], figure, ends[1])]

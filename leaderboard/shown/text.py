@@ -7,18 +7,11 @@ import json
 from datetime import datetime
 from typing import Any
 
-from harness.metrics.metric import find_metric, metric_title
+from harness.metrics.metric import find_metric, is_share, metric_title
 from leaderboard.boards.board import Cell, Row
 from leaderboard.queries.load import ScoredRun
 
-# The families whose figures are shares, and are read as percent.
-_SHARES = ("region", "boundary", "trimap", "binary")
 NONE = "–"
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share, which is shown in percent."""
-    return find_metric(metric).family in _SHARES
 
 
 def scale(metric: str) -> float:
@@ -53,6 +46,12 @@ def signed(metric: str, value: float | None) -> str:
         return NONE
     text = f"{abs(scale(metric) * value):.{digits(metric)}f}"
     return text if not float(text) else f"{'−' if value < 0 else '+'}{text}"
+
+
+def amount(metric: str, value: float) -> str:
+    """The size of a difference with its unit: `6.1 points`, `2.3 px`, `0.012`."""
+    unit = "points" if is_share(metric) else find_metric(metric).unit
+    return f"{short(metric, abs(value))} {unit}".rstrip()
 
 
 def between(metric: str, low: float | None, high: float | None, difference: bool = False) -> str:
@@ -103,9 +102,9 @@ def on_day(moment: str | None) -> str:
 
 
 def places(interval: tuple[int, int] | None, rank: int | None) -> str:
-    """A rank interval: `1–2`; the rank alone where there is none."""
+    """A rank interval: `1–2`; where a row is placed but not compared, nothing is known of its place elsewhere."""
     if interval is None:
-        return NONE if rank is None else str(rank)
+        return NONE if rank is None else "not known"
     low, high = interval
     return str(low) if low == high else f"{low}–{high}"
 

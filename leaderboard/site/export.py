@@ -23,7 +23,7 @@ from leaderboard.shown.counts import load_counts
 from leaderboard.shown.image_list import images_table, in_order
 from leaderboard.shown.lists import beside_table, class_table
 from leaderboard.shown.markup import Html, element, together
-from leaderboard.shown.method import method, resolution, resolvable
+from leaderboard.shown.method import method, resolution, to_know
 from leaderboard.shown.names import row_names
 from leaderboard.shown.pictures import own_copy, picture, pictured_ids, said_where, source_of, viewer_data
 from leaderboard.shown.ranking import ranking, setting
@@ -32,6 +32,7 @@ from leaderboard.shown.trade_offs import draw_grids, kinds_of, machines, our_gri
 from leaderboard.site.page import assets, inline_json, page, part
 from leaderboard.stats.draws import board_draws, stored_protocol, stored_tables
 from leaderboard.stats.significance import BoardSignificance, default_question, significance
+from leaderboard.tables.judged import judged
 from leaderboard.tables.references import load_references
 from leaderboard.tables.reported import Beside, grid_metrics, measured_tables, reported_grids, reported_rows
 from leaderboard.tables.table import overview, records
@@ -147,7 +148,7 @@ class _Board:
         return found
 
     def _downloads(self) -> dict[str, str]:
-        table = overview(self.board)
+        table = judged(overview(self.board), self.board, {self.board.metric: self.answer})
         return {
             "csv": csv_tables([(self.board, table)]),
             "md": markdown_tables([(self.board, table)], store=self.store),
@@ -165,7 +166,7 @@ class _Board:
         lead = [setting(board)] if setting(board) else []
         if len(groups) > 1:
             lead.append(f"This is about the first of {len(groups)} groups: {groups[0].heading}.")
-        lead += [text for text in (resolvable(self.answer),) if text]
+        lead += to_know(self.answer)
         metrics = [m for m in _METRICS if m != board.metric]
         runs = [run.run_id for row in board.rows for run in row.cell.scored]
         counts = load_counts(self.store, runs, board.protocol_hash)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from leaderboard.boards.board import Board
@@ -59,7 +59,7 @@ def compare(board: Board, question: Question, row: int, other: int, draws: Board
         draws: for `images`: what `board_draws` made of this board.
     """
     sample = sample_of(board, question, draws)
-    known = row not in sample.why_not and other not in sample.why_not and row != other
+    known = row != other and not sample.not_compared(row) and not sample.not_compared(other)
     return _difference(board, question, sample, row, other, sample.difference(row, other) if known else None)
 
 
@@ -77,7 +77,7 @@ def against(board: Board, question: Question, baseline: int, draws: BoardDraws |
     """
     sample = sample_of(board, question, draws)
     rows = next(rows for _, rows in groups_of(board) if baseline in rows)
-    compared = [i for i in rows if i not in sample.why_not and board.rows[i].rank is not None]
+    compared = [i for i in rows if not sample.not_compared(i) and board.rows[i].rank is not None]
     widths: dict[int, float] = {}
     if baseline in compared:
         contrasts, at = sample.contrasts(compared), compared.index(baseline)
@@ -105,11 +105,14 @@ def image_claim(board: Board, row: int, other: int, draws: BoardDraws) -> ImageC
         None where a row has no statistics, or no image has a score of both.
     """
     sample = ImageSample(board, draws)
-    if row in sample.why_not or other in sample.why_not:
+    first, second = sample.each(row), sample.each(other)
+    if first is None or second is None:
         return None
-    counts = signed_rank(sample.sign * (sample.each(row) - sample.each(other)))
+    counts = signed_rank(sample.sign * (first - second))
     if counts.count == 0:
         return None
+    if draws.drawn is not None and draws.drawn.why_not:
+        counts = replace(counts, chance=None)  # images of one group are no independent trials
     name, rival = (names_of_rows(board.rows)[i] for i in (row, other))
     p = "" if counts.chance is None else f" (Wilcoxon's signed-rank test: {_chance(counts.chance)})"
     ties = f", the same on {counts.ties}" if counts.ties else ""
@@ -132,7 +135,7 @@ def _difference(
     if value is None:
         said = f"{first} and {second} do not both have a figure."
     elif interval is None:
-        why = next((sample.why_not[i] for i in (row, other) if i in sample.why_not), "they are one row")
+        why = sample.not_compared(row) or sample.not_compared(other) or "they are one row"
         text = difference_text(board.metric, value)
         said = f"{first} and {second}: {text}. Nothing says whether that means anything: {why}."
     elif better is None:

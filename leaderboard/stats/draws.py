@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import select
 
 from harness.metrics import Protocol, StatisticsTable
-from harness.metrics.metric import check_known, find_metric
+from harness.metrics.exact import Array
+from harness.metrics.metric import check_known, find_metric, split_metric
 from harness.results import Store
 from harness.results.schema import Evaluation
 from leaderboard.boards.board import Board
 from leaderboard.stats.image_sums import image_sums, why_not
-from leaderboard.stats.resampling import FEWEST_UNITS, RESAMPLES, Resamples, RunDraws, resamples, run_draws
+from leaderboard.stats.resampling import FEWEST_UNITS, RESAMPLES, Products, Resamples, RunDraws, resamples, run_draws
 
 Tables = Callable[[int], StatisticsTable]
 """The statistics of a run's scored split under the board's protocol. Raises ValueError where they cannot be read."""
@@ -32,6 +33,10 @@ class BoardDraws:
     """Run -> why it has none."""
     why_not: str
     """Why the metric has no intervals over images; empty if it has."""
+    fold: Callable[[Array], Array] | None = None
+    """(..., P) sums of parts -> (...) scores; None where no run has any."""
+    rare: tuple[str, ...] = ()
+    """The classes whose figures the metric is or averages, and that fewer than ten of the scored images hold."""
 
 
 def stored_protocol(store: Store, board: Board) -> Protocol:
@@ -82,6 +87,9 @@ def board_draws(board: Board, protocol: Protocol, tables: Tables, count: int = R
     if reason := no_intervals(board):
         return BoardDraws(board.metric, None, {}, {}, reason)
     drawn: Resamples | None = None
+    products: Products | None = None
+    fold: Callable[[Array], Array] | None = None
+    rare: tuple[str, ...] = ()
     of_run: dict[int, RunDraws] = {}
     left_out: dict[int, str] = {}
     for run_id in dict.fromkeys(run.run_id for row in board.rows for run in row.cell.scored):
@@ -97,6 +105,8 @@ def board_draws(board: Board, protocol: Protocol, tables: Tables, count: int = R
         if drawn is None:
             groups = tuple(table.groups[i] for i in scored) if table.groups else ()
             drawn = resamples(ids, groups, board.data.test_manifest, count)
+            products = Products(drawn)
+            rare = rare_classes(table, board.data.classes, board.metric)
         if tuple(sorted(ids)) != drawn.ids:
             left_out[run_id] = "its statistics are of other images"
             continue
@@ -105,5 +115,20 @@ def board_draws(board: Board, protocol: Protocol, tables: Tables, count: int = R
         except ValueError as error:
             left_out[run_id] = str(error)
             continue
-        of_run[run_id] = run_draws(sums, table.ids, drawn)
-    return BoardDraws(board.metric, drawn, of_run, left_out, "" if drawn else "no run is scored")
+        fold = sums.fold
+        of_run[run_id] = run_draws(sums, table.ids, drawn, products)
+    return BoardDraws(board.metric, drawn, of_run, left_out, "" if drawn else "no run is scored", fold, rare)
+
+
+# No means over classes.
+_OVER_PIXELS = ("pa", "fwiou")
+
+
+def rare_classes(table: StatisticsTable, classes: Sequence[str], metric: str) -> tuple[str, ...]:
+    """The classes that a metric is of or averages, and that some but fewer than ten of the scored images hold."""
+    name, label = split_metric(metric)
+    if find_metric(metric).family in ("loss", "binary", "agreement", "calibration") or name in _OVER_PIXELS:
+        return ()
+    of_images = np.unique(table.confusion[:, :2], axis=0)
+    images = np.bincount(of_images[:, 1], minlength=len(classes))
+    return tuple(c for c, n in zip(classes, images, strict=True) if 0 < n < FEWEST_UNITS and label in (None, c))

@@ -22,7 +22,7 @@ class RowSignificance:
     interval: Interval | None
     """Where the true figure lies, for this row alone, at `level`."""
     placed_by: float | None
-    """What places it and is compared with other rows: the figure, or the worst seed that ended where seeds failed."""
+    """What places it: the figure, or the worst seed that ended where seeds failed."""
     ended: int
     """Seeds that ended well and have the figure."""
     seeds: int
@@ -30,7 +30,8 @@ class RowSignificance:
     note: str
     """What to know of this row; empty if nothing."""
     gap: float | None = None
-    """`placed_by` minus that of the best other row; above 0 is better unless the metric is a distance or a loss."""
+    """`placed_by` minus that of the best other row that is compared; above 0 is better unless the metric is a distance
+    or a loss."""
     gap_interval: Interval | None = None
     """Where the true gap lies, for all rows of the group together; it ends at 0 where the question is settled."""
     may_be_best: bool | None = None
@@ -39,4 +40,5 @@ class RowSignificance:
     """Whether it cannot be told apart from the first of the compared rows; True of that row itself. A weaker statement
     than `may_be_best`: it holds for all pairs of rows together, as `places` does. None where it is not compared."""
     places: tuple[int, int] | None = None
-    """The places it may have, from best to worst, for all rows of the group together; None where it is not compared."""
+    """The places it may have, from best to worst, for all rows of the group together; where seeds failed, from the
+    place of the worst that ended. None where it is not compared."""

@@ -1,4 +1,4 @@
-"""Repetitions with other seeds: a spread that rows share, and comparisons that follow from it."""
+"""Repetitions with other seeds: the spread of each row, and comparisons that follow from it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.metrics.exact import Array
 from leaderboard.boards.estimate import LEVEL, Interval
 from leaderboard.stats.simultaneous import Contrasts, no_contrasts
 
-# The level of the tests of whether spreads differ.
-SPREADS_DIFFER = 0.01
-# The degrees of freedom for which critical values are computed where rows do not share a spread.
-_STEPS = np.array([1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 60, 120, 1000], dtype=np.float64)
+# The level of the test of whether a row spreads more than the others, for all rows together.
+APART = 0.0001
+# Ratios of variances are rounded up to steps of this factor: rows then share critical values, which become no smaller.
+_RATIO = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,125 +28,124 @@ class Spread:
     counts: tuple[int, ...]
     """Seeds of each row."""
     variances: tuple[float, ...]
-    """Of one seed: the shared variance, or the row's own; NaN where a row has one seed."""
-    freedom: tuple[int, ...]
+    """Of one seed, of each row; NaN where a row has one seed."""
+    freedom: tuple[float, ...]
     """Degrees of freedom behind each variance; 0 where a row has one seed."""
-    pooled: float | None
-    """The standard deviation that rows share; None where none do."""
+    pooled: float
+    """The standard deviation pooled over rows; NaN where no row has two seeds."""
+    alike: bool
+    """Whether nothing says that the rows' spreads differ: then all have the pooled one."""
     apart: tuple[int, ...]
     """Rows that clearly spread more than the others: they stand on their own."""
-    quiet: tuple[int, ...]
-    """Rows that clearly spread less than the others: they are given the others' spread, and lend nothing to it."""
-    differ: bool
-    """Whether spreads clearly differ beyond single rows: who spreads more than the shared spread is `apart`, too."""
 
     def interval(self, row: int, mean: float, level: float = LEVEL) -> Interval | None:
         """Student's interval of a row's mean; None where the row has one seed."""
         n, freedom = self.counts[row], self.freedom[row]
         if not freedom:
             return None
-        half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(self.variances[row] / n)
+        half = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(self.variances[row] / n)
         return Interval(mean - half, mean + half)
-
-    def shares(self, row: int) -> bool:
-        """Whether a row has the shared spread."""
-        return self.pooled is not None and self.counts[row] > 1 and row not in self.apart
 
     def of_means(self, rows: Sequence[int]) -> Array:
         """(k,) the variances of the means of these rows."""
         return np.array([self.variances[i] / self.counts[i] for i in rows], dtype=np.float64)
 
     def freedom_of_pairs(self, rows: Sequence[int]) -> Array:
-        """(k, k) degrees of freedom of the difference of each pair of rows.
+        """(k, k) degrees of freedom of the difference of each pair of rows: the fewer of the two.
 
-        Where both share the pooled variance, those behind it; else those of Welch and Satterthwaite, rounded down, so
-        that critical values can be looked up again.
+        Rounded down, to quarters below ten: a critical value takes .2 s, and can then be looked up again.
         """
         freedom = np.array([self.freedom[i] for i in rows], dtype=np.float64)
-        shares = np.array([self.shares(i) for i in rows], dtype=bool)
-        variance = self.of_means(rows)
-        part = variance**2 / freedom
-        total, parts = variance[:, None] + variance[None, :], part[:, None] + part[None, :]
-        welch = np.divide(total**2, parts, out=np.ones_like(total), where=parts > 0)
-        own = _STEPS[np.maximum(np.searchsorted(_STEPS, welch + 1e-9) - 1, 0)]
-        return np.asarray(np.where(shares[:, None] & shares[None, :], freedom[:, None], own))
+        fewer = np.minimum(freedom[:, None], freedom[None, :])
+        return np.asarray(np.where(fewer < 10, np.floor(4 * fewer) / 4, np.floor(fewer)))
 
     def difference(self, row: int, other: int, value: float, level: float = LEVEL) -> Interval:
-        """Student's, or Welch's, interval of the difference of two rows with two seeds or more."""
+        """Student's interval of the difference of two rows with two seeds or more."""
         freedom = self.freedom_of_pairs([row, other])[0, 1]
-        half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(self.of_means([row, other]).sum())
+        half = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(self.of_means([row, other]).sum())
         return Interval(value - half, value + half)
 
 
-def pooled_spread(values: Sequence[Sequence[float]]) -> Spread:
-    """Pool the variance over rows, as an analysis of variance does, where nothing speaks against it.
+def moderated_spread(values: Sequence[Sequence[float]]) -> Spread:
+    """Each row's variance, moderated by that of the others and never below the pooled one.
 
-    No row is thought to spread less than the shared spread says; one that clearly spreads more does not share it:
+    Few seeds say little of a row's own variance, so an analysis of variance pools it over rows. Where rows spread
+    differently, what they share understates the variance of some: the larger of the pooled and the moderated variance
+    is taken. The moderated one is the row's own, drawn towards what is typical as much as the variances of all rows
+    speak for it: (d₀s₀² + ds²) / (d₀ + d), with d₀ + d degrees of freedom and never more than the pooled variance has
+    (Smyth, Linear models and empirical Bayes methods, Statistical Applications in Genetics and Molecular Biology 2004).
+    The larger of the two is ours; docs/statistics.md shows what it costs.
 
-    - A row whose variance clearly differs from that of the others lends nothing. If it is larger, the row stands on its
-      own, with its own degrees of freedom. This is the F test of its variance against the pooled variance of the
-      others, two-sided, at 1 % divided by the number of rows, the clearest first, until none is left. ('t Lam, Scrutiny
-      of variance results for outliers: Cochran's test optimized, Analytica Chimica Acta 2010.)
-    - If Bartlett's test then still says at 1 % that the spreads differ, every row whose variance is larger than the
-      pooled one stands on its own.
+    A row that clearly spreads more than the others (F test against their pooled variance, at .01 % divided by the
+    number of rows, the clearest first until none is left) lends nothing, and has its own variance and degrees of
+    freedom: else one method of which a training collapsed would hide every difference between the others. ('t Lam,
+    Scrutiny of variance results for outliers: Cochran's test optimized, Analytica Chimica Acta 2010.)
 
     Args:
         values: for each row the figures of its seeds.
     """
     counts = np.array([len(row) for row in values], dtype=np.int64)
     own = np.array([np.var(row, ddof=1) if len(row) > 1 else math.nan for row in values], dtype=np.float64)
-    repeated = [i for i, n in enumerate(counts) if n > 1]
+    repeated = counts > 1
     # Seeds that all gave the same are no sample of a spread.
-    lending = [i for i in repeated if own[i] > 0] or repeated
-    apart: list[int] = []
-    while len(lending) > 1:
-        chances = _differ(own[lending], counts[lending] - 1)
-        clearest = int(chances.argmin())
-        if chances[clearest] * len(lending) >= SPREADS_DIFFER:
-            break
-        row = lending.pop(clearest)
-        if own[row] > _pooled(own[lending], counts[lending] - 1):
-            apart.append(row)
-    freedom = int((counts[lending] - 1).sum())
-    together = _pooled(own[lending], counts[lending] - 1)
-    differ = len(lending) > 1 and _bartlett([values[i] for i in lending]) < SPREADS_DIFFER
-    quiet = [i for i in repeated if i not in lending and i not in apart]
-    if differ:
-        apart += [i for i in lending if own[i] > together]
-    shares = [i in repeated and i not in apart for i in range(len(values))]
+    lending = repeated & (own > 0) if (own > 0).any() else repeated
+    of_row: Array = counts.astype(np.float64) - 1
+    apart = _apart(own, of_row, np.flatnonzero(lending))
+    lending[apart] = False
+    freedom = of_row[lending].sum()
+    pooled = float((own * of_row)[lending].sum() / freedom) if freedom else math.nan
+    d, typical = _prior(own[lending], of_row[lending])
+    moderated = pooled if math.isinf(d) else (d * typical + of_row * own) / (d + of_row)
+    variances = np.where(repeated, np.maximum(pooled, moderated), math.nan)
+    freedoms = np.where(repeated, np.minimum(d + of_row, freedom), 0.0)
+    variances[apart], freedoms[apart] = own[apart], of_row[apart]
     return Spread(
         counts=tuple(int(n) for n in counts),
-        variances=tuple(together if share else float(v) for share, v in zip(shares, own, strict=True)),
-        freedom=tuple(freedom if share else max(int(n) - 1, 0) for share, n in zip(shares, counts, strict=True)),
-        pooled=math.sqrt(together) if sum(shares) > 1 else None,
-        apart=tuple(sorted(apart)),
-        quiet=tuple(quiet),
-        differ=differ,
+        variances=tuple(variances.tolist()),
+        freedom=tuple(freedoms.tolist()),
+        pooled=math.sqrt(pooled),
+        alike=math.isinf(d),
+        apart=tuple(apart),
     )
 
 
-def _pooled(variances: Array, freedom: NDArray[np.int64]) -> float:
-    return float((variances * freedom).sum() / freedom.sum()) if len(freedom) else math.nan
+def _apart(own: Array, freedom: Array, lending: NDArray[np.int64]) -> list[int]:
+    """Which of the lending rows clearly spread more than the rest of them."""
+    found: list[int] = []
+    left = lending.tolist()
+    while len(left) > 1:
+        weighted, rest = own[left] * freedom[left], freedom[left].sum() - freedom[left]
+        others = (weighted.sum() - weighted) / rest
+        ratio = np.divide(own[left], others, out=np.ones_like(others), where=others > 0)
+        chances = special.fdtrc(freedom[left], rest, ratio)
+        clearest = int(chances.argmin())
+        if chances[clearest] * len(left) >= APART:
+            break
+        found.append(left.pop(clearest))
+    return sorted(found)
 
 
-def _differ(variances: Array, freedom: NDArray[np.int64]) -> Array:
-    """The p-value of the F test of each row's variance against the pooled variance of the others, two-sided."""
-    rest = freedom.sum() - freedom
-    pooled = ((freedom * variances).sum() - freedom * variances) / rest
-    below = stats.f.cdf(np.divide(variances, pooled, out=np.ones_like(pooled), where=pooled > 0), freedom, rest)
-    return np.asarray(2 * np.minimum(below, 1 - below))
+def _prior(variances: Array, freedom: Array) -> tuple[float, float]:
+    """Of the variances of rows, how many degrees of freedom d₀ a typical variance s₀² is worth; d₀ is ∞ where equal.
 
-
-def _bartlett(values: Sequence[Sequence[float]]) -> float:
-    return float(stats.bartlett(*values).pvalue) if all(np.var(row) > 0 for row in values) else 1.0
+    Moments of log s², which minus log(s₀²) is half the logarithm of an F variable (Smyth 2004, section 6.2).
+    """
+    if len(variances) < 2 or not (variances > 0).all():
+        return math.inf, math.nan
+    logs = np.log(variances) - special.digamma(freedom / 2) + np.log(freedom / 2)
+    excess = float(logs.var(ddof=1) - special.polygamma(1, freedom / 2).mean())
+    if excess <= 0:
+        return math.inf, math.nan
+    # 1/y < trigamma(y) < 1/y + 1/y²: where it is `excess`.
+    high = (1 + math.sqrt(1 + 4 * excess)) / (2 * excess)
+    half = float(optimize.brentq(lambda y: float(special.polygamma(1, y)) - excess, 1 / excess, high))
+    return 2 * half, math.exp(logs.mean() + special.digamma(half) - math.log(half))
 
 
 def seed_contrasts(figures: Array, found: Spread, rows: Sequence[int], level: float = LEVEL) -> Contrasts:
     """Compare rows that have two seeds or more.
 
-    Pairs: Tukey and Kramer, where both rows share the pooled variance; where one stands on its own, Games and Howell,
-    with the degrees of freedom of Welch and Satterthwaite. The best and baselines: Dunnett's critical values, and where
-    a row stands on its own those of independent differences, which are larger (Šidák).
+    Pairs: Tukey and Kramer. The best and baselines: Dunnett's critical values, for the variances of the means.
 
     Args:
         figures: (k,) what places each of the rows, higher is better.
@@ -158,31 +157,28 @@ def seed_contrasts(figures: Array, found: Spread, rows: Sequence[int], level: fl
     if k < 2:
         return no_contrasts(figures)
     variance, freedom = found.of_means(rows), found.freedom_of_pairs(rows)
-    shares, seeds = [found.shares(i) for i in rows], [found.counts[i] for i in rows]
-    together = np.logical_and.outer(shares, shares)
     errors = np.sqrt(variance[:, None] + variance[None, :])
     np.fill_diagonal(errors, 0)
-    to_best = _independent(level, k - 1, freedom)
-    to_baseline = _independent(1 - (1 - level) / 2, k - 1, freedom)
-    of_pairs = np.zeros((k, k))
+    ratios = _rounded_up(variance)
+    to_best, to_baseline, of_pairs = np.zeros((3, k, k))
     for i in range(k):
-        # The shared spread cancels: what is left are the numbers of seeds.
-        others = tuple(sorted(seeds[i] / seeds[j] if shares[j] else 1.0 for j in range(k) if j != i))
+        others = tuple(sorted(np.delete(ratios[i], i).tolist()))
         for j in range(k):
             if i == j:
                 continue
             of_pairs[i, j] = studentised_range(level, k, freedom[i, j]) / math.sqrt(2)
-            if together[i, j]:
-                to_best[i, j] = dunnett(level, others, freedom[i, j])
-                to_baseline[i, j] = dunnett(level, others, freedom[i, j], two_sided=True)
+            to_best[i, j] = dunnett(level, others, freedom[i, j])
+            to_baseline[i, j] = dunnett(level, others, freedom[i, j], two_sided=True)
     better = (figures[:, None] - figures[None, :] > of_pairs * errors) & ~np.eye(k, dtype=bool)
     return Contrasts(figures, errors, to_best, to_baseline, of_pairs, better)
 
 
-def _independent(level: float, differences: int, freedom: Array) -> Array:
-    found = np.asarray(stats.t.ppf(level ** (1 / differences), np.maximum(freedom, 1)))
-    np.fill_diagonal(found, 0)
-    return found
+def _rounded_up(variance: Array) -> Array:
+    """(k, k) the variance of row j's mean in units of row i's, rounded up: differences from i then correlate less."""
+    if not variance.any():
+        return np.ones((len(variance), len(variance)))
+    exact = np.log(variance[None, :] / variance[:, None]) / math.log(_RATIO)
+    return np.asarray(_RATIO ** np.ceil(exact - 1e-9))
 
 
 @lru_cache(maxsize=4096)
@@ -222,4 +218,8 @@ def dunnett(level: float, others: tuple[float, ...], freedom: float, two_sided: 
             inside *= (below - special.ndtr((at - limit) / deviation) if two_sided else below) ** n
         return float(_EVEN[1] @ inside @ weight / 2 / weight.sum())
 
-    return float(optimize.brentq(lambda d: chance(d) - level, 0.0, 1e5, xtol=1e-6))
+    # Between one difference alone and independent ones (Šidák).
+    tail = 2 if two_sided else 1
+    low, high = (1 - (1 - chance_of_one) / tail for chance_of_one in (level, level ** (1 / len(others))))
+    ends = (0.5 * float(special.stdtrit(freedom, low)), 2 * float(special.stdtrit(freedom, high)))
+    return float(optimize.brentq(lambda d: chance(d) - level, *ends, xtol=1e-6))

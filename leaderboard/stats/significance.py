@@ -47,6 +47,17 @@ class GroupSignificance:
     verdict: str
     """In plain English, for the head of the page."""
 
+    @property
+    def best(self) -> frozenset[int]:
+        """The rows among which the best one is, by their place in `rows`: what may be printed bold.
+
+        Empty where nothing is resolved: no row is shown not to be the best, or one that is not compared stands first.
+        """
+        may = frozenset(i for i, row in enumerate(self.rows) if row.may_be_best)
+        first = {i for i, row in enumerate(self.rows) if row.place == 1}
+        settled = any(row.may_be_best is False for row in self.rows)
+        return may if settled and first <= may else frozenset()
+
 
 @dataclass(frozen=True)
 class BoardSignificance:
@@ -130,7 +141,7 @@ def groups_of(board: Board) -> Iterator[tuple[Group, range]]:
 def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSignificance:
     """What a sample says of the rows of a group, which are the board's rows of these indices."""
     ranked = [i for i, row in zip(indices, group.rows, strict=True) if row.rank is not None]
-    compared = [i for i in ranked if i not in sample.why_not]
+    compared = [i for i in ranked if not sample.not_compared(i)]
     contrasts = sample.contrasts(compared)
     best = compared_with_best(contrasts)
     low, high = rank_intervals(contrasts.better)
@@ -147,21 +158,24 @@ def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSi
             placed_by=row.cell.ranked_by(metric),
             ended=len(values_of(row.cell, metric)),
             seeds=len(row.cell.runs),
-            note=_note(row, sample.why_not.get(i, ""), sample.notes.get(i, "")),
+            note="; ".join(filter(None, (sample.not_compared(i), sample.notes.get(i, "")))),
         )
+        if row.cell.failed and row.rank is not None and i not in sample.why_not:
+            # Nobody knows what the failed seeds would have been: no place above that of the worst that ended.
+            one = replace(one, places=(row.rank, len(ranked)))
+        if ranked == [i]:
+            one = replace(one, places=(1, 1))
         if i in compared and len(compared) > 1:
             at = compared.index(i)
-            ahead = sum(group.rows[j - indices.start].cell.ranked_by(metric) != one.placed_by for j in compared[:at])
-            # Nobody knows what the failed seeds would have been: no place above that of the worst that ended.
-            first = max(int(low[at]), 1 + ahead if row.cell.failed else 1)
             ends = sorted((float(sign * best.low[at]), float(sign * best.high[at])))
             one = replace(
                 one,
                 gap=float(sign * best.gap[at]),
                 gap_interval=Interval(*ends),
-                may_be_best=bool(best.may_be_best[at]) and first == 1,
+                may_be_best=bool(best.may_be_best[at]),
                 like_leader=not contrasts.better[0, at],
-                places=(first, max(first, int(high[at]))),
+                # A row that is not compared may stand anywhere.
+                places=(int(low[at]), int(high[at]) + len(ranked) - len(compared)),
             )
         rows.append(one)
     return GroupSignificance(
@@ -169,15 +183,8 @@ def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSi
         rows=tuple(rows),
         leader=names[compared[0] - indices.start] if compared else None,
         resolvable=contrasts.resolvable,
-        verdict=verdict(metric, rows),
+        verdict=verdict(metric, rows, sample.scope),
     )
-
-
-def _note(row: Row, *parts: str) -> str:
-    failed = ""
-    if row.cell.failed and row.rank is not None:
-        failed = f"{row.cell.failed} of {len(row.cell.runs)} seeds failed: placed by the worst that ended"
-    return "; ".join(filter(None, (*parts, failed)))
 
 
 def names_of_rows(rows: Sequence[Row]) -> list[str]:

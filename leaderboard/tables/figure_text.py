@@ -6,14 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.metrics.metric import find_metric, higher_is_better
+from harness.metrics.metric import find_metric, higher_is_better, is_share
 from leaderboard.boards.estimate import Estimate
 
 Spread = Literal["std", "interval", "none"]
 Interval = tuple[float, float]
-
-# Families whose scores are shares of 1, which can be shown in percent.
-_SHARES = ("region", "boundary", "trimap", "binary")
 
 
 @dataclass(frozen=True)
@@ -42,12 +39,6 @@ class FigureText:
             return "–"
         tail = f" ± {self.std}" if self.std else f" [{self.low}, {self.high}]" if self.low else ""
         return f"{self.mean}{tail}".replace("-", minus)
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share of 1."""
-    found = find_metric(metric)
-    return not found.unit and found.family in _SHARES
 
 
 def digits(metric: str, style: Style) -> int:

@@ -7,11 +7,7 @@ from leaderboard.tables.table import Table
 
 
 def legend(table: Table, style: Style) -> list[str]:
-    """One line on bold, underlined and what stands behind a mean, as far as the table has them."""
-    said = []
-    if any(table.best):
-        among = " of each group" if len(table.groups) > 1 and table.counted else ""
-        said.append(f"Bold: best mean{among}" + ("; underlined: second best" if any(table.second) else ""))
+    """A line on what stands behind a mean, where the table has it."""
     if style.spread == "std" and any(figure.std is not None for line in table.figures for figure in line):
-        said.append("±: standard deviation (n − 1) over seeds")
-    return [". ".join(filter(None, said)) + "."] if said else []
+        return ["±: standard deviation (n − 1) over seeds."]
+    return []

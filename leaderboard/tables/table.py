@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.config.grid import grid_text
-from harness.metrics.metric import class_score_names, find_metric, higher_is_better, metric_title, names_of, score_names
+from harness.metrics.metric import class_score_names, find_metric, metric_title, names_of, score_names
 from leaderboard.boards.board import Board, Cell, Row
 from leaderboard.boards.estimate import Estimate
 from leaderboard.boards.notes import board_notes, declared_facts, withdrawals
@@ -33,17 +33,14 @@ class Table:
     groups: tuple[tuple[str, range], ...]
     """The rows that are ranked together: their heading, empty where all are, and which they are."""
     figures: tuple[tuple[Estimate, ...], ...]
-    best: tuple[frozenset[int], ...]
-    """For each metric, the rows that hold the best mean of their group."""
     runs: tuple[int, ...]
     """Runs that ended well."""
     seeds: tuple[int, ...]
     """All runs, those that failed or are not done included."""
     notes: tuple[str, ...]
-    second: tuple[frozenset[int], ...] = ()
-    """For each metric, the rows that hold the second best mean of their group; () where that is not shown."""
-    tied: tuple[frozenset[int], ...] = ()
-    """For each metric, the rows that cannot be told apart from the best of their group; () where nobody asked."""
+    best: tuple[frozenset[int], ...] = ()
+    """For each metric, the rows among which the best of their group is, where any other is shown not to be: they are
+    bold. () where nobody asked."""
     intervals: tuple[tuple[tuple[float, float] | None, ...], ...] = ()
     """The interval of each figure; () where nobody asked."""
     marks: tuple[tuple[str, ...], ...] = ()
@@ -66,12 +63,8 @@ class Table:
         return self.columns[len(self.lead) : len(self.lead) + len(self.metrics)]
 
     def bold(self, row: int, column: int) -> bool:
-        """Whether a figure is the best of its group, or cannot be told apart from it."""
-        return row in self.best[column] or bool(self.tied and row in self.tied[column])
-
-    def underlined(self, row: int, column: int) -> bool:
-        """Whether a figure is the second best of its group."""
-        return bool(self.second and row in self.second[column])
+        """Whether a figure is the best of its group, or cannot be told apart from it, and others can."""
+        return bool(self.best and row in self.best[column])
 
     def mark(self, row: int, column: int) -> str:
         """What stands behind a figure."""
@@ -266,14 +259,6 @@ def _table(
     cells = [cell for _, cell in lines]
     figures = tuple(tuple(cell.test(m) for m in metrics) for cell in cells)
     groups = _groups(board, [row.wall for row, _ in lines])
-    best = tuple(
-        frozenset[int]().union(*(best_of([row[i].mean for row in figures], m, part) for _, part in groups))
-        for i, m in enumerate(metrics)
-    )
-    second = tuple(
-        frozenset[int]().union(*(best_of([row[i].mean for row in figures], m, part, 1) for _, part in groups))
-        for i, m in enumerate(metrics)
-    )
     return Table(
         title=board.title,
         columns=(*heads, *(metric_title(m) for m in metrics), "runs"),
@@ -281,11 +266,9 @@ def _table(
         rows=tuple(lead),
         groups=groups,
         figures=figures,
-        best=best,
         runs=tuple(len(cell.scored) for cell in cells),
         seeds=tuple(len(cell.runs) for cell in cells),
         notes=tuple(notes),
-        second=second,
         key=board.key,
     )
 
@@ -298,10 +281,3 @@ def _groups(board: Board, walls: Sequence[Wall]) -> tuple[tuple[str, range], ...
         found.append((heading(wall, facts), range(first, first + count)))
         first += count
     return tuple(found)
-
-
-def best_of(values: Sequence[float | None], metric: str, part: Iterable[int], place: int = 0) -> frozenset[int]:
-    """Which lines of a group hold its best figure, or with `place=1` the next best; all that are equal."""
-    lines = [i for i in part if values[i] is not None]
-    order = sorted({v for i in lines if (v := values[i]) is not None}, reverse=higher_is_better(metric))
-    return frozenset(i for i in lines if len(order) > place and values[i] == order[place])

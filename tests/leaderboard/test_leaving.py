@@ -26,8 +26,11 @@ from leaderboard.exports.paper_tables import class_table, dataset_tables, grid_t
 from leaderboard.exports.plain import json_text, markdown, markdown_line
 from leaderboard.exports.text import csv_plain, csv_tables, markdown_plain, markdown_tables
 from leaderboard.queries.load import Data, ScoredRun
+from leaderboard.shown.ranking import ranking
+from leaderboard.stats.draws import BoardDraws
+from leaderboard.stats.significance import BoardSignificance, significance
 from leaderboard.tables.figure_text import Style
-from leaderboard.tables.judged import judged
+from leaderboard.tables.judged import judge, judged
 from leaderboard.tables.references import Reference, Reported
 from leaderboard.tables.table import Table, ablation, overview
 from tests.leaderboard.test_tables import DATA, result
@@ -79,8 +82,8 @@ HOSTILE = (
 )  # fmt: skip
 
 
-def of(runs: list[ScoredRun]) -> Board:
-    (board,) = boards(runs)
+def of(runs: list[ScoredRun], metric: str | None = None) -> Board:
+    (board,) = boards(runs, metric)
     return board
 
 
@@ -121,14 +124,20 @@ def references() -> tuple[Reference, ...]:
     )  # fmt: skip
 
 
+def over_seeds(board: Board, metric: str) -> BoardSignificance:
+    """What the seeds say of a board ranked by a metric."""
+    return significance(of([run for row in board.rows for cell in row.cells for run in cell.runs], metric), "seeds")
+
+
 def paper_tables() -> dict[str, Table]:
     board = paper_board()
     reported = reported_table(board, references())
     (grid,) = grid_tables(board, "miou")
     (datasets,) = dataset_tables([board, paper_board("cows", "Cows")])
     assert reported is not None
+    main = overview(board, ["miou", "hd", "biou"])
     return {
-        "main": overview(board, ["miou", "hd", "biou"]),
+        "main": judged(main, board, {metric: over_seeds(board, metric) for metric in main.metrics}),
         "cells": ablation(board, ["miou"]),
         "classes": class_table(board, "iou"),
         "grid": grid,
@@ -268,7 +277,7 @@ class Tags(HTMLParser):
 def test_the_page_has_only_its_own_tags_and_loads_nothing() -> None:
     page = html_page([overview(hostile_board(), ["miou"])], provenance=HOSTILE)
     allowed = {"html", "head", "meta", "title", "style", "body", "figure", "table", "caption", "thead", "tbody", "tr",
-               "th", "td", "figcaption", "div", "footer", "span", "strong", "u"}  # fmt: skip
+               "th", "td", "figcaption", "div", "footer", "span"}  # fmt: skip
     found = Tags(page).found
     assert {tag for tag, _ in found} == allowed
     assert {name for _, attrs in found for name in attrs} <= {
@@ -287,13 +296,12 @@ def test_json_says_the_same_and_steers_no_terminal() -> None:
     assert all(c.isprintable() for c in text)
 
 
-def test_the_grid_marks_the_best_of_each_model_and_what_val_chose() -> None:
+def test_the_grid_marks_what_val_chose_and_nothing_is_bold_of_which_nothing_is_known() -> None:
     grid = paper_tables()["grid"]
     assert grid.columns == ("lr", "epochs=50", "epochs=100")
     assert [text for text, _ in grid.groups] == ["U-Net", "FCN"]
     assert grid.rows == (("0.001",), ("0.01",)) * 2
-    assert [sorted(rows) for rows in grid.best] == [[], [1, 3]]
-    assert [sorted(rows) for rows in grid.second] == [[1, 3], []]
+    assert not any(grid.bold(i, j) for i in range(4) for j in range(2))
     assert [[i for i in range(4) if grid.mark(i, j) == "*"] for j in range(2)] == [[], [1, 3]], "chosen by val"
 
 
@@ -319,8 +327,6 @@ def test_many_classes_stand_below_one_another() -> None:
     assert table.lead == ("class",)
     assert table.figure_columns == ("a", "b")
     assert table.rows[3] == ("class 3",)
-    assert table.best[0] == set(range(12))
-    assert table.best[1] == frozenset()
 
 
 def test_reported_figures_stand_beside_ours_and_only_the_same_are_compared() -> None:
@@ -339,16 +345,45 @@ def test_what_cannot_be_told_apart_from_the_best_is_bold_and_the_note_says_so(tm
     values = {"a": (0.50, 0.52, 0.54), "b": (0.49, 0.52, 0.53), "c": (0.20, 0.22, 0.24)}
     board = of([result(m, m, seed, 0.5, v) for m, own in values.items() for seed, v in enumerate(own)])
     store = open_store(str(tmp_path / "results.db"))
-    table = judged(overview(board, ["miou", "hd"]), board, store, intervals=True)
+    found = {metric: judge(board, metric, store) for metric in ("miou", "hd")}
+    table = judged(overview(board, ["miou", "hd"]), board, found, intervals=True)
     assert [table.bold(i, 0) for i in range(3)] == [True, True, False]
-    assert [table.underlined(i, 0) for i in range(3)] == [False, True, False]
-    assert [table.bold(i, 1) for i in range(3)] == [True, False, False], "only what the board is ranked by is compared"
+    assert [table.bold(i, 1) for i in range(3)] == [bool(row.may_be_best) for row in found["hd"].rows]
     text = latex_table(table, style=Style("interval"))
-    assert r"\textbf{\underline{0.5133}} {\scriptsize {[}0.4" in text
-    assert "cannot be told apart from it (95 \\%). These methods trained again" in text
-    assert "In brackets: 95 \\% intervals" in text
+    assert r"\textbf{0.5133} {\scriptsize {[}0.4" in text
+    assert (
+        "cannot be told apart from it (95 \\%). In brackets: 95 \\% intervals, of each row alone. These methods" in text
+    )
+    # A column that nobody asked about has nothing bold.
+    partly = judged(overview(board, ["miou", "hd"]), board, {"miou": found["miou"]})
+    assert [partly.bold(i, 1) for i in range(3)] == [False] * 3
+    assert partly.intervals == ()
     ends = next(csv.DictReader(io.StringIO(csv_tables([(board, table)]))))
     assert float(ends["miou low"]) < 0.52 < float(ends["miou high"])
+    store.close()
+
+
+def test_nothing_is_bold_where_nothing_is_resolved(tmp_path: Path) -> None:
+    """One training each, images whose statistics are lost; rows that are alike; a best row that is not compared."""
+    single = of([result("a", "x", 0, 0.5, 0.9), result("b", "x", 0, 0.5, 0.1)])
+    store = open_store(str(tmp_path / "results.db"))
+    alike = {"a": (0.50, 0.52, 0.54), "b": (0.49, 0.52, 0.53)}
+    even = of([result(m, m, seed, 0.5, v) for m, own in alike.items() for seed, v in enumerate(own)])
+    first = {"a": (0.99,), "b": (0.50, 0.52, 0.51), "c": (0.20, 0.22, 0.21)}
+    alone = of([result(m, m, seed, 0.5, v) for m, own in first.items() for seed, v in enumerate(own)])
+    silent = significance(single, "images", BoardDraws("miou", None, {}, {}, "they are lost"))
+    told = {id(single): silent, id(even): judge(even, "miou", store), id(alone): judge(alone, "miou", store)}
+    assert [row.may_be_best for row in told[id(alone)].rows] == [None, True, False]
+    for board in (single, even, alone):
+        table = judged(overview(board, ["miou"]), board, {"miou": told[id(board)]})
+        for text in (latex_table(table), markdown_tables([(board, table)]), html_page([table])):
+            assert not re.search(r"textbf|bfseries|\*\*|<strong>|Bold|nderline|<u>", text)
+        shown = ranking(board, told[id(board)], {}, [], lambda kind, id: "")
+        assert not any(row["cells"]["main"]["b"] for row in shown["rows"])
+    # Where something is, the first row is bold.
+    solid = of([run for row in alone.rows[1:] for run in row.cell.runs])
+    shown = ranking(solid, judge(solid, "miou", store), {}, [], lambda kind, id: "")
+    assert [row["cells"]["main"]["b"] for row in shown["rows"]] == [True, False]
     store.close()
 
 

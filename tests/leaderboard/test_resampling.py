@@ -10,7 +10,7 @@ import pytest
 from harness.metrics import ImageSums, Protocol, ScoredImages, StatisticsTable, fold
 from harness.metrics.metric import METRICS, Metric, all_metrics, class_score_names, describe, score_names
 from leaderboard.stats.image_sums import image_sums, why_not
-from leaderboard.stats.resampling import FEWEST_UNITS, RESAMPLES, RunDraws, resamples, run_draws
+from leaderboard.stats.resampling import FEWEST_UNITS, RESAMPLES, Products, RunDraws, resamples, run_draws
 from tests.leaderboard.made import CLASSES, images, table
 
 PROTOCOLS = {
@@ -65,6 +65,27 @@ def test_on_resamples_every_score_is_folds_of_the_repeated_images(name: str) -> 
         slow = figures(StatisticsTable.of(again), protocol)
         for metric, scores in fast.items():
             assert scores[b] == pytest.approx(slow[metric], abs=1e-12, nan_ok=True), metric
+
+
+def test_without_kernels_resamples_have_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums, stats = [], table(3)
+    for metric in ("miou", "pa", "hd", "biou"):
+        sums.append(image_sums(stats, CLASSES, Protocol(), metric))
+    drawn = resamples(stats.ids, (), "m", count=100)
+    with_kernels = [run_draws(one, stats.ids, drawn).scores for one in sums]
+    monkeypatch.setenv("SEGBENCH_NO_KERNELS", "1")
+    for one, scores in zip(sums, with_kernels, strict=True):
+        np.testing.assert_allclose(run_draws(one, stats.ids, drawn).scores, scores, rtol=1e-13)
+
+
+def test_one_run_after_another_has_the_scores_that_it_has_alone() -> None:
+    tables = [table(seed) for seed in (0, 1, 1, 4)]  # of all, the target's pixels are the same
+    drawn = resamples(tables[0].ids, (), "m", count=50)
+    products = Products(drawn)
+    for stats in tables:
+        sums = image_sums(stats, CLASSES, Protocol(), "miou")
+        alone, after = run_draws(sums, stats.ids, drawn), run_draws(sums, stats.ids, drawn, products)
+        np.testing.assert_array_equal(alone.scores, after.scores)
 
 
 def test_scores_of_a_foreground_are_folds() -> None:
@@ -152,17 +173,16 @@ def test_a_mean_of_runs_is_taken_resample_by_resample_and_image_by_image() -> No
     np.testing.assert_array_equal(mean.each, [6.0, np.nan, 1.0])
 
 
-def test_ten_groups_are_drawn_whole_and_fewer_only_warn() -> None:
+def test_ten_groups_are_drawn_whole_and_of_fewer_nothing_is_drawn() -> None:
     ids = [f"i{n:03}" for n in range(3 * FEWEST_UNITS)]
     many = resamples(ids, [f"g{n // 3}" for n in range(len(ids))], "m", count=50)
-    assert (many.unit, many.units, many.remark) == ("group", FEWEST_UNITS, "")
+    assert (many.unit, many.units, many.why_not) == ("group", FEWEST_UNITS, "")
     assert many.text == "50 resamples of 10 groups"
     few = resamples(ids, [f"g{n % 9}" for n in range(len(ids))], "m", count=50)
-    assert (few.unit, few.units) == ("image", len(ids))
-    assert "only 9 groups" in few.remark
-    assert "too narrow" in few.remark
-    assert "only 2 groups (" in resamples(ids, ["g", "h"] * (len(ids) // 2), "m", count=50).remark
-    assert "only 1 group (" in resamples(ids, ["g"] * len(ids), "m", count=50).remark
+    assert (few.unit, few.units, few.text, len(few.counts)) == ("image", len(ids), "", 0)
+    assert "only 9 groups (patients, drives, cities), and fewer than 10 say nothing of others" in few.why_not
+    assert "only 2 groups (" in resamples(ids, ["g", "h"] * (len(ids) // 2), "m", count=50).why_not
+    assert "only 1 group (" in resamples(ids, ["g"] * len(ids), "m", count=50).why_not
 
 
 def test_images_of_a_group_are_drawn_together() -> None:

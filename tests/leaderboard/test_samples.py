@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,32 +31,29 @@ def draws(runs: Mapping[int, RunDraws], metric: str = "miou", groups: Sequence[s
     return BoardDraws(metric, drawn, runs, {}, "")
 
 
-@pytest.mark.parametrize(("metric", "worst"), [("miou", 1), ("hd", 2)])
-def test_where_seeds_failed_the_worst_of_those_that_ended_places_the_row(metric: str, worst: int) -> None:
-    made = board({"A": [0.7, 0.5, 0.9], "B": [0.8, 0.8]}, metric=metric, failed={"A": 1})
+@pytest.mark.parametrize("metric", ["miou", "hd"])
+def test_a_row_with_several_seeds_is_the_mean_of_its_checkpoints(metric: str) -> None:
+    made = board({"A": [0.7, 0.5, 0.9], "B": [0.8, 0.8]}, metric=metric)
     runs = {r.run_id: run(r.run_id) for row in made.rows for r in row.cell.scored}
     sample = ImageSample(made, draws(runs, metric))
     a, b = (next(i for i, row in enumerate(made.rows) if row.model == model) for model in "AB")
-    (mean,) = [RunDraws.mean([runs[r.run_id] for r in made.rows[b].cell.scored])]
-    placing = runs[made.rows[a].cell.scored[worst].run_id]
+    own, mean = (RunDraws.mean([runs[r.run_id] for r in made.rows[i].cell.scored]) for i in (a, b))
     figure = made.rows[a].cell.ranked_by(metric) - made.rows[b].cell.ranked_by(metric)
-    expected = image_interval(figure, placing.scores - mean.scores, placing.influence - mean.influence)
+    expected = image_interval(figure, own.scores - mean.scores, own.influence - mean.influence)
     assert sample.difference(a, b) == expected
     sign = 1 if metric == "miou" else -1
     found = sample.contrasts([a, b])
     both = image_contrasts(
         sample.signed([a, b]),
-        sign * np.stack([placing.scores, mean.scores], axis=1),
-        sign * np.stack([placing.influence, mean.influence]),
+        sign * np.stack([own.scores, mean.scores], axis=1),
+        sign * np.stack([own.influence, mean.influence]),
     )
     np.testing.assert_array_equal(found.errors, both.errors)
     np.testing.assert_array_equal(found.of_pairs, both.of_pairs)
     np.testing.assert_array_equal(found.to_best, both.to_best)
-    # Its own figure is the mean over all that ended.
-    own = RunDraws.mean([runs[r.run_id] for r in made.rows[a].cell.scored])
     test = made.rows[a].cell.test(metric).mean
     assert test is not None
-    assert sample.interval(a) == image_interval(test, own.scores, own.influence)
+    assert sample.interval(a) == image_interval(test, own.scores, own.influence, share=metric == "miou")
     np.testing.assert_array_equal(sample.each(a), own.each)
 
 
@@ -68,7 +66,7 @@ def of_one_seed(undefined: int) -> tuple[Board, ImageSample, dict[int, RunDraws]
 def test_a_figure_may_be_undefined_on_one_resample_in_twenty_which_is_left_out() -> None:
     _, sample, runs = of_one_seed(2)
     assert sample.why_not == {}
-    assert sample.interval(0) == image_interval(0.8, runs[0].scores[2:], runs[0].influence)
+    assert sample.interval(0) == image_interval(0.8, runs[0].scores[2:], runs[0].influence, share=True)
     between = runs[0].scores[2:] - runs[1].scores[2:]
     assert sample.difference(0, 1) == image_interval(0.8 - 0.5, between, runs[0].influence - runs[1].influence)
     found = sample.contrasts([0, 1])
@@ -111,6 +109,19 @@ def test_groups_are_told() -> None:
     few = ImageSample(made, draws({0: run(0)}, groups=["g"] * IMAGES))
     assert few.unit == "image"
     assert "only 1 group" in few.remarks[0]
+    assert few.remarks == (f"There are no intervals over images: {few.why_not[0]}.",)
+    assert few.interval(0) is None
+    np.testing.assert_array_equal(few.each(0), run(0).each)
+
+
+def test_many_rare_classes_are_counted_and_some_are_named() -> None:
+    made = board({"A": [0.8]})
+    known = draws({0: run(0)})
+    two = ImageSample(made, replace(known, rare=("cat", "dog")))
+    assert two.remarks[0].startswith("Fewer than 10 of the scored images hold cat and dog: ")
+    many = ImageSample(made, replace(known, rare=tuple(f"c{n}" for n in range(25))))
+    assert "c19 and 5 more:" in many.remarks[0]
+    assert "c20" not in many.remarks[0]
 
 
 def test_seeds_say_what_they_can() -> None:
@@ -120,9 +131,9 @@ def test_seeds_say_what_they_can() -> None:
     assert none.text == ""
     assert SeedSample(board({"A": [None]})).remarks == ()
     alone = SeedSample(board({"A": [0.8, 0.9]}))
-    assert alone.text == "the spread over seeds, 1 degrees of freedom"
+    assert alone.text == "the pooled spread over seeds, 1 degrees of freedom"
     two = SeedSample(board({"A": [0.8, 0.9], "B": [0.7, 0.6]}))
-    assert two.text == "the spread over seeds shared by the rows, 2 degrees of freedom"
+    assert two.text == "the pooled spread over seeds, 2 degrees of freedom"
     assert two.between(0, 1) == pytest.approx(0.2)
     assert two.difference(0, 1).low < 0.2 < two.difference(0, 1).high
     distance = SeedSample(board({"A": [8.0, 9.0], "B": [10.0, 11.0]}, metric="hd"))
@@ -138,7 +149,7 @@ def test_rows_that_spread_otherwise_are_noted() -> None:
     (noted,) = wild.notes
     assert wild.board.rows[noted].model == "wild"
     assert "spread more than those of the other rows" in wild.notes[noted]
-    same = SeedSample(board({**rows, "quiet": [0.3, 0.3, 0.3, 0.3]}))
-    (noted,) = same.notes
-    assert same.board.rows[noted].model == "quiet"
-    assert "spread far less than those of the other rows" in same.notes[noted]
+    assert SeedSample(board({**rows, "quiet": [0.3, 0.3, 0.3, 0.3]})).notes == {}
+    uneven = {f"m{i}": [0.5 - s, 0.5, 0.5 + s] for i, s in enumerate((0.001, 0.002, 0.004, 0.008, 0.02, 0.03))}
+    text = SeedSample(board(uneven)).text
+    assert text.startswith("each row's spread over seeds, moderated by that of the others and never below the pooled")

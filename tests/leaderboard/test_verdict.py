@@ -10,7 +10,7 @@ from leaderboard.boards.board import boards
 from leaderboard.boards.estimate import Interval
 from leaderboard.boards.searched import search_cost, searched_facts
 from leaderboard.stats.significance import RowSignificance, names_of_rows, significance
-from leaderboard.stats.verdict import difference_text, figure_text, verdict
+from leaderboard.stats.verdict import Scope, difference_text, figure_text, verdict
 from tests.leaderboard.made import board
 from tests.leaderboard.test_tables import result
 
@@ -29,63 +29,102 @@ def test_figures_and_differences_as_one_says_them() -> None:
     assert difference_text("hd", 2.3, Interval(1.0, 3.5)) == "+2.30 px HD [1.00, 3.50]"
 
 
+SEEDS = Scope(checkpoints=False, to="over trainings with other seeds")
+IMAGES = Scope(checkpoints=True, to="on images like these 20")
+A, B, C = row("A", 1, like=True), row("B", 2, 0.4, like=False), row("C", 3, 0.3, like=False)
+B_LIKE, C_SILENT = replace(B, like_leader=True), row("C", 3, 0.3)
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
         ([row("A", 1)], "A is the only row with a figure: 50.0 % mIoU."),
         ([row("A", 1, 0.0)], "A is the only row with a figure: 0.0 % mIoU."),
-        ([row("A", 1, 0.0, like=True), row("B", 1, 0.0, like=True)], "A and B share the first place: 0.0 % mIoU."),
+        ([row("A", 1, 0.0, like=True), row("B", 1, 0.0, like=True)], "A and B share the highest mIoU, 0.0 %."),
         ([row("A", 1), row("B", None, None)], "A is the only row with a figure: 50.0 % mIoU."),
         (
             [row("A", 1), row("B", 2, 0.4)],
-            "A is first: 50.0 % mIoU. Nothing says whether the differences mean anything (one seed).",
+            "A is first: 50.0 % mIoU. Nothing says whether the differences mean anything: one seed.",
         ),
-        ([row("A", 1, like=True), row("B", 2, 0.4, like=False)], "A leads: 50.0 % mIoU. B is worse."),
+        ([A, B], "A has the highest mIoU, 50.0 %; B scores lower over trainings with other seeds."),
+        ([A, B, C], "A has the highest mIoU, 50.0 %; the other two score lower over trainings with other seeds."),
         (
-            [row("A", 1, like=True), row("B", 2, 0.4, like=False), row("C", 3, 0.3, like=False)],
-            "A leads: 50.0 % mIoU. Every other row is worse.",
-        ),
-        (
-            [row("A", 1, like=True), row("B", 2, 0.4, like=True), row("C", 3, 0.3, like=False)],
-            "A leads: 50.0 % mIoU. B cannot be told apart from it.",
+            [A, *(replace(B, name=f"B{n}") for n in range(11))],
+            "A has the highest mIoU, 50.0 %; the other 11 score lower over trainings with other seeds.",
         ),
         (
-            [row("A", 1, like=True), row("B", 1, like=True), row("C", 3, 0.3, like=True)],
-            "A and B share the first place: 50.0 % mIoU. C cannot be told apart from them.",
+            [A, B_LIKE, C],
+            "A has the highest mIoU, 50.0 %. B cannot be told apart from it over trainings with other seeds.",
         ),
         (
-            [row("A", 1, like=True), row("B", 1, like=True), row("C", 3, 0.3, like=False)],
-            "A and B share the first place: 50.0 % mIoU.",
+            [A, replace(A, name="B"), replace(C, like_leader=True)],
+            "A and B share the highest mIoU, 50.0 %. C cannot be told apart from them over trainings with other seeds.",
+        ),
+        ([A, replace(A, name="B"), C], "A and B share the highest mIoU, 50.0 %."),
+        (
+            [row("A", 1), replace(B, like_leader=True), C],
+            "A is first with 50.0 % mIoU, but is not compared: one seed. Of the others B has the highest mIoU, 40.0 %; "
+            "C scores lower over trainings with other seeds.",
         ),
         (
-            [row("A", 1), row("B", 2, 0.4, like=True), row("C", 3, 0.3, like=False)],
-            "A is first with 50.0 % mIoU, but is not compared: one seed. B leads: 40.0 % mIoU. C is worse.",
+            [A, B, C_SILENT],
+            "A has the highest mIoU, 50.0 %; B scores lower over trainings with other seeds. C is not compared.",
         ),
         (
-            [row("A", 1, like=True), row("B", 2, 0.4, like=False), row("C", 3, 0.3)],
-            "A leads: 50.0 % mIoU. B is worse. C is not compared.",
+            [A, B, C_SILENT, row("D", 4, 0.2)],
+            "A has the highest mIoU, 50.0 %; B scores lower over trainings with other seeds. C and D are not compared.",
         ),
         (
-            [row("A", 1, like=True), row("B", 2, 0.4, like=False), row("C", 3, 0.3), row("D", 4, 0.2)],
-            "A leads: 50.0 % mIoU. B is worse. C and D are not compared.",
+            [A, *(replace(B_LIKE, name=name) for name in "BCD")],
+            "A has the highest mIoU, 50.0 %. B, C and D cannot be told apart from it over trainings with other seeds.",
         ),
         (
-            [row("A", 1, like=True), *(row(name, 2, 0.4, like=True) for name in "BCD")],
-            "A leads: 50.0 % mIoU. B, C and D cannot be told apart from it.",
-        ),
-        (
-            [row("A", 1, like=True), *(row(name, 2, 0.4, like=True) for name in "BCDE")],
-            "A leads: 50.0 % mIoU. B, C and 2 more cannot be told apart from it.",
+            [A, *(replace(B_LIKE, name=name) for name in "BCDE")],
+            "A has the highest mIoU, 50.0 %. B, C and 2 more cannot be told apart from it over trainings with other "
+            "seeds.",
         ),
     ],
 )
 def test_verdicts(rows: list[RowSignificance], said: str) -> None:
-    assert verdict("miou", rows) == said
+    assert verdict("miou", rows, SEEDS) == said
+
+
+def test_where_checkpoints_were_compared_nothing_is_said_of_methods() -> None:
+    once = "One training each: whether that holds for another, nothing says."
+    six = [A, *(replace(B, name=f"B{n}") for n in range(5))]
+    assert verdict("miou", six, IMAGES) == (
+        f"The checkpoint A has the highest mIoU, 50.0 %; the other five score lower on images like these 20. {once}"
+    )
+    assert verdict("miou", [A, B_LIKE], IMAGES) == (
+        f"The checkpoint A has the highest mIoU, 50.0 %. B cannot be told apart from it on images like these 20. {once}"
+    )
+    assert verdict("miou", [A, replace(A, name="B"), C], IMAGES) == (
+        f"The checkpoints A and B share the highest mIoU, 50.0 %. {once}"
+    )
+    assert verdict("miou", [row("Z", 1), replace(A, place=2), replace(B, place=3)], IMAGES) == (
+        "Z is first with 50.0 % mIoU, but is not compared: one seed. Of the others the checkpoint A has the highest "
+        f"mIoU, 50.0 %; B scores lower on images like these 20. {once}"
+    )
+    # Means over several checkpoints each.
+    assert verdict("miou", [replace(A, ended=3), replace(B, ended=3)], IMAGES) == (
+        "The checkpoints of A have the highest mIoU, 50.0 %; B scores lower on images like these 20. "
+        "Whether that holds for other trainings, this does not say."
+    )
+    # Nothing is added where nothing is claimed.
+    assert "training" not in verdict("miou", [row("A", 1), row("B", 2)], IMAGES)
+
+
+def test_of_distances_and_losses_the_lowest_is_the_best() -> None:
+    far = [row("A", 1, 21.0, like=True), row("B", 2, 41.0, like=False)]
+    assert verdict("hd", far, SEEDS) == (
+        "A has the lowest HD, 21.00 px; B scores higher over trainings with other seeds."
+    )
+    assert verdict("loss", far, SEEDS).startswith("A has the lowest Loss, 21.0000; B scores higher")
 
 
 def test_nothing_is_said_where_no_row_has_a_figure() -> None:
-    assert "figure" in verdict("miou", [row("A", None, None)])
-    assert verdict("miou", []) == verdict("miou", [row("A", None, None)])
+    assert "figure" in verdict("miou", [row("A", None, None)], SEEDS)
+    assert verdict("miou", [], IMAGES) == verdict("miou", [row("A", None, None)], SEEDS)
 
 
 def test_a_row_has_its_hyperparameters_in_its_name_only_where_its_model_has_several() -> None:

@@ -54,7 +54,6 @@ def test_rows_that_differ_in_a_fact_have_ranks_of_their_own(name: str) -> None:
     assert [(r.model, r.rank) for r in theirs.rows] == [("b", 1)]
     assert theirs.heading == heading
     table = overview(board, ["miou"])
-    assert table.best[0] == {0, 2}, "the best of each group is bold"
     assert set(table.lead) - {"#", "model", "chosen by val"} == {fact.column for fact in board.facts}
     assert escape(heading) in latex_table(table)
     assert f"#### {heading}" in markdown_tables([(board, table)])

@@ -23,7 +23,7 @@ from leaderboard.app.data import (
 from leaderboard.app.inert import cut, element, notice, paragraph, put
 from leaderboard.boards.board import Board
 from leaderboard.shown.lists import beside_table, cells_table, class_table, stability_table
-from leaderboard.shown.method import resolvable
+from leaderboard.shown.method import to_know
 from leaderboard.shown.ranking import TableData, ranking, setting
 from leaderboard.shown.text import cell_id, heading
 from leaderboard.stats.draws import stored_protocol, stored_tables
@@ -75,8 +75,8 @@ def say_verdict(board: Board, answer: Answer) -> None:
         said.append(f"All rows: {text}.")
     if answer.waiting:
         said.append("The intervals are being computed; they appear here in a moment.")
-    elif smallest := resolvable(answer.significance):
-        said.append(smallest)
+    else:
+        said += to_know(answer.significance)
     if said:
         paragraph(" ".join(said))
     if board.selected_on_test:
