@@ -34,6 +34,9 @@ class Metric:
     """`px` and the like; empty for shares and counts."""
     digits: int = 4
     """Decimals in tables. Figures are stored and compared at full precision."""
+    share: bool = False
+    """Whether its figures are between 0 and 1, which tables can show in percent and intervals stay inside; those of the
+    project's own regions, boundaries and confidences are."""
     overall: bool = True
     """Whether there is one figure over all classes."""
     per_class: bool = False
@@ -84,7 +87,8 @@ def describe(*metrics: Metric) -> None:
 
 def is_share(name: str) -> bool:
     """Whether a metric's figures are shares, between 0 and 1, which are read as percent."""
-    return find_metric(name).family in ("region", "boundary", "trimap", "binary")
+    found = find_metric(name)
+    return found.share or found.family in ("region", "boundary", "trimap", "binary", "calibration")
 
 
 def split_metric(name: str) -> tuple[str, str | None]:

@@ -31,7 +31,7 @@ POOLED = Convention(
 def conventions_anew(metric: str) -> tuple[Convention, ...]:
     """The conventions that move a metric and need label maps: void moves all but the region scores."""
     name = split_metric(metric)[0]
-    if name not in METRICS or METRICS.get(name).family not in ("distance", "boundary", "trimap"):
+    if name not in METRICS or METRICS.get(name).family not in ("distance", "boundary", "trimap", "structure"):
         return ()
     return (*VOID, POOLED) if name == "hd95" else VOID
 

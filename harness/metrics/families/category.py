@@ -28,6 +28,7 @@ describe(
         "category_iou",
         "Category IoU",
         "Mean over the data set's categories of classes (vehicles, nature, …) of their IoU.",
+        share=True,
         family="agreement",
         sums=_category_iou,
         moved_by=("level", "mean_over", "absent"),

@@ -66,6 +66,7 @@ def _structure(name: str, title: str, definition: str, sums: Sums, moved_by: str
         higher_is_better=not count,
         unit="parts" if count else "",
         digits=2 if count else 4,
+        share=not count,
         per_class=True,
         family="structure",
         sums=sums,

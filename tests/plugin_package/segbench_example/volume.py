@@ -30,6 +30,7 @@ METRIC = Metric(
     name="vs",
     title="VS",
     definition="Volumetric similarity: how alike in area prediction and truth are (Taha and Hanbury 2015).",
+    share=True,
     per_class=True,
     sums=volumetric_similarity,
     moved_by=("level",),
