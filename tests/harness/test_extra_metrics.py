@@ -166,6 +166,10 @@ def test_an_installed_package_s_metric_reaches_results_from_before_it_and_the_bo
     (tmp_path / "kidneys.yaml").write_text(json.dumps(suite))
     words = ("run", "--suite", "kidneys.yaml", "--data-dir", ".", "--local")
     run_bench(*words, cwd=tmp_path)
+    for name in ("ece", "cldice", "mcc"):
+        found = rows(tmp_path, f"select value from scores where metric = '{name}' and class_index < 0")
+        assert len(found) == 2, name
+        assert all(-1 <= value <= 1 for (value,) in found), name
     env = {"PYTHONPATH": str(plugin_site)}
     listed = {m["name"]: m for m in json.loads(run_bench("metrics", "--json", cwd=tmp_path, **env).stdout)}
     assert listed["vs"]["origin"] == "plugin segbench-example 1.2.3"
