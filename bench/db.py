@@ -65,36 +65,8 @@ def backup(
 
 
 @app.command()
-def compact(db: DbOption = None) -> None:
-    """Write the statistics of earlier versions in the format of today, which takes less than half the bytes.
-
-    No figure changes. Scores of single images are added where an earlier version did not store them.
-
-    Example: bench db compact
-    """
-    from bench.progress import CountBar
-    from harness.results import open_store
-    from harness.results.compacting import compact_statistics
-    from harness.results.publish import compact as without_gaps
-
-    store = open_store(db)
-    try:
-        found = compact_statistics(store, partial(CountBar(), "Writing statistics"))
-    finally:
-        store.close()
-    if store.path is not None and found.rewritten:
-        without_gaps(store.path)
-    print(
-        f"{found.rewritten} of the scored splits written anew: {found.before / 1e6:.1f} MB are "
-        f"{found.after / 1e6:.1f} MB now. Scores of single images added to {found.scored}."
-    )
-    if found.unreadable:
-        print(f"{found.unreadable} cannot be read and were left as they are: `bench db check` names them.")
-
-
-@app.command()
 def migrate(db: DbOption = None) -> None:
-    """Bring a database of an earlier version up to date, after a backup beside it.
+    """Bring a database of an earlier schema up to date, after a backup beside it.
 
     Example: bench db migrate
     """

@@ -37,11 +37,35 @@ def print_plan(plan: Plan, console: Any, timed: bool) -> None:
             f"{', '.join(wanted.search.space)}; the winner is then trained with each seed",
             markup=False,
         )
+    print_ceilings(plan, console)
     if plan.train:
         print_cost(plan, console, timed)
     console.print(
         f"{len(plan.to_train)} to train, {len(plan.rescore)} to rescore, {len(plan.done)} done. Nothing was run."
     )
+
+
+def print_ceilings(plan: Plan, console: Any) -> None:
+    """What networks would score that are perfect at their input size."""
+    from harness.metrics.metric import metric_title
+    from harness.runner.ceilings import planned_ceilings
+
+    found = planned_ceilings(plan)
+    if not found:
+        return
+    rows = [(one.dataset, one.input, one.protocol, one.metric, _share(one.headline), _share(one.biou)) for one in found]
+    columns = ("data set", "input", "protocol", "metric", "ceiling", metric_title("biou"))
+    console.print(table(columns, rows, title="Ceilings", right=2))
+    console.print(
+        "A ceiling is what a network would score that is perfect at its input size: what is missing to 1 is what "
+        "resolution alone costs."
+    )
+    if any(one.later for one in found):
+        console.print("–: of many pixels; the run computes it, once, when it scores.")
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def print_cost(plan: Plan, console: Any, timed: bool) -> None:

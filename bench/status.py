@@ -177,7 +177,7 @@ def searched(run: Run) -> str:
 def stale_parts(run: Run, data_dir: object) -> list[str]:
     """What has changed since a run was trained: its network's source, its data, the training's version."""
     from harness.config.fingerprint import differing_parts, train_parts
-    from harness.config.stored import job_from_stored
+    from harness.config.job import Job
     from harness.datasets import data_dir as folder_of
     from harness.datasets import manifest_of, open_dataset
     from harness.errors import BenchError
@@ -187,9 +187,10 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
 
     if run.model_origin == PREDICTIONS:
         return ["the predictions come from elsewhere: how they were made is not known here"]
-    job = job_from_stored(run.config)
+    job = Job.from_stored(run.config)
     source, manifest = run.parts["model_source"], run.parts["data"]
-    notes, backbone = [], None
+    backbone = run.parts.get("backbone")
+    notes = []
     try:
         if run.model_source:
             said = read_declaration(run.model_source, run.model_origin)
@@ -199,8 +200,7 @@ def stale_parts(run: Run, data_dir: object) -> list[str]:
                 source = own.source_hash
         else:
             entry = find_model(job.model.name)
-            source = source if source in entry.former_hashes(job.model.params) else entry.source_hash
-            backbone = entry.backbone if entry.regrouped else None
+            source, backbone = entry.source_hash, entry.backbone
     except BenchError as error:
         notes.append(f"model: {error.message}")
     try:

@@ -128,7 +128,9 @@ def ten_steps(job: Job) -> tuple[float, int, list[float]]:
     for step in range(STEPS):
         if step == 2:
             began = time.perf_counter()
-        losses.append(float(training_step(images, targets, context.model, job, context, optimizer, scaler)))
+        losses.append(
+            float(training_step(images, targets, context.model, job, context, optimizer, scaler, job.recipe.accumulate))
+        )
     spent = (time.perf_counter() - began) / (STEPS - 2) / len(images)
     return spent, torch.cuda.max_memory_allocated() if on_gpu else 0, losses
 

@@ -123,17 +123,15 @@ def memory() -> float:
 
 
 def statistics_table(store: Store) -> Table:
-    """Bytes and milliseconds of one run's statistics, in this format and in the one before."""
+    """Bytes and milliseconds of one run's statistics."""
     wanted = list_boards(store)[0]
     run = load_board(store, wanted.board_id, ["miou"])[0]
     table = load_statistics(store, run.run_id, wanted.protocol_hash)
     shown = Table("statistics of a run", "bytes", "written, ms", "read, ms")
-    for name, write in (("before", table.to_npz), ("now", table.to_bytes)):
-        data = write()
-        read = 1e3 * best(lambda data=data: StatisticsTable.from_bytes(data), 7).processor  # type: ignore[misc]
-        shown.add_row(name, f"{len(data):,}", f"{1e3 * best(write, 2).processor:.0f}", f"{read:.1f}")
-    ratio = len(table.to_bytes()) / len(table.to_npz())
-    shown.caption = f"{ratio:.0%} of the bytes"
+    data = table.to_bytes()
+    read = 1e3 * best(lambda: StatisticsTable.from_bytes(data), 7).processor
+    written = 1e3 * best(table.to_bytes, 2).processor
+    shown.add_row(f"{len(table.ids):,} images", f"{len(data):,}", f"{written:.0f}", f"{read:.1f}")
     return shown
 
 
@@ -160,7 +158,6 @@ def records(quick: bool) -> list[Record]:
     table = load_statistics(store, run.run_id, wanted.protocol_hash)
     store.close()
     runs = f"of {size.runs:,} runs"
-    bytes_ = ([float(len(table.to_bytes()))], [float(len(table.to_npz()))])
     return [
         record(
             "board.first-table", f"the first table {runs}, of the processor", "reading all boards", "s", ours, theirs
@@ -168,7 +165,7 @@ def records(quick: bool) -> list[Record]:
         alone("board.sort", "another metric to sort by, of the processor", "s", [named["another metric to sort by"]]),
         alone("board.image", "an image with four predictions", "s", [named["an image, four predictions"]]),
         alone("board.memory", "memory of the process", "MB", [used]),
-        record("board.statistics", f"statistics of a run on {size.images:,} images", "format 2", "bytes", *bytes_),
+        alone("board.statistics", f"statistics of a run on {size.images:,} images", "bytes", [len(table.to_bytes())]),
     ]
 
 

@@ -34,7 +34,8 @@ from harness.datasets.cache import decoded_store
 from harness.scoring.samples import DecodedSamples
 from harness.training.loader import training_loader
 from harness.utils.environment import setting
-from harness.utils.images import IMAGENET_MEAN, IMAGENET_STD, normalize
+from harness.utils.images import normalize
+from harness.utils.normalization import IMAGENET_MEAN, IMAGENET_STD
 from harness.utils.vision import import_torchvision
 
 import_torchvision()

@@ -115,7 +115,7 @@ def steps(job: Job, context: TrainingContext) -> tuple[Callable[[], None], Calla
 
     def train() -> None:
         context.model.train()
-        float(training_step(images, targets, context.model, job, context, optimizer, scaler))
+        float(training_step(images, targets, context.model, job, context, optimizer, scaler, job.recipe.accumulate))
 
     @torch.inference_mode()
     def predict() -> None:

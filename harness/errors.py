@@ -87,6 +87,11 @@ class DatabaseError(BenchError):
     """A results database that cannot be opened, read or written."""
 
 
+def other_version(part: str, found: object, reads: int) -> str:
+    """What messages say of stored results of another version: what was found, and what this version reads."""
+    return f"has {part} {found}, this version of segbench reads {part} {reads}"
+
+
 class DatabaseBusy(DatabaseError):
     """A results database that is locked, or whose server cannot be reached now."""
 

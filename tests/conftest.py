@@ -50,8 +50,7 @@ Bench = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache folder of the tests' own: what a user's cache remembers must not decide a test."""
-    ours = [name for v in VARIABLES.values() for name in (v.name, v.earlier) if name]
-    old = {k: os.environ.pop(k, None) for k in ("XDG_CACHE_HOME", *ours)}
+    old = {k: os.environ.pop(k, None) for k in ("XDG_CACHE_HOME", *VARIABLES)}
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["SEGBENCH_PASS"] = "TEST_MARK"  # so that every process of a test is known as such: see `marked`
     yield

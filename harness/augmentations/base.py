@@ -12,6 +12,8 @@ from harness.utils.vision import import_torchvision
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+    from harness.utils.normalization import Color
+
 AUGMENTATIONS: Registry[type[Augmentation]] = Registry(
     "augmentation", "harness.augmentations", "segbench.augmentations", "docs/data.md"
 )
@@ -27,14 +29,15 @@ class Augmentation(Component, ABC):
     op: str
 
     @abstractmethod
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """The transform, of torchvision's second version, applied to image and mask alike.
 
         It works on `tv_tensors.Image` (3, H, W) uint8 and `tv_tensors.Mask` (H, W) uint8, changes no label to another
-        (new pixels are void, 255), and draws every random number from torch's global generator.
+        (new pixels are void, 255, of the color `fill`), and draws every random number from torch's global generator.
 
         Args:
             size: height and width of the recipe; whatever comes out is resized to it after the last step.
+            fill: the recipe's color of new pixels.
         """
 
 

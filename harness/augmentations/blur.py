@@ -13,6 +13,8 @@ from harness.utils.vision import import_torchvision
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+    from harness.utils.normalization import Color
+
 
 @AUGMENTATIONS.register("blur")
 class Blur(Augmentation):
@@ -23,7 +25,7 @@ class Blur(Augmentation):
     sigma: tuple[Positive, Positive] = (0.1, 2.0)
     p: Fraction = 0.5
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         import_torchvision()
         from torchvision.transforms import v2

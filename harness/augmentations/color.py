@@ -13,6 +13,8 @@ from harness.utils.vision import import_torchvision
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+    from harness.utils.normalization import Color
+
 
 @AUGMENTATIONS.register("color_jitter")
 class ColorJitter(Augmentation):
@@ -25,7 +27,7 @@ class ColorJitter(Augmentation):
     hue: float = Field(0.1, ge=0, le=0.5)
     p: Fraction = 1.0
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         import_torchvision()
         from torchvision.transforms import v2
@@ -35,18 +37,24 @@ class ColorJitter(Augmentation):
 
 @AUGMENTATIONS.register("photometric")
 class Photometric(Augmentation):
-    """Change brightness, contrast, saturation and hue, each with a chance of `p` (the distortion of SSD)."""
+    """mmsegmentation's distortion: brightness, contrast, saturation and hue, each with a chance of `p`.
+
+    Contrast comes before saturation and hue or after them, by the toss of a coin. Unlike SSD's, from which it descends,
+    it never permutes channels.
+    """
 
     op: Literal["photometric"] = "photometric"
-    brightness: tuple[Positive, Positive] = (0.875, 1.125)
+    brightness: float = Field(32, ge=0, le=255)
+    """The most that is added or taken away, of 255."""
     contrast: tuple[Positive, Positive] = (0.5, 1.5)
     saturation: tuple[Positive, Positive] = (0.5, 1.5)
-    hue: tuple[float, float] = (-0.05, 0.05)
+    """Ranges of the factors."""
+    hue: int = Field(18, ge=0, le=90)
+    """The most that the hue is turned, in OpenCV's steps of two degrees."""
     p: Fraction = 0.5
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
-        import_torchvision()
-        from torchvision.transforms import v2
+        from harness.augmentations.transforms.photometric import PhotometricDistortion
 
-        return v2.RandomPhotometricDistort(self.brightness, self.contrast, self.saturation, self.hue, self.p)
+        return PhotometricDistortion(self.brightness, self.contrast, self.saturation, self.hue, self.p)

@@ -8,10 +8,12 @@ from pydantic import Field
 
 from harness.augmentations.base import AUGMENTATIONS, Augmentation
 from harness.utils.options import Positive
-from harness.utils.vision import import_torchvision
+from harness.utils.pixels import MaskRule
 
 if TYPE_CHECKING:
     from torchvision.transforms import v2
+
+    from harness.utils.normalization import Color
 
 
 @AUGMENTATIONS.register("random_resized_crop")
@@ -22,17 +24,16 @@ class RandomResizedCrop(Augmentation):
     scale: tuple[Positive, Positive] = (0.7, 1.0)
     ratio: tuple[Positive, Positive] = (0.9, 1.1)
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
-        import_torchvision()
-        from torchvision.transforms import v2
+        from harness.augmentations.transforms import resize
 
-        return v2.RandomResizedCrop(size, scale=self.scale, ratio=self.ratio, antialias=True)
+        return resize.RandomResizedCrop(size, scale=self.scale, ratio=self.ratio, antialias=True)
 
 
 @AUGMENTATIONS.register("scale_crop")
 class ScaleCrop(Augmentation):
-    """Resize by a random factor, pad with black and void where too small, cut the recipe's size at random."""
+    """Resize by a random factor, pad where too small, cut the recipe's size at random."""
 
     op: Literal["scale_crop"] = "scale_crop"
     scale: tuple[Positive, Positive] = (0.5, 2.0)
@@ -40,13 +41,15 @@ class ScaleCrop(Augmentation):
     """Instead of `scale`: the pixels that the shorter side is resized to."""
     max_share: Positive = Field(1.0, le=1)
     """Cuts are drawn anew, up to ten times, while one class has more than this share of the pixels that count."""
+    mask_resize: MaskRule = "nearest-exact"
+    """How masks are resized; `nearest` displaces them against the image, as OpenCV does: for recipes that had it so."""
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         from harness.augmentations.transforms.scaled_cut import ScaledCut, by_factor, by_short_side
 
         draw = by_short_side(*self.short_side) if self.short_side else by_factor(*self.scale)
-        return ScaledCut(size, draw, self.max_share)
+        return ScaledCut(size, draw, self.max_share, fill, self.mask_resize)
 
 
 @AUGMENTATIONS.register("scale_jitter")
@@ -57,8 +60,8 @@ class ScaleJitter(Augmentation):
     scale: tuple[Positive, Positive] = (0.1, 2.0)
     max_share: Positive = Field(1.0, le=1)
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         from harness.augmentations.transforms.scaled_cut import ScaledCut, by_fit
 
-        return ScaledCut(size, by_fit(size, *self.scale), self.max_share)
+        return ScaledCut(size, by_fit(size, *self.scale), self.max_share, fill)

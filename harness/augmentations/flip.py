@@ -11,6 +11,8 @@ from harness.utils.vision import import_torchvision
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+    from harness.utils.normalization import Color
+
 
 @AUGMENTATIONS.register("hflip")
 class HorizontalFlip(Augmentation):
@@ -19,7 +21,7 @@ class HorizontalFlip(Augmentation):
     op: Literal["hflip"] = "hflip"
     p: Fraction = 0.5
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         import_torchvision()
         from torchvision.transforms import v2
@@ -34,7 +36,7 @@ class VerticalFlip(Augmentation):
     op: Literal["vflip"] = "vflip"
     p: Fraction = 0.5
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         import_torchvision()
         from torchvision.transforms import v2

@@ -40,9 +40,10 @@ class Smoke(BaseModel):
         return Recipe.model_validate(data)
 
     def model(self, model: ModelChoice) -> ModelChoice:
-        """The network without pretrained weights, which a smoke run must not need."""
+        """The network without pretrained weights and those of other runs, which a smoke run must not need."""
         params = {k: v for k, v in model.params.items() if k != "pretrained"}
-        return model.model_copy(update={"params": params, "label": model.title if model.label else None})
+        label = model.title if model.label else None
+        return model.model_copy(update={"params": params, "label": label, "start_from_run": None})
 
 
 def expand(

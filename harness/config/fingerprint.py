@@ -16,9 +16,9 @@ from harness.metrics.protocol import EVALUATOR_VERSION
 from harness.models.sources import module_hash
 from harness.utils.canonical import canonical, without_left_out
 
-# Raised whenever the same job would train to other weights or predict other labels. A new option needs no new version:
-# `LeftOutAt` beside it says at which value everything is as it was before.
-TRAINING_VERSION = 2
+# Raised, after a release, whenever the same job would train to other weights or predict other labels. A new option
+# needs no new version: `LeftOutAt` beside it says at which value everything is as it was before.
+TRAINING_VERSION = 1
 
 
 def digest(value: Any) -> str:
@@ -66,7 +66,7 @@ def train_parts(
         data_manifest: SHA-256 of the data's manifest.
         weights: what `weights_parts` says.
         backbone: the submodules that the network declares as its backbone, which count where the head has a learning
-            rate of its own; None where they are what version 2 took for it without being told.
+            rate of its own; None where it declares none.
     """
     own_head_rate = job.recipe.optimizer.head_lr_factor != 1 and job.model.checkpoint is None
     return (weights or {}) | {
@@ -78,16 +78,11 @@ def train_parts(
         **({"ranks": job.resources.world_size} if job.resources.world_size > 1 else {}),
         "seed": job.seed,
         "threads": job.resources.cpus,
-        **_device(job),
+        "device": "gpu" if job.resources.gpus > 0 else "cpu",
         "images": job.images,
         **_validation(job),
         "training_version": TRAINING_VERSION,
     }
-
-
-def _device(job: Job) -> dict[str, Any]:
-    """Where the job computes. Where it augmented on a GPU was not known before: those trainings are done again."""
-    return {"device": "gpu", "augmented_on": "gpu"} if job.resources.gpus > 0 else {"device": "cpu"}
 
 
 # What of a protocol moves scores that follow from pixel counts.

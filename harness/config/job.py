@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,9 +11,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from harness.config.grid import grid_text
 from harness.config.recipe import Recipe
 from harness.metrics.protocol import Protocol
-from harness.utils.canonical import LeftOutAt
 from harness.utils.options import Strict
 from harness.utils.pretraining import data_set_names
+from harness.utils.yaml_file import validate
 
 # A job's processors are left to the machine: in a suite `auto`.
 AUTO_CPUS = 0
@@ -35,6 +36,19 @@ class DatasetChoice(Strict):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+class TrainedRun(Strict):
+    """A run of the results database, whose weights another training starts from."""
+
+    model: str
+    """The label of its row."""
+    trained_on: dict[str, str] = Field(min_length=1)
+    """Data set that is trained on now -> the one that the run was trained on."""
+    suite: str | None = None
+    """Of the run; None: this one."""
+    seed: int | None = None
+    """Of the run; None: the job's own."""
+
+
 class ModelChoice(Strict):
     """A network and its parameters."""
 
@@ -50,11 +64,19 @@ class ModelChoice(Strict):
     """A file with weights that are scored as they are: nothing is trained."""
     start_from: str | None = None
     """A file with weights that the training starts from, as far as names and shapes agree: FCN-16s from FCN-32s."""
+    start_from_run: TrainedRun | None = None
+    """A run of the database in place of that file: the weights it was scored with. A planned job has the file."""
     label_map: tuple[int, ...] | None = None
     """With a checkpoint that was trained on other classes: for each of its classes the data set's."""
     pretrained_on: Annotated[tuple[str, ...] | None, BeforeValidator(_named)] = None
     """What the weights of `checkpoint`, of `start_from` or of a network of another package were trained on: names of
     data sets, or `none`. It is shown and keeps rankings apart; nothing that is computed depends on it."""
+
+    @model_validator(mode="after")
+    def _one_start(self) -> ModelChoice:
+        if self.start_from_run is not None and (self.start_from is not None or self.checkpoint is not None):
+            raise ValueError("start_from_run: leave start_from and checkpoint out beside it")
+        return self
 
     @property
     def title(self) -> str:
@@ -70,7 +92,7 @@ class Selection(Strict):
     rule: Literal["best", "last"] = "best"
     split: Literal["train", "val", "test"] = "val"
     metric: str = "miou"
-    protocol: Annotated[dict[str, Any] | None, LeftOutAt(None)] = None
+    protocol: dict[str, Any] | None = None
     """The conventions of that figure, where it is not the suite's protocol that chooses: a training whose checkpoint
     was chosen by one protocol is then scored by another without being trained again."""
 
@@ -132,6 +154,15 @@ class Job(Strict):
     """A few steps that only show that all parts work: no weights are kept, and the scores are ranked apart."""
     search: dict[str, Any] | None = None
     """How its hyperparameters were found, where they were searched; the board keeps such rows apart."""
+
+    @classmethod
+    def from_stored(cls, config: Mapping[str, Any]) -> Job:
+        """The job of a database's row.
+
+        Raises:
+            SuiteError: it names a loss, say, of a package that is no longer installed.
+        """
+        return validate(cls, config, None, "the stored job")
 
     @property
     def protocol_hash(self) -> str:

@@ -78,6 +78,7 @@ def with_checkpoint(
     own = model.model_copy(
         update={
             "checkpoint": str(checkpoint.resolve()),
+            "start_from_run": None,
             "label_map": table,
             "params": params,
             "pretrained_on": said,

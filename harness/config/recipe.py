@@ -16,8 +16,7 @@ from harness.optim.optimizers import OPTIMIZERS, Optimizer
 from harness.optim.optimizers.adamw import AdamW
 from harness.optim.schedules import SCHEDULES, Schedule
 from harness.optim.schedules.constant import Constant
-from harness.utils.canonical import LeftOutAt
-from harness.utils.normalization import Normalization
+from harness.utils.normalization import BLACK, Color, Normalization, mean_color
 from harness.utils.options import ByName, Positive, Strict
 
 
@@ -46,11 +45,11 @@ class Predict(Strict):
     """How label maps are made. They always come out at the image's original resolution."""
 
     mode: Literal["resize", "letterbox", "whole", "slide"] = "resize"
-    """`resize`: the image at the recipe's size, the logits resized back. `letterbox`: the same after padding it with
-    black to the size's proportions, which is cut away again. `whole`: as it is, padded to the network's stride and cut
+    """`resize`: the image at the recipe's size, the logits resized back. `letterbox`: the same after padding it to
+    the size's proportions, which is cut away again. `whole`: as it is, padded to the network's stride and cut
     back. `slide`: windows of the recipe's size, evenly spaced, joined where they overlap."""
-    short_side: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
-    long_side: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    short_side: int | None = Field(None, gt=0)
+    long_side: int | None = Field(None, gt=0)
     """whole and slide: the pixels that the image's shorter or longer side is resized to before; the logits are resized
     back. None: the image as it is."""
     overlap: float = Field(1 / 3, ge=0, lt=1)
@@ -61,10 +60,10 @@ class Predict(Strict):
     """Test-time augmentation: probabilities averaged over these sizes of the image."""
     flip: bool = False
     """Test-time augmentation: and over its mirror image."""
-    loss_batch: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    loss_batch: int | None = Field(None, gt=0)
     """Keep the loss of each batch of so many images of a scored split, in order, on the network's own input; None: no
     such loss. Images and masks are resized (letterbox: padded first) as for training."""
-    crf: Annotated[Crf | None, LeftOutAt(None)] = None
+    crf: Crf | None = None
     """A CRF that refines the probabilities, after all of this; `{}` for its defaults. Needs the extra `crf`."""
 
     @model_validator(mode="after")
@@ -83,6 +82,12 @@ class Predict(Strict):
             return height, width
         factor = side / (min(height, width) if self.short_side else max(height, width))
         return max(1, round(height * factor)), max(1, round(width * factor))
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether networks see images at their own resolution, and nothing is resized back."""
+        resized = self.mode in ("resize", "letterbox") or self.short_side or self.long_side
+        return not resized and set(self.scales) == {1.0}
 
     @property
     def augmented(self) -> bool:
@@ -121,12 +126,16 @@ class Recipe(Strict):
     augment: tuple[Annotated[Augmentation, ByName(AUGMENTATIONS, Augmentation, key="op")], ...] = ()
     normalize: Normalization = "imagenet"
     """`imagenet`: ImageNet's mean and deviation. `unit`: values in [0, 1]. `symmetric`: values in [-1, 1]."""
+    pad: Literal["black", "mean"] = "black"
+    """What is around an image that is too small, or was rotated, in training and in prediction. `mean`: what
+    normalization brings to 0, rounded to whole numbers of 255. Up to a network's stride it always is 0."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     """`auto`: the fastest safe one on the machine that plans, by measurement; the job has what was found."""
     grad_clip: float | None = Field(None, gt=0)
     """Largest norm of the gradient; None does not clip."""
     accumulate: int = Field(1, gt=0)
-    """Parts a batch is computed in, one after another, where it does not fit into memory at once."""
+    """Parts a batch is computed in, one after another, where it does not fit into memory at once. Each of several
+    processes computes its share in as many, but in no more than the smallest share has images."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a moving average of the weights, taken each iteration, which is what is scored; None: none."""
     early_stop: EarlyStop | None = None
@@ -141,14 +150,23 @@ class Recipe(Strict):
     val_every: int = Field(1, gt=0)
     """Epochs between validations; the last epoch is always validated."""
     predict: Predict = Predict()
-    checkpoint_every: Annotated[int | None, Field(gt=0), LeftOutAt(None)] = None
+    checkpoint_every: int | None = Field(None, gt=0)
     """Keep the weights after every so many epochs, among the run's files; None: only those of the best and the last
     epoch. It moves nothing that is computed, and is not part of the fingerprint."""
+
+    @property
+    def fill(self) -> Color:
+        """The color of padding."""
+        return BLACK if self.pad == "black" else mean_color(self.normalize)
 
     @property
     def at_once(self) -> int:
         """Images that are computed together: a batch, or a part of it."""
         return math.ceil(self.batch_size / self.accumulate)
+
+    def parts(self, batch: int, processes: int) -> int:
+        """In how many parts each process computes its share of a batch of so many images: as many as the others."""
+        return max(1, min(self.accumulate, batch // processes))
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:

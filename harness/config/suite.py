@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from harness.config.fields import check_recipe_path
 from harness.config.job import DatasetChoice, ModelChoice, Resources, Selection
-from harness.utils.canonical import LeftOutAt
 from harness.utils.options import Strict
 
 
@@ -20,7 +19,7 @@ class Range(Strict):
     integers: tuple[int, int] | None = None
     """Both ends included."""
     choice: tuple[Any, ...] | None = None
-    times: Annotated[tuple[float, float] | None, LeftOutAt(None)] = None
+    times: tuple[float, float] | None = None
     """The value that the network's own recipe has, times a factor drawn log-uniformly; a value of 0 stays."""
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.datasets.base import (
     SPLITS,
@@ -50,16 +50,6 @@ Level = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Level, Level, Level]
 
 
-# The spelling of earlier versions, in which users' files are read still, and in which a definition is stored: it is
-# part of the fingerprint of every run on the folder.
-STORED_FIELDS = {"colors": "colours", "license": "licence"}
-STORED_ENCODINGS = {"colors": "colours"}
-
-
-def _spelled_today(encoding: object) -> object:
-    return next((new for new, old in STORED_ENCODINGS.items() if old == encoding), encoding)
-
-
 class Definition(BaseModel):
     """What a folder's `dataset.yaml` says."""
 
@@ -76,12 +66,12 @@ class Definition(BaseModel):
     """What follows an id in an image's name, before the ending: `_rgb`."""
     mask_suffix: str = ""
     """What follows an id in a mask's name, before the ending: `_mask`."""
-    encoding: Annotated[Literal["labels", "colors"], BeforeValidator(_spelled_today)] = "labels"
+    encoding: Literal["labels", "colors"] = "labels"
     """`labels`: palette indices or grey values; with a table in `labels`, the greys of a palette that has nothing else
     (a GIF's). `colors`: RGB, looked up in `colors`, or in the palette."""
     labels: dict[Level, int | Literal["void"]] | None = None
     """Value in a mask -> class or void; None: values are classes, and 255 is void."""
-    colors: dict[str, int | Literal["void"]] | None = Field(None, validation_alias=AliasChoices("colors", "colours"))
+    colors: dict[str, int | Literal["void"]] | None = None
     """`R,G,B` -> class or void; None: the palette. Black is void if it is none of them."""
     threshold: int | None = Field(None, ge=1, le=255)
     """Binary sets with grey edges: values from here on are class 1, the others class 0."""
@@ -93,7 +83,7 @@ class Definition(BaseModel):
     """A regular expression whose first group names the patient or sequence of an id; shares keep those together."""
     background: int | None = 0
     foreground: int | None = None
-    license: str = Field("", validation_alias=AliasChoices("license", "licence"))
+    license: str = ""
     citation: str = ""
     homepage: str = ""
 
@@ -158,15 +148,6 @@ class Definition(BaseModel):
             plain = {**{label: label for label in range(len(self.classes))}, VOID: "void"}
             table = {"values": {str(value): label for value, label in (self.labels or plain).items()}}
         return json.dumps(table, sort_keys=True, separators=(",", ":"))
-
-    def canonical(self) -> dict[str, Any]:
-        """The definition as it is stored and enters the fingerprint, which no other spelling of a field may change.
-
-        Fields keep the names they had in training version 2. `Definition.model_validate` reads it.
-        """
-        told = self.model_dump(mode="json")
-        told["encoding"] = STORED_ENCODINGS.get(told["encoding"], told["encoding"])
-        return {STORED_FIELDS.get(field, field): value for field, value in told.items()}
 
 
 def _parse_color(text: str) -> Color:
@@ -372,7 +353,7 @@ class FolderDataset(Dataset):
 
     def reading(self) -> str:
         """The definition."""
-        return json.dumps(self.definition.canonical(), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self.definition.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
 
     def group(self, image_id: str) -> str:
         """What the definition's expression finds in the id; the id itself where there is none."""

@@ -78,7 +78,7 @@ def resolved(name: str, params: Mapping[str, Any], folder: Path) -> tuple[str, d
     definition = read_definition(root)
     if definition.name in DATASETS:
         raise DataError(f"{root}: the name {definition.name} is taken; give another in dataset.yaml")
-    return definition.name, {"definition": definition.canonical(), "path": str(root.resolve())}
+    return definition.name, {"definition": definition.model_dump(mode="json"), "path": str(root.resolve())}
 
 
 def data_dir(given: str | Path | None = None) -> Path:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from harness.utils.options import Component, Positive
 from harness.utils.registry import Registry
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from harness.losses.class_weights import ClassPixels
 
 LOSSES: Registry[type[LossTerm]] = Registry("loss", "harness.losses", "segbench.losses", "docs/suites.md")
-
-# What training version 2 stored with every term, whatever its kind.
-FORMER_FIELDS: Mapping[str, Any] = {"gamma": 2.0, "threshold": 0.7, "keep": 1 / 16}
 
 
 class LossTerm(Component, ABC):

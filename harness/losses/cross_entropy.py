@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import field_validator
 
-from harness.losses.base import FORMER_FIELDS, LOSSES, LossTerm
+from harness.losses.base import LOSSES, LossTerm
 from harness.losses.class_weights import ClassPixels, ClassWeights, Rule, weights_by, wrong_number
-from harness.utils.canonical import LeftOutAt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,10 +18,8 @@ if TYPE_CHECKING:
 class CrossEntropy(LossTerm):
     """Mean cross-entropy over the pixels that are not void; with weights, the mean by the weights of the pixels."""
 
-    former_fields = FORMER_FIELDS
-
     name: Literal["ce"] = "ce"
-    class_weights: Annotated[ClassWeights | Rule | None, LeftOutAt(None)] = None
+    class_weights: ClassWeights | Rule | None = None
     """One weight for each class, or how to take them from the pixels of the training images; None: all count alike."""
 
     @field_validator("class_weights")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from harness.losses.base import FORMER_FIELDS, LOSSES, LossTerm, chance_of_truth
+from harness.losses.base import LOSSES, LossTerm, chance_of_truth
 from harness.losses.class_weights import ClassWeights, wrong_number
-from harness.utils.canonical import LeftOutAt
 from harness.utils.options import Fraction
 
 if TYPE_CHECKING:
@@ -24,12 +23,11 @@ class Focal(LossTerm):
     """
 
     one_channel = True
-    former_fields = FORMER_FIELDS
 
     name: Literal["focal"] = "focal"
     gamma: float = Field(2.0, ge=0)
     """The focusing exponent."""
-    alpha: Annotated[Fraction | ClassWeights | None, LeftOutAt(None)] = None
+    alpha: Fraction | ClassWeights | None = None
     """One weight for each class; on a binary set also a single number, which is class 1's, while class 0 has 1 - alpha.
     None: no weights."""
 
@@ -43,8 +41,12 @@ class Focal(LossTerm):
 
     def compute(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """See `LossTerm`."""
+        import torch
+
         counted, truth, log_p = chance_of_truth(logits, target, ignore_index)
-        each = -((1 - log_p.exp()) ** self.gamma) * log_p
+        # At p = 1 a power below 1 has an infinite slope; clamped, it has none there, as the loss itself.
+        miss = (1 - log_p.exp()).clamp(min=torch.finfo(log_p.dtype).tiny)
+        each = -(miss**self.gamma) * log_p
         if self.alpha is not None:
             alpha = self.alpha if isinstance(self.alpha, tuple) else (1 - self.alpha, self.alpha)
             each = logits.new_tensor(alpha)[truth] * each

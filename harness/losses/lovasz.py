@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from harness.losses.base import FORMER_FIELDS, LOSSES, LossTerm
+from harness.losses.base import LOSSES, LossTerm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,6 @@ class Lovasz(LossTerm):
     """
 
     one_channel = True
-    former_fields = FORMER_FIELDS
 
     name: Literal["lovasz"] = "lovasz"
 

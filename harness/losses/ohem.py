@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from harness.losses.base import FORMER_FIELDS, LOSSES, LossTerm
+from harness.losses.base import LOSSES, LossTerm
 from harness.utils.options import Fraction
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 @LOSSES.register("ohem")
 class Ohem(LossTerm):
     """Cross-entropy over the hard pixels only (Shrivastava et al. 2016, as in BiSeNet)."""
-
-    former_fields = FORMER_FIELDS
 
     name: Literal["ohem"] = "ohem"
     threshold: Fraction = 0.7

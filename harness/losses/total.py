@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 
 from harness.losses.base import LOSSES, LossTerm
 from harness.losses.cross_entropy import CrossEntropy
-from harness.utils.canonical import LeftOutAt
 from harness.utils.options import ByName, Strict
 
 if TYPE_CHECKING:
@@ -25,9 +24,12 @@ class Loss(Strict):
     terms: tuple[Annotated[LossTerm, ByName(LOSSES, LossTerm, default="ce")], ...] = (CrossEntropy(),)
     aux_weight: float = Field(0.4, ge=0)
     """Weight of every auxiliary output."""
-    ignore: Annotated[Literal["void", "nothing"], LeftOutAt("void")] = "void"
+    ignore: Literal["void", "nothing"] = "void"
     """`void`: void, padding and what is not valid never count. `nothing`: every pixel of the input counts; void and
     padding are label 0, and what is not valid has the label that its mask says."""
+    average: Literal["counted", "all"] = "counted"
+    """`counted`: the loss is a mean over the pixels that count. `all`: over all pixels of the input, the others at a
+    loss of 0 (mmsegmentation's `avg_non_ignore=False`): the former, times the share of the pixels that count."""
 
     @model_validator(mode="before")
     @classmethod
@@ -100,6 +102,11 @@ class Loss(Strict):
             return torch.where(labels == ignore_index, torch.zeros_like(labels), labels)
         return labels if valid is None else torch.where(valid, labels, torch.full_like(labels, ignore_index))
 
+    def pixels(self, target: Tensor, ignore_index: int) -> Tensor:
+        """How many pixels the mean of a target (…, H, W) is over: a scalar, by which parts of a batch are weighed."""
+        counted = (target != ignore_index).sum()
+        return counted if self.average == "counted" else counted.new_tensor(target.numel())
+
 
 def _works_on(term: LossTerm, channels: int) -> bool:
     """Whether a term works on so many sigmoid channels."""
@@ -107,7 +114,7 @@ def _works_on(term: LossTerm, channels: int) -> bool:
 
 
 def total_loss(logits: Tensor, target: Tensor, loss: Loss, ignore_index: int) -> Tensor:
-    """The weighted sum of a recipe's terms for one output.
+    """The weighted sum of a recipe's terms for one output, averaged as the recipe says.
 
     Args:
         logits: (N, K, H, W); K = 1 for a sigmoid channel.
@@ -121,4 +128,7 @@ def total_loss(logits: Tensor, target: Tensor, loss: Loss, ignore_index: int) ->
     import torch
 
     terms = [term.weight * term.compute(logits, target, ignore_index) for term in loss.terms]
-    return torch.stack(terms).sum()
+    total = torch.stack(terms).sum()
+    if loss.average == "counted":
+        return total
+    return total * (target != ignore_index).sum() / loss.pixels(target, ignore_index)

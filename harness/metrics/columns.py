@@ -63,11 +63,6 @@ def pack(columns: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> bytes
     return b"".join([MAGIC, len(said).to_bytes(4, "little"), said, *parts])
 
 
-def is_packed(data: bytes) -> bool:
-    """Whether these are the bytes of `pack`."""
-    return data.startswith(MAGIC)
-
-
 def unpack(data: bytes, most: int = LARGEST) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The columns and facts that `pack` was given; whole numbers are int64.
 
@@ -76,8 +71,10 @@ def unpack(data: bytes, most: int = LARGEST) -> tuple[dict[str, NDArray[Any]], d
         most: bytes that the columns may have unpacked; nothing is unpacked before that is known.
 
     Raises:
-        ValueError: the bytes are damaged, or the columns larger.
+        ValueError: the bytes are something else or damaged, or the columns larger.
     """
+    if not data.startswith(MAGIC):
+        raise ValueError("these are no packed columns")
     try:
         place = len(MAGIC) + 4
         end = place + int.from_bytes(data[len(MAGIC) : place], "little")

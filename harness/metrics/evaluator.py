@@ -15,6 +15,7 @@ from harness.metrics.protocol import Protocol
 from harness.metrics.records import ImageStatistics, StatisticsTable
 from harness.metrics.scores import Scores, fold
 from harness.metrics.statistics import image_statistics
+from harness.utils.pixels import nearest_pixels
 
 
 class Evaluator:
@@ -160,11 +161,8 @@ class Evaluator:
 
 
 def _at_size(labels: Any, size: tuple[int, int]) -> Any:
-    """A map (H, W) at another size: of each new pixel's centre, the pixel it falls into."""
-    rows, columns = (
-        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.int64), old - 1)
-        for new, old in zip(size, labels.shape, strict=True)
-    )
+    """A map (H, W) at another size, by the nearest pixel."""
+    rows, columns = (nearest_pixels(old, new) for new, old in zip(size, labels.shape, strict=True))
     return labels[rows[:, None], columns[None, :]]
 
 

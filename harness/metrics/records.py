@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -11,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import other_version
 from harness.metrics import packing
-from harness.metrics.columns import LARGEST, is_packed, pack, unpack
+from harness.metrics.columns import LARGEST, pack, unpack
 
-FORMAT_VERSION = 3
-_UNKNOWN = f"statistics of format {{}}; this version reads formats 2 and {FORMAT_VERSION}"
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -214,30 +212,9 @@ class StatisticsTable:
         packing.put_floats(columns, "batch_loss", self.batch_loss)
         return pack(columns, {"version": FORMAT_VERSION})
 
-    def to_npz(self) -> bytes:
-        """Serialise as a NumPy archive, format 2: what lies beside label maps.
-
-        The checksum of a folder of label maps covers it, and has to be that of earlier versions for the same maps.
-        """
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("ids", "groups")}
-        if not len(self.batch_loss):  # as it was before they were kept
-            del arrays["batch_loss"]
-        arrays["version"] = np.array(2)
-        # Without groups the bytes are those of versions that knew of none.
-        texts = {"ids": self.ids} | ({"groups": self.groups} if self.groups else {})
-        arrays |= {name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8) for name, lines in texts.items()}
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in arrays.items():
-                part = io.BytesIO()
-                np.lib.format.write_array(part, np.asarray(array, order="C"), allow_pickle=False)
-                # Without a date: np.savez would write the time of day.
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), part.getvalue(), zipfile.ZIP_DEFLATED)
-        return buffer.getvalue()
-
     @classmethod
     def from_bytes(cls, data: bytes, most: int = LARGEST) -> StatisticsTable:
-        """Read what `to_bytes` of this version or an earlier one wrote, or `to_npz`.
+        """Read what `to_bytes` wrote.
 
         Args:
             data: the bytes.
@@ -246,11 +223,12 @@ class StatisticsTable:
         Raises:
             ValueError: the bytes are of another format, damaged, or unpack to more.
         """
-        if not is_packed(data):
-            return _from_format_2(data)
         columns, facts = unpack(data, most)
         if facts.get("version") != FORMAT_VERSION:
-            raise ValueError(_UNKNOWN.format(facts.get("version")))
+            raise ValueError(
+                f"it {other_version('statistics format', facts.get('version'), FORMAT_VERSION)}: "
+                "open it with the version that wrote it"
+            )
         try:
             table = cls._of_columns(columns)
         except (KeyError, IndexError, TypeError, OverflowError) as error:
@@ -285,17 +263,6 @@ class StatisticsTable:
 _KINDS = dict.fromkeys(("shape", "confusion", "trimap", "surface_integers", "histogram"), np.int64) | dict.fromkeys(
     ("surface_floats", "loss", "batch_loss"), np.float64
 )
-
-
-def _from_format_2(data: bytes) -> StatisticsTable:
-    """Read a NumPy archive: what `to_npz` writes, and earlier versions wrote everywhere."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        version = int(stored["version"])
-        if version != 2:
-            raise ValueError(_UNKNOWN.format(version))
-        ids, groups = (_texts(stored[name]) if name in stored else () for name in ("ids", "groups"))
-        names = {f.name for f in fields(StatisticsTable)} & set(stored) - {"ids", "groups"}
-        return StatisticsTable(ids=ids, groups=groups, **{name: stored[name] for name in names})
 
 
 def _texts(column: NDArray[Any]) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
+from .blocks.heads import classifier
 from .blocks.resnet import conv_bn_relu, resnet
+from .blocks.upsampling import raised
 
 NAME = "danet"
 SUMMARY = "dilated ResNet; attention among positions and among channels, summed"
@@ -72,29 +74,24 @@ class DANet(nn.Module):
         inside = int(encoder.channels[-1])  # type: ignore[index]
         self.position = branch(inside, channels, PositionAttention(channels, keys))
         self.channel = branch(inside, channels, ChannelAttention(affinity))
-        self.head = scores(channels, num_classes)
-        self.position_head = scores(channels, num_classes) if aux else None
-        self.channel_head = scores(channels, num_classes) if aux else None
+        self.head = classifier(channels, num_classes)
+        self.position_head = classifier(channels, num_classes) if aux else None
+        self.channel_head = classifier(channels, num_classes) if aux else None
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         """(N, 3, H, W) -> logits (N, K, H, W); in training those of both attentions alone, too."""
-        size = x.shape[-2:]
         features = self.encoder(x)[-1]
         # 1. Both attentions see the same features.
         position, channel = self.position(features), self.channel(features)
         # 2. Their sum is classified.
-        out = self._up(self.head(position + channel), size)
+        out = raised(self.head(position + channel), x)
         if self.position_head is None or self.channel_head is None or not self.training:
             return out
         return {
             "out": out,
-            "position": self._up(self.position_head(position), size),
-            "channel": self._up(self.channel_head(channel), size),
+            "position": raised(self.position_head(position), x),
+            "channel": raised(self.channel_head(channel), x),
         }
-
-    @staticmethod
-    def _up(logits: Tensor, size: torch.Size) -> Tensor:
-        return interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 class PositionAttention(nn.Module):
@@ -138,11 +135,6 @@ class ChannelAttention(nn.Module):
 def branch(inside: int, channels: int, attention: nn.Module) -> nn.Sequential:
     """A reduction, the attention, and a 3×3 convolution on what it gives."""
     return nn.Sequential(conv_bn_relu(inside, channels), attention, conv_bn_relu(channels, channels))
-
-
-def scores(channels: int, num_classes: int) -> nn.Sequential:
-    """Dropout of whole channels, and a 1×1 convolution."""
-    return nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))
 
 
 def _autocast_device(x: Tensor) -> str:

@@ -6,7 +6,7 @@ A file of this project, a user's single file and a module of an installed packag
     SUMMARY = "one line"        optional, as are the rest
     STRIDE = 32                 height and width of the input are padded to multiples of it
     PAPER = "…"
-    LICENSE = "…"               of the code; LICENCE counts as well
+    LICENSE = "…"               of the code
     AUTHORS = "…"               or a list of names
     REQUIRES = ("timm>=1.0",)   packages that it needs, as pip is told them; their versions count as its source does
     NORMALIZE = "unit"          imagenet, unit or symmetric: takes the place of the recipe's, unless the suite says it
@@ -33,7 +33,7 @@ from harness.utils.text import plain_line
 DEFAULT_STRIDE = 32
 # Constants that say something about a network and do not move its results. (BACKBONE has a part of the fingerprint to
 # itself where a recipe trains the head at a rate of its own.)
-DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENCE", "LICENSE", "AUTHORS", "BACKBONE", "PRETRAINED_ON")
+DESCRIBING = ("NAME", "SUMMARY", "PAPER", "LICENSE", "AUTHORS", "BACKBONE", "PRETRAINED_ON")
 # What reading a source, or evaluating a literal of it, may raise: `1 + 1 + …` can be too deep, `{[1]: 2}` has no hash.
 UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
 
@@ -96,7 +96,7 @@ def read_declaration(text: str, where: str) -> Declaration:
         summary=_text(facts, "SUMMARY"),
         stride=stride,
         paper=_text(facts, "PAPER"),
-        license=_text(facts, "LICENSE") or _text(facts, "LICENCE"),
+        license=_text(facts, "LICENSE"),
         builds="build" in facts or any(n.name == "build" for n in functions),
         backbone=_backbone(facts, where),
         pretrained_on=_pretrained_on(facts, where),

@@ -7,13 +7,15 @@ import math
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
+from .blocks.heads import classifier
 from .blocks.resnet import conv_bn_relu, resnet
+from .blocks.upsampling import Grid
 
 NAME = "emanet"
 SUMMARY = "dilated ResNet and expectation-maximization attention"
-STRIDE = 32
+STRIDE = 1
 PAPER = "Li et al., Expectation-Maximization Attention Networks, ICCV 2019"
 LICENSE = "Apache-2.0"
 BACKBONE = ("encoder",)
@@ -33,6 +35,7 @@ def build(
     deep_stem: bool = True,
     width: int = 64,
     bn_momentum: float = BN_MOMENTUM,
+    align_corners: bool = True,
     pretrained: str = "none",
 ) -> EMANet:
     """Build EMANet.
@@ -40,7 +43,7 @@ def build(
     Args:
         num_classes: K.
         backbone: resnet18, resnet34, resnet50 or resnet101; the paper's are 50 and 101.
-        output_stride: 8 or 16; the paper's is 8, with dilations 2, 8, 16 in the last stage.
+        output_stride: 8, 16 or 32; the paper's is 8, with dilations 2, 8, 16 in the last stage.
         bases: k, how many bases describe the features.
         stages: T, how often expectation and maximization alternate.
         channels: of the attention; the paper's is 512.
@@ -48,10 +51,13 @@ def build(
         deep_stem: three 3×3 convolutions as stem; ImageNet weights need the plain one.
         width: channels of the backbone's stem; 64 is ResNet's.
         bn_momentum: of every batch normalization's running statistics.
+        align_corners: how the logits are brought to the image's size: corner on corner, as in the paper's code, or, as
+            in mmsegmentation, a cell of pixels for each score.
         pretrained: `imagenet` or `none`.
     """
     encoder = resnet(backbone, output_stride, width, pretrained, deep_stem, multigrid=(1, 2, 4))
-    network = EMANet(encoder, num_classes, channels, bases, stages, momentum)
+    grid = Grid(output_stride, align_corners)
+    network = EMANet(encoder, num_classes, channels, bases, stages, momentum, grid)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = bn_momentum
@@ -62,16 +68,16 @@ class EMANet(nn.Module):
     """Encoder, a reduction, the attention unit, and a classifier."""
 
     def __init__(
-        self, encoder: nn.Module, num_classes: int, channels: int, bases: int, stages: int, momentum: float
+        self, encoder: nn.Module, num_classes: int, channels: int, bases: int, stages: int, momentum: float, grid: Grid
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.grid = encoder, grid
         self.reduce = conv_bn_relu(int(encoder.channels[-1]), channels)  # type: ignore[index]
         self.attention = EMAUnit(channels, bases, stages, momentum)
-        self.classify = nn.Sequential(
-            conv_bn_relu(channels, channels // 2), nn.Dropout2d(0.1), nn.Conv2d(channels // 2, num_classes, 1)
-        )
-        for part in (self.reduce, self.attention, self.classify):
+        self.narrow = conv_bn_relu(channels, channels // 2)
+        self.classify = classifier(channels // 2, num_classes)
+        # Not the classifier: by its few outputs it would start with a cross-entropy of 7 where chance has 3.
+        for part in (self.reduce, self.attention, self.narrow):
             for module in part.modules():
                 if isinstance(module, nn.Conv2d):
                     fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
@@ -79,15 +85,20 @@ class EMANet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> logits (N, K, H, W)."""
-        scores = self.classify(self.attention(self.reduce(self.encoder(x)[-1])))
-        return interpolate(scores, size=x.shape[-2:], mode="bilinear", align_corners=True)
+        features = self.attention(self.reduce(self.encoder(self.grid.fit(x))[-1]))
+        return self.grid.raised(self.classify(self.narrow(features)), x)
+
+    def after_step(self) -> None:
+        """Move the bases, once for a whole batch."""
+        self.attention.move()
 
 
 class EMAUnit(nn.Module):
     """Describe every pixel by a few bases, found by EM, and add what they reconstruct.
 
-    The bases are a buffer, not weights: each training step moves them towards those it found. EM itself is outside the
-    gradient, so that `conv1`, in front of it, can learn nothing and is frozen.
+    The bases are a buffer, not weights: each training step moves them towards the mean of those found in its images,
+    whatever parts and processes these were divided among. EM itself is outside the gradient, so that `conv1`, in front
+    of it, can learn nothing and is frozen.
     """
 
     bases: Tensor
@@ -97,6 +108,9 @@ class EMAUnit(nn.Module):
         self.stages, self.momentum = stages, momentum
         start = torch.empty(1, channels, bases).normal_(0, math.sqrt(2 / bases))
         self.register_buffer("bases", normalize(start, dim=1))
+        # The sum of the bases found since the last step, and the number of images. No buffers: data parallelism would
+        # overwrite them by those of rank 0.
+        self._gathered: tuple[Tensor, Tensor] | None = None
         self.conv1 = nn.Conv2d(channels, channels, kernel_size=1)
         self.conv1.requires_grad_(False)
         self.conv2 = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
@@ -115,12 +129,22 @@ class EMAUnit(nn.Module):
                 found = normalize(features @ share, dim=1)  # (N, C, k)
             rebuilt = (found @ answer.transpose(1, 2)).view(n, c, h, w)
             if self.training:
-                self._move(found.mean(dim=0, keepdim=True))
+                self._gather(found.to(self.bases.dtype).sum(dim=0, keepdim=True), torch.full((), n, device=x.device))
         return torch.relu(x + self.conv2(torch.relu(rebuilt)))
 
-    def _move(self, found: Tensor) -> None:
-        """Move the bases; under data parallelism by the mean over all processes, so that they stay the same."""
+    def _gather(self, found: Tensor, images: Tensor) -> None:
+        if self._gathered is not None:
+            found, images = found + self._gathered[0], images + self._gathered[1]
+        self._gathered = found, images
+
+    @torch.no_grad()
+    def move(self) -> None:
+        """Move the bases by the mean over all images since the last call, those of other processes among them."""
+        if self._gathered is None:
+            return
+        found, images = self._gathered
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(found)
-            found = found / dist.get_world_size()
-        self.bases.mul_(self.momentum).add_(found.to(self.bases.dtype), alpha=1 - self.momentum)
+            dist.all_reduce(images)
+        self.bases.mul_(self.momentum).add_(found / images, alpha=1 - self.momentum)
+        self._gathered = None

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -24,9 +24,8 @@ from harness.utils.reading import CannotRead, read_text
 from harness.utils.text import plain_line
 
 from .declaration import DEFAULT_STRIDE, Declaration, read_declaration
-from .former_sources import FORMER_SOURCES
 from .requirements import installed
-from .sources import OWN, former_module_hash, module_hash, module_text
+from .sources import OWN, module_hash, module_text
 from .zoo import SMP_BACKBONE, TORCHVISION, TORCHVISION_BACKBONE, smp_builder, smp_parts, torchvision_builder
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ BY_PARAMETER = ("built in", "torchvision", "smp")
 
 # Bytes of a network's single file.
 LONGEST_SOURCE = 2 * 1024**2
-
-# What training version 2 took for a backbone, whatever the network.
-FORMER_BACKBONES = ("encoder", "backbone", "stages")
 
 Build = Callable[..., "nn.Module"]
 
@@ -96,26 +92,6 @@ class ModelEntry:
         """Fields of a recipe that it declares for itself."""
         declared = {"normalize": self.normalize, "size": self.size}
         return {name: value for name, value in declared.items() if value is not None}
-
-    def former_hashes(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        """What earlier versions took for the hash of code that computes the same with these parameters."""
-        if self.source or self.origin in ("torchvision", "smp"):
-            return ()
-        if self.origin == "built in":
-            known = FORMER_SOURCES.get(self.name)
-            same = known is not None and known.today == self.source_hash and known.same(params)
-            return (known.former,) if known is not None and same else ()
-        return (former_module_hash(self.target.split(":")[0]),)
-
-    @property
-    def regrouped(self) -> bool:
-        """Whether earlier versions, which guessed the backbone by its name, may have taken something else for it.
-
-        Theirs was what stood under one of `FORMER_BACKBONES`. A network of this project has one of them at most; what
-        else a package's may have is not known.
-        """
-        guessed = self.backbone in [(name,) for name in FORMER_BACKBONES]
-        return self.origin.startswith("plugin") or not guessed
 
     def load(self) -> Build:
         """Import the builder.

@@ -43,19 +43,6 @@ def module_hash(module: str) -> str:
     return whole.hexdigest()
 
 
-@cache
-def former_module_hash(module: str) -> str:
-    """As `module_hash` was taken up to training version 2: over full names and whole texts.
-
-    Raises:
-        PluginError: as `module_hash`.
-    """
-    whole = hashlib.sha256()
-    for name, (text, _) in sorted(_sources(module, _own_package(module)).items()):
-        whole.update(f"{name}\n{text}\n".encode())
-    return whole.hexdigest()
-
-
 def _package_version(module: str) -> str | None:
     """Networks of torchvision and segmentation_models_pytorch go by their package's version."""
     top = module.split(".")[0]

@@ -34,7 +34,8 @@ def build(
         width: channels of the first level; each of the four levels down doubles them. The paper's is 32.
         norm: batch normalization after every 3×3 convolution; the paper's first code has none.
         up: bilinear, or a learned 2×2 transposed convolution that halves the channels.
-        deep_supervision: a head on each of X^{0,1} to X^{0,4}, and a loss on each; else on the last alone.
+        deep_supervision: a head on each of X^{0,1} to X^{0,4}, and a loss on each (the paper's code weighs their losses
+            by 1); else on the last alone.
         level: 1 to 4: build no more than L1 to L4 needs. A network trained with deep supervision can be pruned to it
             afterwards as well, by setting `level`.
         in_channels: of the image.
@@ -95,7 +96,8 @@ class UNetPlusPlus(nn.Module):
         """The node below X^{i,j} at twice its size."""
         if f"{i}{j}" in self.ups:
             return self.ups[f"{i}{j}"](below)  # type: ignore[no-any-return]
-        return interpolate(below, scale_factor=2, mode="bilinear", align_corners=True)
+        # A value of the pooled map stands for 2×2 pixels: corners on corners would drift from the skips.
+        return interpolate(below, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class Node(nn.Sequential):

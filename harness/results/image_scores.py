@@ -20,12 +20,12 @@ __all__ = [
     "OF_AN_IMAGE",
     "OF_A_CLASS",
     "ImageNames",
+    "add_evaluation",
     "check_image_scores",
     "image_contradictions",
     "image_figures",
     "stored_metrics",
     "stored_name",
-    "write_image_scores",
 ]
 
 # What is stored of every evaluation; of binary sets the scores of the class that counts, too.
@@ -71,12 +71,12 @@ class ImageNames:
             raise ValueError(f"a list of images cannot be read: {error}") from None
 
 
-def write_image_scores(session: Session, evaluation: Evaluation, classes: int, foreground: int | None) -> None:
-    """Write the list of an evaluation's images, if it is new, and the score of each image.
+def add_evaluation(session: Session, evaluation: Evaluation, classes: int, foreground: int | None) -> None:
+    """Add an evaluation, the list of its images, if it is new, and the score of each image.
 
     Args:
         session: the transaction.
-        evaluation: a row that has its number.
+        evaluation: a new row, but for its list of images; it has its number afterwards.
         classes: K.
         foreground: the class that counts in a binary set.
 
@@ -89,6 +89,8 @@ def write_image_scores(session: Session, evaluation: Evaluation, classes: int, f
         session.add(ImageList(key=key, images=images))
         session.flush()
     evaluation.image_list = key
+    session.add(evaluation)
+    session.flush()
     protocol = Protocol.from_stored(evaluation.protocol)
     for metric, figures in image_figures(table, classes, protocol, stored_metrics(foreground)).items():
         session.add(ImageScore(evaluation_id=evaluation.id, metric=metric, figures=figures.tobytes()))
@@ -99,7 +101,7 @@ def image_contradictions(
     classes: int,
     protocol: Protocol,
     stored: Mapping[str, bytes],
-    names: ImageNames | None,
+    names: ImageNames,
 ) -> Iterator[str]:
     """What is stored of single images and is not what their statistics say, a line each.
 
@@ -108,11 +110,9 @@ def image_contradictions(
         classes: K.
         protocol: the conventions.
         stored: figures of `image_scores` by metric.
-        names: the evaluation's list of images; None where it has none.
+        names: the evaluation's list of images.
     """
-    if stored and names is None:
-        yield "has scores of single images and no list of them"
-    if names is not None and names != ImageNames(table.ids, table.groups):
+    if names != ImageNames(table.ids, table.groups):
         yield "its list of images is not that of its statistics"
     known = [metric for metric in stored if _is_stored_name(metric, classes)]
     if len(known) < len(stored):
@@ -127,22 +127,20 @@ def image_contradictions(
 def check_image_scores(
     session: Session, evaluation: Evaluation, table: StatisticsTable, classes: int, protocol: Protocol
 ) -> Iterator[str]:
-    """The same for a row of this database; nothing is wrong with one of a version that stored no such scores."""
+    """The same for a row of this database."""
     query = select(ImageScore.metric, ImageScore.figures).where(ImageScore.evaluation_id == evaluation.id)
     stored = {row.metric: row.figures for row in session.execute(query)}
-    names = None
-    if evaluation.image_list is not None:
-        row = session.get(ImageList, evaluation.image_list)
-        if row is None:
-            yield "its list of images is not in the database"
-            return
-        try:
-            names = ImageNames.read(row.images)
-        except ValueError as error:
-            yield str(error)
-            return
-        if names.stored()[0] != row.key:
-            yield "its list of images is not the one that its key names"
+    row = session.get(ImageList, evaluation.image_list)
+    if row is None:
+        yield "its list of images is not in the database"
+        return
+    try:
+        names = ImageNames.read(row.images)
+    except ValueError as error:
+        yield str(error)
+        return
+    if names.stored()[0] != row.key:
+        yield "its list of images is not the one that its key names"
     yield from image_contradictions(table, classes, protocol, stored, names)
 
 

@@ -42,20 +42,15 @@ def is_gone(driver: str | None, heartbeat: float | None, now: float) -> bool:
     """Whether nobody works on a running row any more.
 
     Args:
-        driver: what it is marked with; earlier versions wrote host and number of the process alone.
+        driver: what it is marked with.
         heartbeat: when that command last said it is alive, in seconds since 1970.
         now: the same by the same clock.
     """
     if driver is None or heartbeat is None:
         return True
-    host, _, rest = driver.partition(":")
-    number, _, more = rest.partition(":")
-    if host == socket.gethostname() and number.isdigit():
-        started, _, namespace = more.partition(":")
-        if more and namespace == _namespace():
-            return not _lives(int(number), float(started))
-        if not more and not psutil.pid_exists(int(number)):
-            return True
+    mark = driver.split(":")
+    if len(mark) == 4 and (mark[0], mark[3]) == (socket.gethostname(), _namespace()):
+        return not _lives(int(mark[1]), float(mark[2]))
     return now - heartbeat > LEASE_S
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, inspect, select, update
+from sqlalchemy import Connection, inspect, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import DatabaseError
 from harness.results.opening import open_store
-from harness.results.schema import SCHEMA_VERSION, Meta
-from harness.results.store import Store
+from harness.results.schema import SCHEMA_VERSION, Meta, is_older, refuse_other_schema
 from harness.utils.files import new_file
+
+# Where Alembic finds the revisions, one for each schema.
+SCRIPTS = "harness.results:migrations"
 
 
 def migrate(db: str | None) -> tuple[int, int, Path | None]:
@@ -29,19 +31,21 @@ def migrate(db: str | None) -> tuple[int, int, Path | None]:
         to be done, or for PostgreSQL).
 
     Raises:
-        DatabaseError: it is no results database, is of a newer schema, or could not be migrated: it is as before then.
+        DatabaseError: it is no results database, is of a schema that is not known here, or could not be migrated: it is
+            as before then.
     """
     store = open_store(db, any_schema=True)
     try:
-        before = schema_of(store)
-        if before == SCHEMA_VERSION:
-            return before, before, None
-        backup = None
+        found = store.schema()
+        if not is_older(found):
+            refuse_other_schema(store.name, found)
+            return SCHEMA_VERSION, SCHEMA_VERSION, None
+        before, backup = int(str(found)), None
         if store.path is not None:
             backup = backup_sqlite(store.path, store.path.with_suffix(f".schema{before}.db"))
         try:
             with store.engine.begin() as connection:
-                _upgrade(connection, before)
+                upgrade(connection, before)
         except SQLAlchemyError as error:
             raise DatabaseError(f"{store.name}: could not be migrated and was left as it was: {error}") from error
         return before, SCHEMA_VERSION, backup
@@ -49,28 +53,17 @@ def migrate(db: str | None) -> tuple[int, int, Path | None]:
         store.close()
 
 
-def schema_of(store: Store) -> int:
-    """The number of a database's schema.
+def upgrade(connection: Connection, before: int) -> None:
+    """Run the revisions from one schema to the present one; from 0 on an empty database, which then has its tables.
 
-    Raises:
-        DatabaseError: it is no results database, or of a newer schema.
+    Args:
+        connection: in a transaction.
+        before: the schema.
     """
-    if not {"meta", "runs"} <= set(inspect(store.engine).get_table_names()):
-        raise DatabaseError(f"{store.name}: is not a results database; it was left alone")
-    with store.engine.connect() as connection:
-        found = connection.execute(select(Meta.value).where(Meta.key == "schema_version")).scalar()
-    if found is None or not str(found).isdigit() or int(found) > SCHEMA_VERSION:
-        raise DatabaseError(
-            f"{store.name}: has schema {found}, which is newer than {SCHEMA_VERSION}; it was left alone"
-        )
-    return int(found)
-
-
-def _upgrade(connection: Connection, before: int) -> None:
     config = Config()
-    config.set_main_option("script_location", "harness.results:migrations")
+    config.set_main_option("script_location", SCRIPTS)
     config.attributes["connection"] = connection
-    if "alembic_version" not in inspect(connection).get_table_names():
+    if before and "alembic_version" not in inspect(connection).get_table_names():
         command.stamp(config, str(before))
     command.upgrade(config, str(SCHEMA_VERSION))
     connection.execute(update(Meta).where(Meta.key == "schema_version").values(value=str(SCHEMA_VERSION)))

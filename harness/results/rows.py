@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from harness.datasets.base import DatasetInfo, Manifest
 from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
-from harness.results.image_scores import write_image_scores
+from harness.results.image_scores import add_evaluation
 from harness.results.schema import (
     OVERALL,
     Artifact,
@@ -83,24 +83,20 @@ def new_run(task: Task) -> Run:
 
 
 def restate(session: Session, tasks: Mapping[int, Task]) -> None:
-    """Let rows say what is known of them today and moves no figure: an earlier version, or declaration, said less.
+    """Let rows say what is declared of their networks today; it moves no figure.
 
     Args:
         session: the transaction.
         tasks: the jobs of rows that exist, by the row's number.
     """
-    said = {number: task for number, task in tasks.items() if task.selected_on_test or stated_facts(task)}
+    said = {number: facts for number, task in tasks.items() if (facts := stated_facts(task))}
     numbers = list(said)
     for first in range(0, len(numbers), 500):
-        part = select(Run.id, Run.selected_on_test, Run.provenance).where(Run.id.in_(numbers[first : first + 500]))
+        part = select(Run.id, Run.provenance).where(Run.id.in_(numbers[first : first + 500]))
         for row in session.execute(part).all():
-            task = said[row.id]
-            facts = {
-                "selected_on_test": row.selected_on_test or task.selected_on_test,
-                "provenance": {**row.provenance, **stated_facts(task)},
-            }
-            if facts != {"selected_on_test": row.selected_on_test, "provenance": row.provenance}:
-                session.execute(update(Run).where(Run.id == row.id).values(facts))
+            stated = {**row.provenance, **said[row.id]}
+            if stated != row.provenance:
+                session.execute(update(Run).where(Run.id == row.id).values(provenance=stated))
 
 
 def submitted_run(submission: Submission, result: Result) -> Run:
@@ -202,13 +198,12 @@ def write_evaluation(
         n_images=scores.n_images,
         details=json.loads(json.dumps(scores.details())),
         statistics=scored.statistics,
+        ceiling=scored.ceiling,
         created=now(),
     )
-    session.add(row)
-    session.flush()
-    session.add_all(score_rows(row.id, scores.values, scores.per_class))
     data = session.get_one(DatasetRow, run.manifest)
-    write_image_scores(session, row, len(data.classes), data.foreground)
+    add_evaluation(session, row, len(data.classes), data.foreground)
+    session.add_all(score_rows(row.id, scores.values, scores.per_class))
 
 
 def score_rows(

@@ -7,8 +7,11 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-# Raised with every change of the tables, which comes with a migration; a database of a higher number is refused.
-SCHEMA_VERSION = 3
+from harness.errors import DatabaseError, other_version
+
+# Raised, after a release, with every change of the tables, which comes with a migration; a database of a higher number
+# is refused.
+SCHEMA_VERSION = 1
 
 STATES = ("pending", "running", "ok", "failed", "oom", "timeout", "interrupted")
 UNFINISHED = ("pending", "running", "interrupted")
@@ -16,6 +19,30 @@ FAILED = ("failed", "oom", "timeout")
 
 # The class index of a score over all classes.
 OVERALL = -1
+
+
+def is_older(found: str | None) -> bool:
+    """Whether a schema, as `meta` says it, can be migrated to this one."""
+    return found is not None and found in map(str, range(1, SCHEMA_VERSION))
+
+
+def refuse_other_schema(name: str, found: str | None) -> None:
+    """Refuse a database of another schema than this version reads.
+
+    Args:
+        name: what messages call the database.
+        found: its schema, as `meta` says it.
+
+    Raises:
+        DatabaseError: says which it has, and what to do.
+    """
+    if found != str(SCHEMA_VERSION):
+        raise DatabaseError(
+            f"{name}: {other_version('schema', found, SCHEMA_VERSION)}; it was left alone",
+            "`bench db migrate` brings it up to date, after a backup."
+            if is_older(found)
+            else "Open it with the version that wrote it, or install a newer segbench.",
+        )
 
 
 class Base(DeclarativeBase):
@@ -34,12 +61,12 @@ class Meta(Base):
 
 
 class DatasetRow(Base):
-    """One copy of a data set in one variant, identified by its manifest."""
+    """One copy of a data set in one variant, identified by its files and what is scored of them."""
 
     __tablename__ = "datasets"
 
     manifest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """SHA-256 over the files of all splits."""
+    """SHA-256 over the files of all splits and `scored_as`."""
     name: Mapped[str]
     title: Mapped[str]
     variant: Mapped[str]
@@ -50,9 +77,9 @@ class DatasetRow(Base):
     foreground: Mapped[int | None]
     counts: Mapped[dict[str, Any]]
     """Images of each split."""
-    scored_as: Mapped[str] = mapped_column(String(64), default="", server_default="")
-    """SHA-256 over what is scored of the images: table of labels, classes, void, region; empty where an earlier version
-    did not note it. Results are comparable only where it is the same."""
+    scored_as: Mapped[str] = mapped_column(String(64))
+    """SHA-256 over what is scored of the images: table of labels, classes, void, region. Results are comparable only
+    where it is the same."""
 
 
 class Merge(Base):
@@ -112,7 +139,7 @@ class Run(Base):
     error: Mapped[str] = mapped_column(default="")
     traceback: Mapped[str] = mapped_column(default="")
     attempt: Mapped[int] = mapped_column(default=0)
-    history: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    history: Mapped[list[Any]] = mapped_column(default=list)
     """Earlier attempts that did not end well: `attempt`, `state`, `reason`, `finished`."""
     search: Mapped[dict[str, Any] | None]
     """How its hyperparameters were found: `trials`, `gpu_hours`, `cpu_hours`, `budget`; None where they were given."""
@@ -128,7 +155,7 @@ class Run(Base):
     progress: Mapped[dict[str, Any]]
     """Epochs, iterations, the selected epoch and its score."""
     provenance: Mapped[dict[str, Any]]
-    cost: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    cost: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """What using the network costs, as measured: `flops`, `latency_ms` and others; with batch and hardware."""
     merge_id: Mapped[int | None] = mapped_column(ForeignKey("merges.id"))
     """The merge that brought it; None for a run of this database's own."""
@@ -186,8 +213,11 @@ class Evaluation(Base):
     """Everything the evaluator says besides the scores: undefined counts, variants, trimap, image level."""
     statistics: Mapped[bytes]
     """Per-image statistics: enough to fold every score anew, over any subset of images."""
-    image_list: Mapped[str | None] = mapped_column(ForeignKey("image_lists.key"))
-    """The images that were scored, in order; None where only the statistics name them."""
+    ceiling: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """What a network would score that is perfect at its input size: `input`, which says what that is, and `scores`;
+    empty where there is no input size that is known."""
+    image_list: Mapped[str] = mapped_column(ForeignKey("image_lists.key"))
+    """The images that were scored, in order."""
     created: Mapped[str]
     merge_id: Mapped[int | None] = mapped_column(ForeignKey("merges.id"))
     """The merge that brought it."""

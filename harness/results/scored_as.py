@@ -28,15 +28,17 @@ def scored_as(info: DatasetInfo) -> str:
 
 
 def dataset_key(info: DatasetInfo, manifest: Manifest) -> str:
-    """What names the row of a copy: its files; where a definition says what its labels mean, that as well."""
-    return digest({"files": manifest.hash, "scored_as": scored_as(info)}) if info.labels else manifest.hash
+    """What names the row of a copy: its files and what is scored of them."""
+    return copy_key(manifest.hash, scored_as(info))
 
 
-def enter_dataset(session: Session, info: DatasetInfo, variant: str, manifest: Manifest) -> str:
-    """Make sure that a copy has a row that says of it what is true today; returns the row's key.
+def copy_key(files: str, labels: str) -> str:
+    """The same of a manifest's hash and what `scored_as` gave."""
+    return digest({"files": files, "scored_as": labels})
 
-    A row of an earlier version, which did not note what is scored, is completed. One of the same files that says
-    something else (the data set has other classes since) stays, and today's stands beside it.
+
+def enter_dataset(session: Session, info: DatasetInfo, variant: str, manifest: Manifest) -> None:
+    """Make sure that a copy has a row.
 
     Args:
         session: the transaction.
@@ -44,25 +46,13 @@ def enter_dataset(session: Session, info: DatasetInfo, variant: str, manifest: M
         variant: its variant.
         manifest: of the copy.
     """
-    key, today = dataset_key(info, manifest), scored_as(info)
-    row = session.get(DatasetRow, key)
-    if row is not None and not row.scored_as and agrees(row, info):
-        row.scored_as = today
-    if row is not None and row.scored_as != today:
-        key = digest({"files": manifest.hash, "scored_as": today})
-        row = session.get(DatasetRow, key)
-    if row is None:
-        session.add(dataset_row(key, info, variant, manifest))
+    key = dataset_key(info, manifest)
+    if session.get(DatasetRow, key) is None:
+        session.add(_row(key, info, variant, manifest))
         session.flush()
-    return key
 
 
-def agrees(row: DatasetRow, info: DatasetInfo) -> bool:
-    """Whether a row has the classes of a data set, and the one that counts."""
-    return (tuple(row.classes), row.foreground) == (info.classes, info.foreground)
-
-
-def dataset_row(key: str, info: DatasetInfo, variant: str, manifest: Manifest) -> DatasetRow:
+def _row(key: str, info: DatasetInfo, variant: str, manifest: Manifest) -> DatasetRow:
     """The row of a copy of a data set."""
     return DatasetRow(
         manifest=key,

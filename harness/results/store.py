@@ -40,6 +40,7 @@ from harness.results.schema import (
     Meta,
     Run,
     SuiteEntry,
+    refuse_other_schema,
 )
 from harness.results.scored_as import enter_dataset, scored_as
 from harness.tasks.artifacts import Artifacts
@@ -127,29 +128,22 @@ class Store:
         if create:
             with self.writing() as session:
                 connection = session.connection()
-                tables = set(inspect(connection).get_table_names())
-                if not tables:
+                if not inspect(connection).get_table_names():
                     Base.metadata.create_all(connection)
                     session.add(Meta(key="schema_version", value=str(SCHEMA_VERSION)))
                     return
-        else:
-            tables = set(inspect(self.engine).get_table_names())
-        if not {"meta", "runs"} <= tables:
+        refuse_other_schema(self.name, self.schema())
+
+    def schema(self) -> str | None:
+        """The schema that the database says it has.
+
+        Raises:
+            DatabaseError: it is no results database.
+        """
+        if not {"meta", "runs"} <= set(inspect(self.engine).get_table_names()):
             raise DatabaseError(f"{self.name}: is not a results database; it was left alone")
         with self.engine.connect() as connection:
-            found = connection.execute(select(Meta.value).where(Meta.key == "schema_version")).scalar()
-        if found is not None and found.isdigit() and int(found) < SCHEMA_VERSION:
-            raise DatabaseError(
-                f"{self.name}: has schema {found}, this version of segbench reads schema {SCHEMA_VERSION}; "
-                f"it was left alone",
-                "`bench db migrate` brings it up to date, after a backup.",
-            )
-        if found is None or int(found) != SCHEMA_VERSION:
-            raise DatabaseError(
-                f"{self.name}: has schema {found}, this version of segbench reads schema {SCHEMA_VERSION}; "
-                f"it was left alone",
-                "Open it with the version that wrote it, or install a newer segbench.",
-            )
+            return connection.execute(select(Meta.value).where(Meta.key == "schema_version")).scalar()
 
     def close(self) -> None:
         """Close; fold an SQLite file's WAL in, so that the one file is the whole board."""
@@ -222,12 +216,12 @@ class Store:
                 SuiteEntry.suite.in_({task.job.suite for task in tasks})
             )
             entered = {(row.suite, row.run_id) for row in session.execute(entries)}
-            copies = {key: enter_dataset(session, *facts) for key, facts in datasets.items()}
+            for facts in datasets.values():
+                enter_dataset(session, *facts)
             restate(session, {ids[task.fingerprint]: task for task in tasks if task.fingerprint in ids})
             for task in tasks:
                 if task.fingerprint not in ids:
                     run = new_run(task)
-                    run.manifest = copies.get(task.manifest, task.manifest)
                     session.add(run)
                     session.flush()
                     ids[task.fingerprint] = run.id
@@ -393,11 +387,10 @@ class Store:
             The suites they are ranked in: those that scored the same images; `external` where none did.
         """
         with self.writing() as session:
-            key = enter_dataset(session, submission.info, submission.variant, submission.manifest)
+            enter_dataset(session, submission.info, submission.variant, submission.manifest)
             run = session.scalars(select(Run).where(Run.fingerprint == result.fingerprint)).one_or_none()
             if run is None:
                 run = submitted_run(submission, result)
-                run.manifest = key
                 session.add(run)
                 session.flush()
             elif PRETRAINED_ON in result.provenance:
@@ -424,7 +417,7 @@ class Store:
                 .where(
                     DatasetRow.name == submission.info.name,
                     DatasetRow.test_manifest == submission.manifest.split_hash("test"),
-                    DatasetRow.scored_as.in_(("", scored_as(submission.info))),
+                    DatasetRow.scored_as == scored_as(submission.info),
                 )
             )
             suites = sorted(session.scalars(same_images).all()) or [EXTERNAL]

@@ -80,7 +80,7 @@ def score_submission(
             )
             _refuse_doubtful(dataset, tally)
             table = evaluator.statistics()
-            (kept.folder / STATISTICS).write_bytes(table.to_npz())
+            (kept.folder / STATISTICS).write_bytes(table.to_bytes())
             _refuse_other(store, fingerprint, split, name, seed, write_checksums(kept.folder)[1])
         shown: list[GalleryImage] = []
         if split == "test":

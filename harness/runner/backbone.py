@@ -35,8 +35,5 @@ def refuse_undeclared_backbones(jobs: Iterable[Job], entries: Mapping[str, Model
 
 
 def searched_backbone(search: Search, entry: ModelEntry) -> dict[str, Any]:
-    """What the key of a search over the head's learning rate says of the backbone.
-
-    Nothing where the backbone is what earlier versions took for it, so that what they found stays found.
-    """
-    return {"backbone": list(entry.backbone or ())} if FACTOR in search.space and entry.regrouped else {}
+    """What the key of a search over the head's learning rate says of the backbone."""
+    return {"backbone": list(entry.backbone or ())} if FACTOR in search.space else {}

@@ -26,7 +26,7 @@ def allowed_environment(environment: Mapping[str, str]) -> dict[str, str]:
         environment: the whole of it. SEGBENCH_PASS names what may be seen besides.
     """
     more = [name.strip() for name in (setting("SEGBENCH_PASS") or "").split(",")]
-    own = {name for v in VARIABLES.values() if v.for_workers for name in (v.name, v.earlier) if name}
+    own = {v.name for v in VARIABLES.values() if v.for_workers}
     return {
         name: value
         for name, value in environment.items()

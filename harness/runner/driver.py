@@ -170,7 +170,7 @@ class Driver:
             result.state != "oom"
             or task.kind == "rescore"
             or count >= job.resources.oom_retries
-            or parts > job.recipe.batch_size
+            or parts > job.recipe.batch_size // job.resources.world_size
             or self.stopping.is_set()
         ):
             return False

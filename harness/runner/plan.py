@@ -34,6 +34,7 @@ from harness.runner.backbone import refuse_undeclared_backbones, searched_backbo
 from harness.runner.machine import Machine
 from harness.runner.searchers import SEARCHERS
 from harness.runner.shared_training import share_trainings
+from harness.runner.trained_weights import with_trained_weights
 from harness.scoring.crf import require_crf
 from harness.scoring.evaluate import check_metric
 from harness.tasks.artifacts import Artifacts
@@ -132,9 +133,9 @@ def make_plan(
         machine: what decides where a suite says `auto`; None: this one.
 
     Raises:
-        BenchError: a name does not exist, data are missing or unsound, the suite asks for a metric that a data set
-            lacks, or for a head's learning rate of a network that does not say what its head is; or `auto` needs a
-            measurement that cannot be taken here.
+        BenchError: a name does not exist, data are missing or unsound; the suite asks for a metric that a data set has
+            not, a head's learning rate of a network that does not say what its head is, or the weights of a run that is
+            not there; or `auto` needs a measurement that cannot be taken here.
     """
     suite = suite.model_copy(update={"datasets": tuple(_resolved(choice, data_folder) for choice in suite.datasets)})
     _refuse_namesakes(suite)
@@ -146,6 +147,7 @@ def make_plan(
     _refuse_impossible(jobs, copies)
     refuse_undeclared_backbones(jobs, entries, suite.search)
     _refuse_untrue(suite, entries)
+    jobs = with_trained_weights(jobs, store, artifacts)
     plan = Plan(suite)
     planner = _Planner(entries, copies, artifacts, store.cells() if store else frozenset())
     automatic = Automatic(machine or Machine(say), planner.knows)
@@ -250,12 +252,18 @@ def _refuse_impossible(jobs: Sequence[Job], copies: Mapping[tuple[str, str | Non
                 f"suite {job.suite}: selection.split: {dataset.info.name} has no {job.selection.split} split",
                 "Use selection: {rule: last}.",
             )
+        if job.recipe.early_stop is not None and not dataset.ids(job.selection.split):
+            raise SuiteError(
+                f"suite {job.suite}: recipe.early_stop: {dataset.info.name} has no {job.selection.split} split whose "
+                "scores could end a training",
+                "Leave early_stop out.",
+            )
 
 
 def _refuse_untrue(suite: Suite, entries: Mapping[str, ModelEntry]) -> None:
     """Refuse a declared pretraining where it is known from the network's parameters."""
     for model in suite.models:
-        given = model.checkpoint is not None or model.start_from is not None
+        given = any(weights is not None for weights in (model.checkpoint, model.start_from, model.start_from_run))
         if model.pretrained_on is not None and not given and entries[model.name].origin in BY_PARAMETER:
             raise SuiteError(
                 f"suite {suite.name}: pretrained_on: what {model.name} starts from is its parameter pretrained",
@@ -276,25 +284,18 @@ class _Planner:
     def copy(self, job: Job) -> _Copy:
         return self.copies[job.dataset.name, job.dataset.variant]
 
-    def parts(self, job: Job) -> list[dict[str, Any]]:
-        """What the train fingerprint is taken over, and was by earlier versions for the same code."""
+    def parts(self, job: Job) -> dict[str, Any]:
+        """What the train fingerprint is taken over."""
         entry = self.entries[job.model.name]
-        manifest, weights = self.copy(job).manifest.hash, weights_parts(job)
-        backbone = entry.backbone if entry.regrouped else None
-        sources = (entry.source_hash, *entry.former_hashes(job.model.params))
-        return [train_parts(job, source, manifest, weights, backbone) for source in sources]
+        return train_parts(job, entry.source_hash, self.copy(job).manifest.hash, weights_parts(job), entry.backbone)
 
     def knows(self, job: Job) -> bool:
         """Whether the database has the job's cell."""
-        return any(cell_fingerprint(parts) in self.known_cells for parts in self.parts(job))
+        return cell_fingerprint(self.parts(job)) in self.known_cells
 
     def task(self, job: Job) -> Task:
         """The task of a job, as if it had to be trained."""
-        today, *former = self.parts(job)
-        parts = today
-        if former and cell_fingerprint(today) not in self.known_cells:
-            # A cell that the database knows by an earlier hash of the same code goes on under it, with all its seeds.
-            parts = next((p for p in former if cell_fingerprint(p) in self.known_cells), today)
+        parts = self.parts(job)
         fingerprint, copy = train_fingerprint(parts), self.copy(job)
         return Task(
             job=job,
@@ -314,14 +315,7 @@ class _Planner:
         )
 
 
-def task_of(
-    job: Job,
-    entry: ModelEntry,
-    dataset: Dataset,
-    manifest: Manifest,
-    artifacts: Artifacts,
-    known_cells: Set[str] = frozenset(),
-) -> Task:
+def task_of(job: Job, entry: ModelEntry, dataset: Dataset, manifest: Manifest, artifacts: Artifacts) -> Task:
     """The task of a single job, as a plan has it.
 
     Args:
@@ -330,10 +324,9 @@ def task_of(
         dataset: the copy of its data.
         manifest: of the copy.
         artifacts: where its label maps go.
-        known_cells: cells under whose fingerprint it may go on, where an earlier version took another for its code.
     """
     copies = {(job.dataset.name, job.dataset.variant): _Copy(dataset, manifest)}
-    return _Planner({job.model.name: entry}, copies, artifacts, known_cells).task(job)
+    return _Planner({job.model.name: entry}, copies, artifacts, frozenset()).task(job)
 
 
 def _searched(
@@ -355,21 +348,21 @@ def _searched(
         search = search_around(given, job.recipe, job.model.title)
         _refuse_unfair_search(job, copy.dataset, search.searcher)
         about = {"search": canonical(search), **searched_backbone(search, planner.entries[job.model.name])}
-        keys = [digest({**about, "job": p})[:40] for p in planner.parts(job)]
-        found = next(filter(None, map(store.search_result, keys)), None) if store else None
+        key = digest({**about, "job": planner.parts(job)})[:40]
+        found = store.search_result(key) if store else None
         if found is not None:
             winners += [tuned(job, found, seed) for seed in suite.seeds]
             continue
         task = Task(
             job,
             planner.entries[job.model.name],
-            fingerprint=keys[0],
+            fingerprint=key,
             data_root=str(copy.dataset.root),
-            folder=planner.artifacts.of(f"search-{keys[0][:16]}").location,
+            folder=planner.artifacts.of(f"search-{key[:16]}").location,
             kind="search trial",
             content=copy.manifest.content_hash,
         )
-        open_searches.append(SearchTask(keys[0], task, search))
+        open_searches.append(SearchTask(key, task, search))
     return winners, open_searches
 
 

@@ -13,7 +13,6 @@ from sqlalchemy import select
 
 from harness.config.fingerprint import differing_parts
 from harness.config.job import DatasetChoice, Job
-from harness.config.stored import job_from_stored
 from harness.config.suite import Suite
 from harness.datasets import data_dir as data_folder
 from harness.datasets import manifest_of, open_dataset, resolved
@@ -113,7 +112,7 @@ def replay(
     with store.session() as session:
         run = session.get_one(Run, run_id)
     _refuse(run)
-    job = _job_here(job_from_stored(run.config), run, data_folder(data_dir), cpu)
+    job = _job_here(Job.from_stored(run.config), run, data_folder(data_dir), cpu)
     entry = _entry(run, folder)
     task, plan = _plan(run, job, entry, folder, data_folder(data_dir), watcher)
     before = (*_not_as_it_was(run, task, entry), *_machine(recorded, job))
@@ -193,7 +192,7 @@ def _plan(run: Run, job: Job, entry: ModelEntry, folder: Path, data: Path, watch
     choice = job.dataset
     dataset = open_dataset(choice.name, choice.variant, data, watcher.say, params=choice.params, tick=None)
     manifest = manifest_of(dataset)
-    task = task_of(job, entry, dataset, manifest, beside(folder / "results.db"), frozenset([run.cell]))
+    task = task_of(job, entry, dataset, manifest, beside(folder / "results.db"))
     suite = Suite(name=job.suite, datasets=(choice,), models=(job.model,), recipe={}, seeds=(job.seed,))
     plan = Plan(suite, train=[task], datasets={task.manifest: (dataset.info, dataset.variant, manifest)})
     return task, plan
@@ -265,7 +264,7 @@ def _compared(
 
 
 def _same_statistics(a: bytes, b: bytes) -> bool:
-    """Whether two tables of statistics have the same values to the bit; other versions packed them otherwise."""
+    """Whether two tables of statistics have the same values to the bit; other versions of zlib pack them otherwise."""
     if a == b:
         return True
     try:

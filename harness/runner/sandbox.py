@@ -22,8 +22,8 @@ import harness
 from harness.datasets.base import Dataset
 from harness.datasets.cache import DecodedStore
 from harness.errors import BenchError
+from harness.tasks.checkpoint_files import CHECKPOINTS
 from harness.tasks.task import Task
-from harness.training.loop import CHECKPOINTS
 from harness.training.tensorboard import LOG_FOLDER
 from harness.utils import landlock
 from harness.utils.environment import setting

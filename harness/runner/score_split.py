@@ -60,7 +60,7 @@ def predict_and_score(task: Task, samples: DecodedSamples, network: NetworkHandl
             lambda one: save_labels(kept.folder / f"{one.image_id}.png", one.labels, dataset.info.palette),
         )
         table = with_batch_losses(evaluator.statistics(), job, samples, network, split)
-        (kept.folder / STATISTICS).write_bytes(table.to_npz())
+        (kept.folder / STATISTICS).write_bytes(table.to_bytes())
     label_maps = kept.finished
     shown: list[GalleryImage] = []
     if split == "test":

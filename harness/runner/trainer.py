@@ -25,13 +25,14 @@ from harness.datasets.cache import DecodedStore
 from harness.scoring.batch_loss import batch_logits
 from harness.scoring.predict import predictions
 from harness.scoring.samples import DecodedSamples, derived_seed
+from harness.tasks.checkpoint_files import CHECKPOINTS
 from harness.tasks.inference_cost import InferenceCost
 from harness.tasks.messages import CheckDone, Emit, EpochDone, Message, Stage
 from harness.tasks.task import Task
 from harness.training.conformance import Subject, run_check
 from harness.training.distributed import ProcessGroup, process_group
 from harness.training.inference_cost import inference_cost, peak_memory
-from harness.training.loop import CHECKPOINTS, Interrupted, Progress, TrainingContext, train
+from harness.training.loop import Interrupted, Progress, TrainingContext, train
 from harness.training.network import build_network, load_weights, logit_channels, start_from
 from harness.training.prefixes import Milestone, catch_up, reach
 from harness.training.step_memory import estimated_memory

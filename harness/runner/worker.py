@@ -27,18 +27,20 @@ from harness.runner.sandbox import sandbox_of
 from harness.runner.score_split import SCORED_SPLITS, SplitScores, predict_and_score, rescore_split
 from harness.runner.trainer import Built, NetworkHandle, Trainer, TrainingEvents, deterministic
 from harness.runner.trainer_process import TrainerFailed, TrainerProcess, failure
+from harness.scoring.ceiling import SPLIT, ceiling
 from harness.scoring.keep import PREDICTIONS
 from harness.scoring.samples import DecodedSamples
 from harness.tasks import provenance
+from harness.tasks.checkpoint_files import CHECKPOINTS, EPOCHS
 from harness.tasks.inference_cost import cost_record
 from harness.tasks.messages import Emit, SharedResult, Stage
 from harness.tasks.record import forget_record, keep_record
-from harness.tasks.result import Result, State, now
+from harness.tasks.result import Evaluation, Result, State, now
 from harness.tasks.task import Task
 from harness.tasks.wire import BadMessage
 from harness.training.class_pixels import one_step, with_prepared_loss
 from harness.training.conformance import CHECKS
-from harness.training.loop import CHECKPOINTS, EPOCHS, RESUME, Interrupted, Progress
+from harness.training.loop import RESUME, Interrupted, Progress
 from harness.training.tensorboard import LOG_FOLDER
 
 # Images that are scored where it is timed how long that takes.
@@ -169,7 +171,7 @@ class Worker:
         return self._result(
             self.task,
             "ok",
-            evaluations=[split.evaluation for split in splits],
+            evaluations=[self._with_ceiling(self.task, dataset, split.evaluation) for split in splits],
             times={"evaluate": sum(split.evaluate_s for split in splits)},
         )
 
@@ -313,11 +315,18 @@ class Worker:
             },
             progress=training_summary(progress, task.job),
             curve=progress.curve,
-            evaluations=[split.evaluation for split in splits],
+            evaluations=[self._with_ceiling(task, samples.dataset, split.evaluation) for split in splits],
             gallery=_last_gallery(splits),
             label_maps=[split.label_maps for split in splits if split.label_maps is not None],
             cost=self._cost(task, network, progress),
         )
+
+    @staticmethod
+    def _with_ceiling(task: Task, dataset: Dataset, scored: Evaluation) -> Evaluation:
+        """The scores of the test images with those of a network that is perfect at its input size beside them."""
+        if scored.split != SPLIT:
+            return scored
+        return replace(scored, ceiling=ceiling(task.job, dataset, task.manifest, task.job.resources.cpus))
 
     def _cost(self, task: Task, network: NetworkHandle, progress: Progress) -> dict[str, Any]:
         """What using the network costs, now that everything of it is scored; nothing of a smoke run."""

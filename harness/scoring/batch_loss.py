@@ -18,7 +18,7 @@ from harness.scoring.samples import DecodedSamples
 
 def _transform(recipe: Recipe) -> Any:
     """How images and masks come to the recipe's size: as for training without an augmentation."""
-    return training_transform((Letterbox(),) if recipe.predict.mode == "letterbox" else (), recipe.size)
+    return training_transform((Letterbox(),) if recipe.predict.mode == "letterbox" else (), recipe.size, recipe.fill)
 
 
 def _parts(ids: Sequence[str], recipe: Recipe) -> Iterator[Sequence[str]]:

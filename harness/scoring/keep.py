@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,16 +21,17 @@ from harness.scoring.evaluate import write_checksums
 from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
 from harness.utils.files import new_folder
 
-# The gallery: images that all networks show, those that one predicted worst, pixels along the longer side, and bytes
-# that one run's predictions may have together.
+# The gallery: images that all networks show, spread evenly and drawn at random, those that one predicted worst, pixels
+# along the longer side, and bytes that one run's predictions may have together.
 GALLERY_IMAGES = 100
+RANDOM_IMAGES = 16
 WORST_IMAGES = 12
 GALLERY_SIDE = 512
 GALLERY_BYTES = 500_000
 # The folder of a run's label maps, one for each split.
 PREDICTIONS = "predictions"
 # Beside the label maps: losses and score histograms, which another protocol needs again.
-STATISTICS = "statistics.npz"
+STATISTICS = "statistics.columns"
 
 
 def evaluation(dataset: Dataset, split: str, evaluator: Evaluator, table: StatisticsTable) -> Evaluation:
@@ -72,6 +74,9 @@ def gallery(
 ) -> list[GalleryImage]:
     """Small copies of images with truth and prediction: the same ones for every network, and its worst.
 
+    Those that every network has are spread evenly over the split, and some are drawn at random, so that nothing about
+    their order decides what is seen.
+
     Predictions have at most `GALLERY_BYTES` together. Where they would have more, images are left out so that those
     that stay are still spread evenly.
 
@@ -83,7 +88,7 @@ def gallery(
     """
     shown: list[GalleryImage] = []
     left = GALLERY_BYTES
-    for image_id in dict.fromkeys((*worst, *spread_evenly(ids, GALLERY_IMAGES))):
+    for image_id in dict.fromkeys((*worst, *at_random(ids)[:RANDOM_IMAGES], *spread_evenly(ids, GALLERY_IMAGES))):
         labels = read_labels(predictions_folder / f"{image_id}.png")
         prediction = _small_map(labels, dataset)
         if (left := left - len(prediction)) < 0:
@@ -114,6 +119,11 @@ def spread_evenly(ids: Sequence[str], count: int) -> list[str]:
     bits = max(1, (count - 1).bit_length())
     order = sorted(range(count), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))
     return [ids[i * len(ids) // count] for i in order]
+
+
+def at_random(ids: Sequence[str]) -> list[str]:
+    """Ids in a random order, by SHA-256: always the same, whatever their own order and whichever others there are."""
+    return sorted(ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())
 
 
 def pictures(dataset: Dataset, image_id: str) -> tuple[bytes, bytes]:

@@ -17,10 +17,13 @@ from harness.losses import Loss
 from harness.metrics import has_kernels
 from harness.scoring.crf import refined
 from harness.scoring.samples import DecodedSamples
-from harness.utils.images import letterbox_margins, normalize, resize_image
+from harness.utils.images import letterbox_margins, normalize, padded, resize_image
+from harness.utils.normalization import BLACK
 
 # uint8 images (N, 3, H, W) -> logits (N, K, H, W).
 Network = Callable[[Tensor], Tensor]
+# What brings an image (C, H, W) to another size.
+Resize = Callable[[Tensor, tuple[int, int]], Tensor]
 
 
 def split_outputs(outputs: Any, channels: int, size: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
@@ -104,7 +107,7 @@ def _unrefined(
         network = partial(forward, model, recipe=recipe, channels=channels, stride=stride)
         for image_id in ids:
             image = samples.image(image_id).to(next(model.parameters()).device)
-            yield image_id, image, predict_image(network, image, recipe.size, recipe.predict, sigmoid)
+            yield image_id, image, predict_image(network, image, recipe.size, recipe.predict, sigmoid, recipe.fill)
     finally:
         model.train(was_training)
 
@@ -124,7 +127,13 @@ def _resized_batches(
 
 
 def predict_image(
-    network: Network, image: Tensor, size: tuple[int, int], how: Predict, sigmoid: bool = False
+    network: Network,
+    image: Tensor,
+    size: tuple[int, int],
+    how: Predict,
+    sigmoid: bool = False,
+    fill: Sequence[int] = BLACK,
+    resize: Resize = resize_image,
 ) -> Tensor:
     """The logits (K, H, W) of one image (3, H, W) at its own resolution.
 
@@ -136,20 +145,22 @@ def predict_image(
         size: the recipe's.
         how: modes, scales and mirror images.
         sigmoid: each channel has a probability of its own; one channel always has.
+        fill: the recipe's color of padding.
+        resize: brings the image to the network's size.
     """
     height, width = image.shape[-2:]
     base = how.shown_size(height, width)
     if not how.augmented:
-        shown = image if base == (height, width) else resize_image(image, base)
-        return enlarged(predict_once(network, shown, size, how), (height, width))
+        shown = image if base == (height, width) else resize(image, base)
+        return enlarged(predict_once(network, shown, size, how, fill, resize), (height, width))
     chances = []
     for scale in how.scales:
         if how.mode in ("resize", "letterbox"):
             shown, at = image, (round(size[0] * scale), round(size[1] * scale))
         else:
-            shown, at = resize_image(image, (max(1, round(base[0] * scale)), max(1, round(base[1] * scale)))), size
+            shown, at = resize(image, (max(1, round(base[0] * scale)), max(1, round(base[1] * scale)))), size
         for mirrored in (False, True) if how.flip else (False,):
-            logits = predict_once(network, shown.flip(-1) if mirrored else shown, at, how)
+            logits = predict_once(network, shown.flip(-1) if mirrored else shown, at, how, fill, resize)
             logits = enlarged(logits.flip(-1) if mirrored else logits, (height, width))
             sigmoid = sigmoid or len(logits) == 1
             chances.append(logits.sigmoid() if sigmoid else logits.softmax(dim=0))
@@ -157,23 +168,31 @@ def predict_image(
     return torch.logit(mean, eps=1e-7) if sigmoid else mean.clamp(min=1e-12).log()
 
 
-def predict_once(network: Network, image: Tensor, size: tuple[int, int], how: Predict) -> Tensor:
+def predict_once(
+    network: Network,
+    image: Tensor,
+    size: tuple[int, int],
+    how: Predict,
+    fill: Sequence[int],
+    resize: Resize,
+) -> Tensor:
     """The logits (K, H, W) of one image (3, H, W), by the mode alone."""
     height, width = image.shape[-2:]
     if how.mode == "whole":
         return network(image[None])[0]
     if how.mode == "slide":
-        return slide(network, image, size, how)
-    left, top, right, bottom = letterbox_margins((height, width), size) if how.mode == "letterbox" else [0, 0, 0, 0]
-    framed = pad(image, (left, right, top, bottom))
-    logits = enlarged(network(resize_image(framed, size)[None])[0], framed.shape[-2:])
+        return slide(network, image, size, how, fill)
+    margins = letterbox_margins((height, width), size) if how.mode == "letterbox" else [0, 0, 0, 0]
+    left, top, *_ = margins
+    framed = padded(image, margins, fill)
+    logits = enlarged(network(resize(framed, size)[None])[0], framed.shape[-2:])
     return logits[:, top : top + height, left : left + width]
 
 
-def slide(network: Network, image: Tensor, window: tuple[int, int], how: Predict) -> Tensor:
-    """The logits (K, H, W) of overlapping windows, evenly spaced; a smaller image is padded with black."""
+def slide(network: Network, image: Tensor, window: tuple[int, int], how: Predict, fill: Sequence[int]) -> Tensor:
+    """The logits (K, H, W) of overlapping windows, evenly spaced; a smaller image is padded."""
     height, width = image.shape[-2:]
-    image = pad(image, (0, max(0, window[1] - width), 0, max(0, window[0] - height)))
+    image = padded(image, (0, 0, max(0, window[1] - width), max(0, window[0] - height)), fill)
     weight = window_weight(window, how.blend).to(image.device)
     total: Tensor | None = None
     seen = torch.zeros(image.shape[-2:], device=image.device)

@@ -37,6 +37,9 @@ class Evaluation:
     scores: Scores
     statistics: bytes
     """`StatisticsTable.to_bytes`."""
+    ceiling: dict[str, Any] = field(default_factory=dict)
+    """What a network would score that is perfect at its input size: see `harness.scoring.ceiling.ceiling`. Empty where
+    that is not known."""
 
 
 @dataclass(frozen=True)

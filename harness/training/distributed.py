@@ -78,6 +78,13 @@ class ProcessGroup:
         torch.distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank; every process has to ask."""
+        values = [value] * self.world_size
+        if self.world_size > 1:
+            torch.distributed.all_gather_object(values, value)
+        return values
+
 
 def synchronize_batch_norm(model: nn.Module) -> nn.Module:
     """Batch statistics over all processes instead of each one's part; only GPUs have that in PyTorch."""

@@ -54,7 +54,7 @@ class Augmentation:
 
     def __init__(self, recipe: Recipe, seed: int, device: torch.device = CPU) -> None:
         self.seed, self.device = seed, device
-        self.transform = training_transform(recipe.augment, recipe.size)
+        self.transform = training_transform(recipe.augment, recipe.size, recipe.fill)
 
     def __call__(self, sample: Decoded) -> Batch:
         """Image (3, h, w) uint8 and mask (h, w) uint8 at the recipe's size.

@@ -42,6 +42,7 @@ from harness.scoring.predict import (
     split_outputs,
 )
 from harness.scoring.samples import CPU, DecodedSamples, derived_seed
+from harness.tasks.checkpoint_files import BEST, EPOCH, LAST
 from harness.tasks.messages import Emit, EpochDone, Stage
 from harness.training.distributed import ProcessGroup
 from harness.training.loader import training_loader, worker_count
@@ -56,11 +57,6 @@ CHECKPOINT_EVERY_S = 60.0
 RESUME = "resume.pt"
 # What becomes of one that cannot be read.
 BROKEN = "resume.broken.pt"
-BEST, LAST = "best.pt", "last.pt"
-# The weights after a number of epochs, where the recipe keeps them.
-EPOCH, EPOCHS = "epoch-{:04}.pt", "epoch-*.pt"
-# The folder of them among a run's files.
-CHECKPOINTS = "checkpoints"
 
 # The scores a learning curve shows besides the losses and the selection's metric.
 CURVES = ("miou", "pa", "mpa", "dice")
@@ -176,7 +172,7 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
     ids = context.dataset.ids("train", job.images)
     workers = worker_count(job.resources, cached=context.samples.store is not None)
     loader, batches = training_loader(context.samples, ids, recipe, job.seed, workers, context.device, context.group)
-    per_epoch = len(batches)
+    per_epoch, parts = len(batches), recipe.parts(batches.batch_size, context.group.world_size)
     total = recipe.iterations or (recipe.epochs or 0) * per_epoch
     epochs = math.ceil(total / per_epoch)
     if recipe.channels_last:
@@ -193,8 +189,10 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
     while progress.epoch < epochs:
         epoch = progress.epoch
         if progress.batch == 0:
-            # Dropout and whatever else a network draws: the same stream however the epoch was reached.
-            torch.manual_seed(derived_seed(job.seed, "network", epoch))
+            # Dropout and whatever else a network draws: the same stream however the epoch was reached, and one of its
+            # own for each of several processes.
+            own = (context.group.rank,) if context.group.world_size > 1 else ()
+            torch.manual_seed(derived_seed(job.seed, "network", epoch, *own))
         model.train()
         batches.at(epoch, progress.batch)
         # Stopped behind the last batch of an epoch, the loop below has nothing left to do: the rate is that batch's.
@@ -204,7 +202,7 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
         while batch is not None:
             rate = set_learning_rate(optimizer, recipe.schedule, progress.iteration, per_epoch, total)
             images, targets = batch
-            pending = training_step(images, targets, forward, job, context, optimizer, scaler)
+            pending = training_step(images, targets, forward, job, context, optimizer, scaler, parts)
             progress.iteration += 1
             progress.batch += 1
             # Prepared while a GPU still works on this one.
@@ -235,7 +233,7 @@ def train(job: Job, context: TrainingContext, reached: Reached = lambda progress
             reached(progress, over)
         if over:
             break
-        if clock.due():
+        if context.group.broadcast_decision(clock.due()):
             save_checkpoint(context, optimizer, scaler, clock.stamp())
 
     if context.ema is not None:
@@ -261,8 +259,9 @@ def training_step(
     context: TrainingContext,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
+    parts: int,
 ) -> Tensor:
-    """One batch forward and backward, in as many parts as the recipe says; returns its loss, still on the device.
+    """One batch forward and backward; returns its loss, still on the device.
 
     Args:
         images: (N, 3, h, w) uint8.
@@ -272,21 +271,21 @@ def training_step(
         context: what it works with.
         optimizer: takes one step.
         scaler: of mixed precision.
+        parts: in which the batch is computed, one after another; the same number in every process.
     """
     recipe, model, device, group = job.recipe, context.model, context.device, context.group
     ignore = context.dataset.info.ignore_index
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=device)
-    parts = min(recipe.accumulate, len(images))
     targets = recipe.loss.target(targets, ignore)
-    # A part counts by its pixels that are not void: so that the parts' losses add up to the whole batch's.
-    counted = group.all_reduce((targets != ignore).sum().to(device)).clamp(min=1)
+    # A part counts by the pixels that its mean is over: so that the parts' losses add up to the whole batch's.
+    pixels = group.all_reduce(recipe.loss.pixels(targets, ignore).to(device)).clamp(min=1)
     for part, truth in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
         x = padded_to_stride(normalize(part.to(device), recipe.normalize), context.stride)
         if recipe.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         with autocast(device, recipe.precision):
-            share = (truth != ignore).sum().to(device) / counted
+            share = recipe.loss.pixels(truth, ignore).to(device) / pixels
             loss = output_loss(model, forward(x), truth.to(device), recipe, context) * share
         # Gradients are averaged over the processes, of which each brings its share.
         scaler.scale(loss * group.world_size).backward()
@@ -296,6 +295,8 @@ def training_step(
         nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
     scaler.step(optimizer)
     scaler.update()
+    if hasattr(model, "after_step"):
+        model.after_step()  # type: ignore[operator]
     if context.ema is not None:
         context.ema.update(model)
     return group.all_reduce(total)
@@ -412,7 +413,11 @@ def stops_early(job: Job, progress: Progress) -> bool:
 def save_checkpoint(
     context: TrainingContext, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
 ) -> str:
-    """Write everything a later attempt needs to continue with the same bits; returns why only this machine has it."""
+    """Write everything a later attempt needs to continue with the same bits; returns why only this machine has it.
+
+    Every process has to ask: each has random numbers of its own.
+    """
+    streams = context.group.gather(random_state(context.device))
     if not context.group.is_main:
         return ""
     state = {
@@ -421,11 +426,15 @@ def save_checkpoint(
         "scaler": scaler.state_dict(),
         "progress": vars(progress),
         "average": None if context.ema is None else context.ema.state_dict(),
-        "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state() if context.device.type == "cuda" else None,
+        "streams": streams,
     }
     save_atomically(state, context.folder / RESUME)
     return context.keep_checkpoint()
+
+
+def random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Where this process's random numbers stand: the processor's, and those of a GPU."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if device.type == "cuda" else None
 
 
 def load_checkpoint(
@@ -444,9 +453,10 @@ def load_checkpoint(
     scaler.load_state_dict(state["scaler"])
     if context.ema is not None:
         context.ema.load_state_dict(state["average"])
-    torch.set_rng_state(state["random"].cpu())
-    if state["cuda_random"] is not None:
-        torch.cuda.set_rng_state(state["cuda_random"].cpu())
+    processor, graphics = state["streams"][group.rank]
+    torch.set_rng_state(processor.cpu())
+    if graphics is not None:
+        torch.cuda.set_rng_state(graphics.cpu())
     return Progress(**state["progress"])
 
 
@@ -457,7 +467,7 @@ def read_resume(context: TrainingContext, place: torch.device) -> dict[str, Any]
         return None
     try:
         state = torch.load(path, map_location=place, weights_only=True)
-        if not isinstance(state, dict) or not state.keys() >= {"model", "optimizer", "scaler", "progress", "random"}:
+        if not isinstance(state, dict) or not state.keys() >= {"model", "optimizer", "scaler", "progress", "streams"}:
             raise ValueError("is no checkpoint of a training")
     except (MemoryError, torch.OutOfMemoryError):
         raise

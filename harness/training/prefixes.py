@@ -20,10 +20,8 @@ from torch import nn
 
 from harness.config.job import Job
 from harness.scoring.samples import CPU
+from harness.tasks.checkpoint_files import BEST, EPOCH, LAST
 from harness.training.loop import (
-    BEST,
-    EPOCH,
-    LAST,
     RESUME,
     Progress,
     TrainingContext,

@@ -87,8 +87,9 @@ def estimated_memory(job: Job, build: Callable[[], TrainingContext]) -> int:
 def _memory(job: Job, context: TrainingContext, most: int | None) -> int:
     """The estimate, with at most so many images at once."""
     recipe = job.recipe
-    of_process = math.ceil(recipe.batch_size / job.resources.world_size)
-    part = math.ceil(of_process / min(recipe.accumulate, of_process))
+    processes = job.resources.world_size
+    of_process = math.ceil(recipe.batch_size / processes)
+    part = math.ceil(of_process / recipe.parts(recipe.batch_size, processes))
     train = _scaled(part, most, lambda count: training_peak(context, recipe, count))
     predict = _scaled(predicted_at_once(recipe), most, lambda count: prediction_peak(context, recipe, count))
     return fixed_bytes(context.model, recipe) + max(train, predict)

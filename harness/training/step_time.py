@@ -57,7 +57,7 @@ def time_step(job: Job, context: TrainingContext) -> dict[str, float]:
         model.train()
         batches.at(0)
         for images, targets in loader:
-            float(training_step(images, targets, network, job, context, optimizer, scaler))
+            float(training_step(images, targets, network, job, context, optimizer, scaler, parts))
 
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from harness.config.job import Job
@@ -47,14 +48,14 @@ class TrainingLog:
         writer.flush()
 
     def draw(self, job: Job, context: TrainingContext, epoch: int) -> None:
-        """Write image, truth and prediction side by side, of val's first images, else of train's."""
+        """Write image, truth and prediction side by side, of val's first images; without a val of train's first one."""
         dataset = context.dataset
-        ids = dataset.ids("val", SAMPLES) or dataset.ids("train", SAMPLES)
+        ids = dataset.ids("val", SAMPLES) or dataset.ids("train", 1)
         shown = predictions(context.scored, context.samples, ids, job.recipe, context.channels, context.stride)
         for image_id, logits in shown:
             image, mask, _ = context.samples.get(image_id)
             maps = [mask.numpy(), label_map(as_one_channel(logits, job.recipe.loss)).cpu().numpy()]
-            strip = side_by_side(image, maps, dataset)
+            strip = side_by_side(image, maps, dataset, max(job.recipe.size))
             self._open(epoch).add_image(f"samples/{image_id}", strip, epoch, dataformats="HWC")
 
     def close(self) -> None:
@@ -63,7 +64,18 @@ class TrainingLog:
             self._writer.close()
 
 
-def side_by_side(image: torch.Tensor, maps: Sequence[np.ndarray], dataset: Dataset) -> np.ndarray:
-    """An image (3, H, W) and label maps (H, W) in the data set's colours, as one picture (H, n·W, 3)."""
-    coloured = [np.asarray(palette_image(m, dataset.info.palette).convert("RGB")) for m in maps]
-    return np.concatenate([image.permute(1, 2, 0).numpy(), *coloured], axis=1)
+def side_by_side(image: torch.Tensor, maps: Sequence[np.ndarray], dataset: Dataset, side: int) -> np.ndarray:
+    """An image (3, H, W) and label maps (H, W) in the data set's colours, as one picture (h, n·w, 3).
+
+    Larger ones are made smaller: the longer side to `side` pixels. A picture of each of 900 epochs has to stay a file
+    that can be kept.
+    """
+    photo = Image.fromarray(image.permute(1, 2, 0).numpy())
+    coloured = [palette_image(m, dataset.info.palette) for m in maps]
+    scale = min(1.0, side / max(photo.size))
+    width, height = (max(1, round(length * scale)) for length in photo.size)
+    pictures = [
+        photo.resize((width, height), Image.Resampling.BILINEAR),
+        *(one.resize((width, height), Image.Resampling.NEAREST).convert("RGB") for one in coloured),
+    ]
+    return np.concatenate([np.asarray(picture) for picture in pictures], axis=1)

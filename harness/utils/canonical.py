@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 @dataclass(frozen=True)
 class LeftOutAt:
-    """Marks a field that was added later: it is left out of fingerprints while it has this value.
+    """Marks a field that was added after a release: it is left out of fingerprints while it has this value.
 
     The value is what everybody had before there was the field, and stays so even if the default changes:
     `mirror: Annotated[bool, LeftOutAt(False)] = False`.
@@ -24,8 +24,7 @@ class LeftOutAt:
 def canonical(options: BaseModel) -> dict[str, Any]:
     """What of a record of options enters a fingerprint, as plain JSON values.
 
-    All of its fields, but those that `LeftOutAt` leaves out, and what its class says in `former_fields`; records inside
-    it alike.
+    All of its fields, but those that `LeftOutAt` leaves out; of records inside it alike.
     """
     return _canonical(options, options.model_dump(mode="json"))  # type: ignore[no-any-return]
 
@@ -37,9 +36,8 @@ def without_left_out(kind: type[BaseModel], fields: Mapping[str, Any]) -> dict[s
 
 def _canonical(value: Any, dumped: Any) -> Any:
     if isinstance(value, BaseModel):
-        kind = type(value)
-        own = {name: _canonical(getattr(value, name), dumped[name]) for name in without_left_out(kind, dumped)}
-        return {**getattr(kind, "former_fields", {}), **own}
+        kept = without_left_out(type(value), dumped)
+        return {name: _canonical(getattr(value, name), part) for name, part in kept.items()}
     if isinstance(value, list | tuple):
         return [_canonical(one, other) for one, other in zip(value, dumped, strict=True)]
     if isinstance(value, Mapping):

@@ -13,32 +13,28 @@ class Variable:
     name: str
     about: str
     """One sentence for a user."""
-    earlier: str | None = None
-    """Its name in earlier versions, which is still read."""
     for_workers: bool = False
     """Whether the machines of a Ray cluster are told its value."""
 
     @property
     def value(self) -> str | None:
         """What it is set to now; None where it is not set, or to nothing."""
-        return os.environ.get(self.name) or (os.environ.get(self.earlier) if self.earlier else None) or None
+        return os.environ.get(self.name) or None
 
 
 VARIABLES = {
     variable.name: variable
     for variable in (
-        Variable("SEGBENCH_DATA", "The folder of the data sets, where `--data-dir` does not name one.", "BENCH_DATA"),
+        Variable("SEGBENCH_DATA", "The folder of the data sets, where `--data-dir` does not name one."),
         Variable(
             "SEGBENCH_CACHE_DIR",
             "The folder of everything that can be made or fetched again: decoded data, working copies, what was "
             "measured or checked once.",
-            "BENCH_CACHE_DIR",
             for_workers=True,
         ),
         Variable(
             "SEGBENCH_CACHE_GB",
             "Gigabytes that decoded data may take, 100 unless told; 0 turns that cache off.",
-            "BENCH_CACHE_GB",
             for_workers=True,
         ),
         Variable(
@@ -58,7 +54,7 @@ VARIABLES = {
             "Names of environment variables that a network may see besides the usual ones, parted by commas.",
             for_workers=True,
         ),
-        Variable("SEGBENCH_DEBUG", "Set to anything, an error shows its traceback, as `--debug` does.", "BENCH_DEBUG"),
+        Variable("SEGBENCH_DEBUG", "Set to anything, an error shows its traceback, as `--debug` does."),
         Variable(
             "SEGBENCH_NO_KERNELS",
             "Set to anything, scoring does without compiled kernels: slower, the same bits.",
@@ -69,7 +65,7 @@ VARIABLES = {
 
 
 def setting(name: str) -> str | None:
-    """What a variable of the list is set to, by its name or its earlier one; None where it is not, or to nothing.
+    """What a variable of the list is set to; None where it is not, or to nothing.
 
     Raises:
         KeyError: it is not in the list.
@@ -78,5 +74,5 @@ def setting(name: str) -> str | None:
 
 
 def for_workers() -> dict[str, str]:
-    """What the machines of a Ray cluster are told, by the present names; no database's address, with its password."""
+    """What the machines of a Ray cluster are told; no database's address, with its password."""
     return {name: v.value for name, v in VARIABLES.items() if v.for_workers and v.value is not None}

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from harness.utils.normalization import IMAGENET_MEAN, IMAGENET_STD
+from harness.utils.pixels import MaskRule, nearest_pixels
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
 
 from torchvision.transforms import v2  # noqa: E402 (only importable after the line above)
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(images: Tensor, rule: str) -> Tensor:
@@ -33,6 +32,20 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize one uint8 image (3, H, W) as the training does."""
     resized: Tensor = v2.functional.resize(image, list(size), antialias=True)
     return resized
+
+
+def resize_mask(mask: Tensor, size: Sequence[int], rule: MaskRule = "nearest-exact") -> Tensor:
+    """A mask (…, H, W) at another size; see `MaskRule`."""
+    for axis, old, new in zip((-2, -1), mask.shape[-2:], size, strict=True):
+        if old != new:
+            mask = mask.index_select(axis, torch.from_numpy(nearest_pixels(old, new, rule)).to(mask.device))
+    return mask
+
+
+def padded(image: Tensor, margins: Sequence[int], fill: Sequence[int]) -> Tensor:
+    """One uint8 image (3, H, W) with pixels of a color added left, top, right and bottom."""
+    wider: Tensor = v2.functional.pad(image, list(margins), fill=list(fill))
+    return wider
 
 
 def letterbox_margins(shape: Sequence[int], size: tuple[int, int]) -> list[int]:

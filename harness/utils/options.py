@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, NoReturn, TypeVar
+from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
@@ -24,10 +24,6 @@ class Strict(BaseModel):
 
 class Component(Strict):
     """One kind of loss, optimizer, schedule or augmentation: its options, with a method that does what it says."""
-
-    former_fields: ClassVar[Mapping[str, Any]] = {}
-    """Of kinds that training version 2 had: fields of other kinds that were stored with it, and are part of its
-    fingerprint. A kind that was added later has none."""
 
 
 Kind = TypeVar("Kind", bound=Component)

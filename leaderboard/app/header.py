@@ -122,7 +122,11 @@ def downloads(view: View, chosen: Chosen) -> None:
 
     kinds: dict[str, tuple[str, str, Callable[[], str]]] = {
         "CSV": ("csv", "text/csv", lambda: csv_tables([(b := board(), overview(b, shown()))], safe=True)),
-        "Markdown": ("md", "text/markdown", lambda: markdown_tables([(b := board(), overview(b, shown()))])),
+        "Markdown": (
+            "md",
+            "text/markdown",
+            lambda: markdown_tables([(b := board(), overview(b, shown()))], store=store()),
+        ),
         "LaTeX": ("tex", "text/x-tex", lambda: latex_table(overview(board(), shown()))),
         "JSON": ("json", "application/json", lambda: json.dumps(records(board()), indent=2, ensure_ascii=False)),
     }

@@ -12,7 +12,7 @@ from harness.metrics.metric import higher_is_better, is_known
 from harness.results.schema import FAILED
 from leaderboard.boards.estimate import Estimate, estimate
 from leaderboard.boards.walls import Fact, Wall, differing, heading, wall_of
-from leaderboard.queries.records import BoardKey, Data, ScoredRun, board_id, board_key
+from leaderboard.queries.records import BoardKey, Ceiling, Data, ScoredRun, board_id, board_key
 
 Thing = TypeVar("Thing")
 
@@ -100,6 +100,11 @@ class Row:
     def model(self) -> str:
         """The model's label."""
         return self.cell.first.model
+
+    @property
+    def ceiling(self) -> Ceiling | None:
+        """What a network would score that is perfect at the input size of its cell; seeds do not move it."""
+        return next((run.ceiling for run in self.cell.scored if run.ceiling is not None), None)
 
     @cached_property
     def wall(self) -> Wall:

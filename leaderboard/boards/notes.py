@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from harness.metrics.metric import metric_title
+from harness.config.grid import grid_text
+from harness.metrics.metric import find_metric, is_known, metric_title
 from harness.tasks.stated import DECLARED
 from leaderboard.boards.board import Board, Row
+from leaderboard.boards.estimate import estimate
 from leaderboard.boards.withdrawn import withdrawn_text
+from leaderboard.queries.records import Ceiling
 
 # Boundary IoU and IoU that differ by less are the same figure in a table.
 SAME = 5e-5
@@ -29,6 +33,7 @@ def board_notes(board: Board, metrics: Sequence[str]) -> list[str]:
         if run.withdrawn is not None
     ]
     notes += dict.fromkeys(f"{row.model}: {told}" for row in board.models if (told := _declared(row)))
+    notes += ceiling_notes(board)
     if any(metric == "biou" or metric.startswith("biou[") for metric in metrics):
         notes += whole_bands(board)
     return notes
@@ -74,6 +79,41 @@ def _declared(row: Row) -> str:
 
 def _listed(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def ceiling_notes(board: Board) -> list[str]:
+    """What networks would score that are perfect at their input size: one line for all rows, or one for each size."""
+    told: dict[str, list[Row]] = {}
+    for row in board.rows:
+        if row.cell.scored:
+            told.setdefault(ceiling_text(row.ceiling) if row.ceiling else "", []).append(row)
+    shared = len(told) < 2
+    told.pop("", None)
+    if shared:
+        return list(told)
+    several = Counter(model for rows in told.values() for model in {row.model for row in rows})
+    names = {
+        text: dict.fromkeys(
+            f"{row.model} {grid_text(row.cell.first.grid)}".strip() if several[row.model] > 1 else row.model
+            for row in rows
+        )
+        for text, rows in told.items()
+    }
+    return [f"{', '.join(names[text])}: {text[:1].lower()}{text[1:]}" for text in told]
+
+
+def ceiling_text(ceiling: Ceiling) -> str:
+    """What a network would score that is perfect at its input size, in a sentence."""
+    figures = [
+        f"{metric_title(name)} {estimate([value]).text(find_metric(name).digits)}"
+        for name, value in ceiling.scores.items()
+        if is_known(name)
+    ]
+    whole = set(ceiling.scores.values()) == {1.0}
+    return (
+        f"A network that is perfect at {ceiling.input} would score "
+        f"{'1: its input size costs nothing' if whole else ', '.join(figures)}."
+    )
 
 
 def whole_bands(board: Board) -> list[str]:

@@ -8,10 +8,9 @@ from typing import Any
 
 def search_cost(found: Mapping[str, Any]) -> str:
     """Trials and hours: `20 trials (13 stopped early), 3.20 hours: 3.20 GPU hours, 12.80 processor hours`."""
-    parts = [f"{found['gpu_hours']:.2f} GPU hours", f"{found['cpu_hours']:.2f} processor hours"]
-    # Results of earlier versions have no sum over the trials.
-    hours = f"{found['hours']:.2f} hours: " if "hours" in found else ""
-    return f"{found['trials']} trials ({found['stopped']} stopped early), {hours}{', '.join(parts)}"
+    trials = f"{found['trials']} trials ({found['stopped']} stopped early)"
+    hours = f"{found['hours']:.2f} hours: {found['gpu_hours']:.2f} GPU hours, {found['cpu_hours']:.2f} processor hours"
+    return f"{trials}, {hours}"
 
 
 def searched_facts(found: Mapping[str, Any] | None) -> dict[str, Any] | None:

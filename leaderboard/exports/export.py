@@ -89,7 +89,7 @@ def export(store: Store, wanted: Wanted) -> str:
         return html_page(plain, wanted.style, told)
     if wanted.format == "markdown":
         if wanted.kind is Kind.main:
-            return markdown_tables(whole, wanted.style, told)
+            return markdown_tables(whole, wanted.style, told, store)
         return markdown_plain(plain, wanted.style, told)
     return _latex(tables, wanted, told)
 

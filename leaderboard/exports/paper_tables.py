@@ -14,7 +14,7 @@ from leaderboard.boards.board import Board, Cell, Row
 from leaderboard.boards.estimate import Estimate, estimate
 from leaderboard.boards.walls import Wall, differing, heading
 from leaderboard.tables.references import Reference, Reported
-from leaderboard.tables.reported import of_board
+from leaderboard.tables.reported import cell_of, of_board, parameters_text
 from leaderboard.tables.table import Table, mark, mark_notes, per_class
 
 # Classes above which a class is a row and a model a column.
@@ -206,14 +206,16 @@ def reported_table(board: Board, references: Iterable[Reference]) -> Table | Non
     own = of_board(board, references)
     names = list(dict.fromkeys(name for r in own for row in r.rows for name in row.metrics))
     names = [name for name in names if name.partition("[")[0] in METRICS]
+    sized = any(row.parameters for r in own for row in r.rows)
     lead, figures, marks = [], [], []
     for reference in own:
         for row in reference.rows:
             ours: list[Row | None] = [model for model in board.models if model.model in reference.ours]
             for model in ours or [None]:
-                cell = None if model is None else _same_cell(model, row)
+                cell = None if model is None else cell_of(model, row)
                 here = "–" if model is None else model.model + mark(model)
-                lead.append((reference.model, here, grid_text(row.grid) or "–", reference.source))
+                size = (parameters_text(row),) if sized else ()
+                lead.append((reference.model, here, reference.setting(row) or "–", *size, reference.source))
                 line, behind = _beside(reference, row, cell, names, board.protocol_name)
                 figures.append(line)
                 marks.append(behind)
@@ -227,7 +229,7 @@ def reported_table(board: Board, references: Iterable[Reference]) -> Table | Non
     heads = [f"{metric_title(name)}, {what}" for name in names for what in ("reported", "here", "difference")]
     return Table(
         title=f"Reported by others and reproduced · {board.title}",
-        columns=("reported as", "here", "setting", "source", *heads),
+        columns=("reported as", "here", "setting", *(("parameters",) if sized else ()), "source", *heads),
         metrics=tuple(name for name in names for _ in range(3)),
         rows=tuple(lead),
         groups=(("", range(len(lead))),),
@@ -238,20 +240,6 @@ def reported_table(board: Board, references: Iterable[Reference]) -> Table | Non
         marks=tuple(marks),
         counted=False,
         key=f"{board.key}-reported",
-    )
-
-
-def _same_cell(row: Row, reported: Reported) -> Cell | None:
-    """Our cell of a reported setting; of one without a setting, the cell that stands for the model."""
-    if not reported.grid:
-        return row.cell
-    return next(
-        (
-            cell
-            for cell in row.cells
-            if all(cell.first.grid.get(name) == value for name, value in reported.grid.items())
-        ),
-        None,
     )
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
+from harness.results import Store
 from harness.utils.text import plain_line
 from leaderboard.boards.board import Board
 from leaderboard.exports.latex import title_of
@@ -13,7 +14,7 @@ from leaderboard.exports.plain import excel_safe, markdown, markdown_line
 from leaderboard.tables.figure_text import Style, arrow, figure_text, unit
 from leaderboard.tables.legend import legend
 from leaderboard.tables.references import load_references
-from leaderboard.tables.reported import grid_metrics, reported_grids, reported_rows
+from leaderboard.tables.reported import grid_metrics, measured_tables, reported_grids, reported_rows
 from leaderboard.tables.table import Table
 
 
@@ -76,10 +77,22 @@ def _csv(lines: Sequence[Sequence[object]]) -> str:
 
 
 def markdown_tables(
-    tables: Sequence[tuple[Board, Table]], style: Style | None = None, provenance: Sequence[str] = ()
+    tables: Sequence[tuple[Board, Table]],
+    style: Style | None = None,
+    provenance: Sequence[str] = (),
+    store: Store | None = None,
 ) -> str:
-    """A Markdown table for each group of each board, and what others reported for it."""
-    parts = ["\n".join([*_markdown_lines(table, style or Style()), "", *_reported(board)]) for board, table in tables]
+    """A Markdown table for each group of each board, and what others reported for it.
+
+    Args:
+        tables: boards and their tables.
+        style: how figures are written.
+        provenance: where they come from, a line each.
+        store: the boards' database, whose curves and batches stand beside reported ones; None: without them.
+    """
+    parts = [
+        "\n".join([*_markdown_lines(table, style or Style()), "", *_reported(board, store)]) for board, table in tables
+    ]
     return "\n".join([*parts, *_from(provenance)])
 
 
@@ -124,7 +137,7 @@ def _markdown_figure(table: Table, i: int, j: int, style: Style) -> str:
     return (f"**{text}**" if table.bold(i, j) else text) + markdown(table.mark(i, j))
 
 
-def _reported(board: Board) -> list[str]:
+def _reported(board: Board, store: Store | None) -> list[str]:
     """What others reported for the board's suite, in tables of their own."""
     references = load_references()
     heads, rows, notes = reported_rows(board, references)
@@ -137,11 +150,13 @@ def _reported(board: Board) -> list[str]:
         *(f"\n{markdown_line(note)}" for note in notes),
         "",
     ]
-    metrics = grid_metrics(board, references)
+    metrics, grids = grid_metrics(board, references), []
     if metrics:
         # One score of each grid; the page shows the others.
-        for grid in reported_grids(board, references, board.metric if board.metric in metrics else metrics[0]):
-            lines += [markdown_line(grid.title), "", *_plain_rows(grid.heads, grid.rows), ""]
+        grids = reported_grids(board, references, board.metric if board.metric in metrics else metrics[0])
+    grids += measured_tables(store, board, references) if store else []
+    for beside in grids:
+        lines += [markdown_line(beside.title), "", *_plain_rows(beside.heads, beside.rows), ""]
     return lines
 
 

@@ -194,8 +194,6 @@ def _stored(
 ) -> tuple[ImageNames, NDArray[np.float32]] | None:
     """What is stored of an evaluation; None where it is not."""
     key = one["image_list"]
-    if key is None:
-        return None
     if key not in lists:
         images = session.execute(select(raw(ImageList.images)).where(ImageList.key == key)).scalar()
         if images is None:

@@ -18,7 +18,7 @@ from leaderboard.queries.images import (
     load_image_scores,
     load_statistics,
 )
-from leaderboard.queries.records import BoardKey, BoardSummary, Data, ScoredRun, Withdrawn, board_id, board_key
+from leaderboard.queries.records import BoardKey, BoardSummary, Ceiling, Data, ScoredRun, Withdrawn, board_id, board_key
 from leaderboard.queries.run import EvaluationDetail, RunDetail, load_run
 from leaderboard.queries.scored_runs import Member, load_members, members_of
 from leaderboard.queries.sound import reading
@@ -27,6 +27,7 @@ from leaderboard.queries.status import live_status, version_key
 __all__ = [
     "BoardKey",
     "BoardSummary",
+    "Ceiling",
     "Data",
     "EvaluationDetail",
     "ImageScores",

@@ -27,7 +27,7 @@ class Data:
     test_manifest: str
     counts: dict[str, int]
     scored_as: str = ""
-    """SHA-256 over what is scored of the images; empty where an earlier version did not note it."""
+    """SHA-256 over what is scored of the images; empty where its row cannot be read."""
 
     @property
     def headline(self) -> str:
@@ -45,6 +45,16 @@ class Withdrawn:
     who: str
     at: str
     replaced_by: int | None
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What a network would score on the test images that is perfect at its input size."""
+
+    input: str
+    """That size and how images are brought to it: `256×256 (letterbox)`."""
+    scores: dict[str, float | None]
+    """The headline metric and Boundary IoU."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,8 @@ class ScoredRun:
     """Scores over classes under their names, those of a class as `iou[horse]`; `loss`."""
     val: dict[str, float | None] = field(default_factory=dict)
     n_images: int = 0
+    ceiling: Ceiling | None = None
+    """None where no input size is known: of label maps from elsewhere."""
     search: dict[str, Any] | None = None
     """How its hyperparameters were found, where they were searched: trials, hours, values; None: they were given."""
     scores_from: ScoresFrom = "training"

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
-from harness.config.stored import stored_protocol
+from harness.datasets.registry import DATASETS
 from harness.errors import BenchError
-from harness.metrics.protocol import protocol_title
+from harness.metrics.protocol import Protocol, protocol_title
 from harness.results import Store
 from harness.results.facts import pretraining, scores_from
 from harness.results.schema import STATES, DatasetRow, Evaluation, Merge, Run, SuiteEntry, Withdrawal
 from harness.utils.text import plain_line
 from leaderboard.queries.records import BoardKey, Data, ScoredRun, Withdrawn, board_key
-from leaderboard.queries.scored_as import data_of_folders, usual_fields, with_scored_as
 from leaderboard.queries.sound import (
     DATA_COLUMNS,
     RUN_COLUMNS,
@@ -52,11 +51,20 @@ class Named(NamedTuple):
         return _title(self.stored, dataset) or self.name
 
 
+@cache
+def _usual_fields(name: str) -> Mapping[str, Any]:
+    """The fields of the protocol that follow from a data set; nothing where it is not known here."""
+    try:
+        return DATASETS.get(name).info.protocol if name in DATASETS else {}
+    except BenchError:  # of a package that cannot be loaded
+        return {}
+
+
 @lru_cache(maxsize=256)
 def _title(stored: str, dataset: str) -> str:
     try:
         fields = parsed(stored)
-        return plain_line(protocol_title(fields, usual_fields(dataset)), 200) if fields else ""
+        return plain_line(protocol_title(fields, _usual_fields(dataset)), 200) if fields else ""
     except (ValueError, TypeError, AttributeError):  # damaged
         return ""
 
@@ -85,7 +93,7 @@ def members_of(store: Store, session: Session, suite: str | None = None, run_id:
 
     They are in the order of their numbers.
     """
-    copies, of_folders = data_of_runs(store, session)
+    copies = copies_of_data(session)
     named = _protocols(store, session)
     thin = (SuiteEntry.suite, Run.id, Run.manifest, Run.selected_on_test, Run.state, Run.finished)
     columns = tuple(raw(column) for column in thin)
@@ -98,22 +106,21 @@ def members_of(store: Store, session: Session, suite: str | None = None, run_id:
     if run_id is not None:
         scored, planned = (query.where(Run.id == run_id) for query in (scored, planned))
     found = [
-        _member(row[:6], copies, of_folders, named.get(row[6]) or Named("?", word(row[6]), False), "")
+        _member(row[:6], copies, named.get(row[6]) or Named("?", word(row[6]), False), "")
         for row in session.execute(scored)
     ]
-    found += [_member(row[:6], copies, of_folders, *_planned_of(row[6:])) for row in session.execute(planned)]
+    found += [_member(row[:6], copies, *_planned_of(row[6:])) for row in session.execute(planned)]
     return sorted(_placed(found), key=lambda member: member.run_id)
 
 
 def _member(
     row: Sequence[Any],
     copies: Mapping[Any, tuple[Data, str]],
-    of_folders: Mapping[int, Data],
     protocol: Named,
     problem: str,
 ) -> Member:
     suite, run_id, manifest, chosen_on_test, state, finished = row
-    data = of_folders.get(run_id) or (copies.get(manifest) or missing_data(manifest))[0]
+    data, _ = copies.get(manifest) or missing_data(manifest)
     key = board_key(word(suite), data, protocol.hash, chosen_on_test in (1, True))
     ended = finished if isinstance(finished, str) else None
     return Member(run_id, key, data, protocol, state if state in STATES else "failed", ended, problem)
@@ -130,26 +137,10 @@ def _placed(members: Sequence[Member]) -> list[Member]:
     ]
 
 
-def data_of_runs(store: Store, session: Session) -> tuple[dict[Any, tuple[Data, str]], dict[int, Data]]:
-    """The copies of data sets by their manifest, each with what is wrong with its row; and those of single runs."""
-    stored = _stored_copies(session)
-    sound = {manifest: data for manifest, (data, wrong) in stored.items() if not wrong}
-    return _completed(stored), data_of_folders(store, session, sound)
-
-
 def copies_of_data(session: Session) -> dict[Any, tuple[Data, str]]:
     """The copies of data sets by their manifest, each with what is wrong with its row."""
-    return _completed(_stored_copies(session))
-
-
-def _stored_copies(session: Session) -> dict[Any, tuple[Data, str]]:
     rows = session.execute(select(*(raw(getattr(DatasetRow, name)) for name in DATA_COLUMNS)))
     return {row.manifest: sound_data(dict(row._mapping)) for row in rows}
-
-
-def _completed(stored: Mapping[Any, tuple[Data, str]]) -> dict[Any, tuple[Data, str]]:
-    copies = with_scored_as({manifest: data for manifest, (data, _) in stored.items()})
-    return {manifest: (copies[manifest], wrong) for manifest, (_, wrong) in stored.items()}
 
 
 def _protocols(store: Store, session: Session) -> dict[Any, Named]:
@@ -181,11 +172,10 @@ def _planned_of(parts: Sequence[Any]) -> tuple[Named, str]:
 def _planned(protocol: str, smoke: str, images: str) -> tuple[Named, str]:
     """What a run that is not scored will be scored under, from its job; and what is wrong with that."""
     try:
-        job = {"protocol": json.loads(protocol), "smoke": bool(json.loads(smoke)), "images": json.loads(images)}
-        found, is_smoke, number = stored_protocol(job)
+        found = Protocol.model_validate(json.loads(protocol))
+        is_smoke, number = bool(json.loads(smoke)), json.loads(images)
         stored = found.stored(is_smoke, number)
-        told = json.dumps(stored)
-        return Named(str(stored["name"]), found.hash_of(is_smoke, number), bool(is_smoke), told), ""
+        return Named(str(stored["name"]), found.hash_of(is_smoke, number), is_smoke, json.dumps(stored)), ""
     except (BenchError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return Named("?", "", False), shortened(f"the protocol of its job cannot be read: {error}")
 
@@ -288,5 +278,6 @@ def _with_scores(
         test=test.values if test else {},
         val=val.values if val else {},
         n_images=test.n_images if test else 0,
+        ceiling=test.ceiling if test else None,
         problem=problem,
     )

@@ -19,7 +19,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.types import NullType
 
 from harness.results import Store
-from leaderboard.queries.records import Data
+from leaderboard.queries.records import Ceiling, Data
 
 # How many characters of a reason are shown: a stored text may be of any length.
 _LONGEST = 300
@@ -127,7 +127,7 @@ class _Search(_Strict):
     stopped: int
     gpu_hours: Seconds
     cpu_hours: Seconds
-    hours: Seconds = 0.0
+    hours: Seconds
     spec: _Spec = _Spec()
 
 
@@ -269,6 +269,21 @@ def missing_data(manifest: Any) -> tuple[Data, str]:
     """What stands for a copy of a data set whose row is gone."""
     data = Data("?", "unknown data set", "?", (), (), None, "", {})
     return data, shortened(f"its data set {manifest} is not in the database")
+
+
+class _Ceiling(_Strict):
+    input: str
+    scores: dict[str, Annotated[float, Field(ge=0, le=1)] | None]
+
+
+def sound_ceiling(value: Any) -> tuple[Ceiling | None, str]:
+    """The ceiling of an evaluation, None where it has none; and what is wrong with it."""
+    try:
+        found = parsed(value)
+        return (Ceiling(**_Ceiling.model_validate(found).model_dump()) if found else None), ""
+    except ValueError as error:
+        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        return None, f"ceiling: {told}"
 
 
 def sound_figure(value: Any) -> bool:

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from harness.results import Store
 from harness.results.schema import OVERALL, Evaluation, Score
-from leaderboard.queries.records import Data, ScoredRun
-from leaderboard.queries.sound import part_of, raw, shortened, sound_figure, truth, word
+from leaderboard.queries.records import Ceiling, Data, ScoredRun
+from leaderboard.queries.sound import part_of, raw, shortened, sound_ceiling, sound_figure, truth, word
 
 Thing = TypeVar("Thing")
 
@@ -36,6 +36,7 @@ class Split:
     n_images: int
     values: dict[str, float | None]
     problem: str
+    ceiling: Ceiling | None = None
 
 
 def splits_of(
@@ -56,7 +57,7 @@ def splits_of(
     """
     found: dict[tuple[int, str], list[Split]] = defaultdict(list)
     by_id: dict[int, tuple[Split, Data]] = {}
-    names = ("id", "run_id", "protocol_hash", "split", "loss", "n_images")
+    names = ("id", "run_id", "protocol_hash", "split", "loss", "n_images", "ceiling")
     columns = (*(raw(getattr(Evaluation, name)) for name in names), part_of(store, Evaluation.protocol, "smoke"))
     for part in parts(list(rows)):
         query = select(*columns).where(Evaluation.run_id.in_(part)).order_by(Evaluation.id)
@@ -72,8 +73,9 @@ def splits_of(
     return found
 
 
-def _split(name: Any, loss: Any, images: Any, smoke: Any) -> Split:
+def _split(name: Any, loss: Any, images: Any, stored_ceiling: Any, smoke: Any) -> Split:
     wrong = []
+    ceiling, problem = sound_ceiling(stored_ceiling)
     if not isinstance(name, str):
         wrong.append("split is no text")
     if not sound_figure(loss):
@@ -82,9 +84,11 @@ def _split(name: Any, loss: Any, images: Any, smoke: Any) -> Split:
         wrong.append(f"n_images is {images!r}")
     if truth(smoke) is None:
         wrong.append("protocol cannot be read")
+    if problem:
+        wrong.append(problem)
     if wrong:
         return Split(word(name), None, 0, {}, f"evaluation: {'; '.join(wrong)}")
-    return Split(name, loss, images, {"loss": loss}, "")
+    return Split(name, loss, images, {"loss": loss}, "", ceiling)
 
 
 class _Asked(NamedTuple):

@@ -14,6 +14,7 @@ from harness.errors import BenchError
 from harness.models.registry import find_model
 from harness.results import Store
 from harness.results.schema import Run
+from leaderboard.boards.notes import ceiling_text
 from leaderboard.queries.load import ScoredRun
 from leaderboard.queries.sound import raw, reading
 from leaderboard.shown.costs import hardware
@@ -79,6 +80,7 @@ def state_facts(run: ScoredRun) -> Facts:
         ("Training took", lasting(_number(run.times.get("train"))) if run.times.get("train") else ""),
         ("On", hardware(run.provenance)),
         ("Pretrained on", _pretrained(run)),
+        ("Ceiling", ceiling_text(run.ceiling) if run.ceiling else ""),
         ("Merged from", run.merged_from or ""),
     ]
     return [(name, text) for name, text in facts if text]

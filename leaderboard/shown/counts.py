@@ -6,14 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
-
 from harness.metrics.metric import split_metric
 from harness.results import Store
-from harness.results.schema import Evaluation
-from leaderboard.queries.sound import parsed, raw, reading
+from leaderboard.queries.details import load_details
 
-_AT_ONCE = 500
 # The figure over classes stands under its own name: the mean of these.
 _OF_CLASSES = {"miou": "iou", "mpa": "accuracy", "fwiou": "iou", "pa": "accuracy"}
 
@@ -37,29 +33,11 @@ class Counts:
 
 def load_counts(store: Store, run_ids: Sequence[int], protocol_hash: str) -> dict[int, Counts]:
     """The counts of runs under a protocol; a run whose counts cannot be read is left out."""
-    found: dict[int, Counts] = {}
-    ids = sorted(set(run_ids))
-    with reading(store) as session:
-        for start in range(0, len(ids), _AT_ONCE):
-            query = select(raw(Evaluation.run_id), raw(Evaluation.details)).where(
-                Evaluation.run_id.in_(ids[start : start + _AT_ONCE]),
-                Evaluation.split == "test",
-                Evaluation.protocol_hash == protocol_hash,
-            )
-            for run, details in session.execute(query):
-                counted = _counts(details)
-                if counted is not None:
-                    found[int(run)] = counted
-    return found
+    details = load_details(store, run_ids, protocol_hash)
+    return {run: _counts(kept) for run, kept in details.items()}
 
 
-def _counts(details: Any) -> Counts | None:
-    try:
-        kept = parsed(details)
-    except ValueError:
-        return None
-    if not isinstance(kept, dict):
-        return None
+def _counts(kept: Mapping[str, Any]) -> Counts:
     undefined = kept.get("undefined")
     return Counts(
         _sum(kept.get("missed")),

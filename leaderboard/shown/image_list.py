@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.metrics import StatisticsTable
 from harness.metrics.image_level import image_counts
 from harness.metrics.metric import higher_is_better
+from harness.scoring.keep import at_random
 from leaderboard.queries.load import ImageScores
 from leaderboard.shown.lists import figure_cell
 from leaderboard.shown.ranking import TableData, table_data
@@ -24,6 +25,7 @@ ORDERS = {
     "small": "smallest objects",
     "large": "largest objects",
     "name": "by name",
+    "random": "at random, always the same",
 }
 
 
@@ -77,6 +79,9 @@ def in_order(scores: ImageScores, order: str, sizes: Mapping[str, float] | None)
         key = -(np.nanmax(own, axis=0) - np.nanmin(own, axis=0))
     elif order == "name":
         key = np.arange(len(places), dtype=np.float64)
+    elif order == "random":
+        drawn = {name: at for at, name in enumerate(at_random(scores.ids))}
+        key = np.array([drawn[str(name)] for name in names[places]], dtype=np.float64)
     else:
         mean = np.nanmean(own, axis=0)
         key = mean if (order != "best") == higher_is_better(scores.metric) else -mean

@@ -10,6 +10,7 @@ from typing import Any
 from harness.config.grid import grid_text
 from harness.metrics.metric import find_metric, higher_is_better
 from leaderboard.boards.board import Board, Row
+from leaderboard.boards.notes import ceiling_text
 from leaderboard.boards.walls import FACTS
 from leaderboard.boards.walls import heading as wall_heading
 from leaderboard.shown.costs import COSTS, Cost, cost_of
@@ -154,12 +155,18 @@ def _fact_columns(board: Board) -> list[dict[str, Any]]:
                 "over seeds.", num=True, better=-1, priority=3),
         _column("undefined", "Undefined", "Classes without a figure of the metric that ranks, mean over seeds.",
                 num=True, better=-1, priority=3),
+        _column("ceiling", "Ceiling", "What a network would score that is perfect at its input size: what resolution "
+                "alone costs. Point at a figure to see the size.", num=True, priority=3),
         _column("grid", "Chosen by val" if board.chosen_by == "val" else "Hyperparameters",
                 "The hyperparameters of the row.", priority=3),
         *(_column(fact.name, _up(fact.column), priority=3) for fact in board.facts),
     ]  # fmt: skip
-    has_grid = any(row.cell.first.grid for row in board.rows)
-    return [one for one in found if one["id"] != "grid" or has_grid]
+    idle = set()
+    if not any(row.cell.first.grid for row in board.rows):
+        idle.add("grid")
+    if not any(row.ceiling and board.metric in row.ceiling.scores for row in board.rows):
+        idle.add("ceiling")
+    return [one for one in found if one["id"] not in idle]
 
 
 def _row(
@@ -189,6 +196,7 @@ def _row(
         "gap": _gap(metric, said, row),
         "missed": _count([counts[r.run_id].missed for r in row.cell.scored if r.run_id in counts]),
         "undefined": _count([counts[r.run_id].undefined_of(metric) for r in row.cell.scored if r.run_id in counts]),
+        "ceiling": _ceiling(metric, row),
         "grid": {"t": grid_text(first.grid) or NONE, "v": grid_text(first.grid)},
         "seeds": {"t": f"{said.ended} of {said.seeds}", "v": said.ended, "title": row.cell.incomplete()},
     }
@@ -253,6 +261,12 @@ def _gap(metric: str, said: RowSignificance, row: Row) -> dict[str, Any]:
         "mark": "≈" if said.may_be_best and row.rank != 1 else "",
         "title": f"{signed(metric, said.gap)} {text} {said.note}".strip(),
     }
+
+
+def _ceiling(metric: str, row: Row) -> dict[str, Any]:
+    value = row.ceiling.scores.get(metric) if row.ceiling else None
+    title = ceiling_text(row.ceiling) if row.ceiling else ""
+    return {"t": short(metric, value), "f": full(metric, value), "v": value, "title": title}
 
 
 def _count(values: Sequence[int]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from leaderboard.stats.draws import board_draws, stored_protocol, stored_tables
 from leaderboard.stats.significance import BoardSignificance, default_question, significance
 from leaderboard.tables.judged import judged
 from leaderboard.tables.references import load_references
-from leaderboard.tables.reported import Beside, grid_metrics, reported_grids, reported_rows
+from leaderboard.tables.reported import Beside, grid_metrics, measured_tables, reported_grids, reported_rows
 from leaderboard.tables.table import overview, records
 
 Say = Callable[[str], None]
@@ -151,7 +151,7 @@ class _Board:
         table = judged(overview(self.board), self.board, {self.board.metric: self.answer})
         return {
             "csv": csv_tables([(self.board, table)]),
-            "md": markdown_tables([(self.board, table)]),
+            "md": markdown_tables([(self.board, table)], store=self.store),
             "tex": latex_table(table),
             "json": json.dumps(records(self.board), indent=2, ensure_ascii=False) + "\n",
         }
@@ -221,14 +221,14 @@ class _Board:
             return []
         table = beside_table(Beside("", tuple(heads), tuple(map(tuple, rows))))
         said = "Figures that others reported, apart from the ranking. ≁: defined or scored in another way than here."
-        grids = []
+        grids: list[Beside] = []
         for metric in grid_metrics(self.board, references):
-            for grid in reported_grids(self.board, references, metric):
-                grids += [element("h3", grid.title), part("table", beside_table(grid))]
+            grids += reported_grids(self.board, references, metric)
+        grids += measured_tables(self.store, self.board, references)
         return [
             element("h2", "Reported by others"),
             element("p", said),
-            *grids,
+            *(one for grid in grids for one in (element("h3", grid.title), part("table", beside_table(grid)))),
             part("table", table),
             *(element("p", note, class_="facts") for note in notes),
         ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.config.grid import grid_text
 from harness.metrics.metric import find_metric, metric_title
+from harness.results import Store
 from leaderboard.boards.board import Board, Cell, Row
-from leaderboard.tables.references import Point, Reference
+from leaderboard.queries.details import load_batch_losses
+from leaderboard.queries.load import load_curves
+from leaderboard.tables.references import Point, Reference, Reported
 
 Curve = tuple[int, str, int, float | None]
 """A point of a learning curve as it is loaded: run, name, epoch, value."""
@@ -37,7 +41,8 @@ def reported_rows(board: Board, references: Iterable[Reference]) -> tuple[list[s
     """
     own = of_board(board, references)
     names = list(dict.fromkeys(name for r in own for row in r.rows for name in row.metrics))
-    heads = ["model", "setting", *(metric_title(name) for name in names), "source"]
+    sized = any(row.parameters for r in own for row in r.rows)
+    heads = ["model", "setting", *(metric_title(name) for name in names), *(["parameters"] if sized else []), "source"]
     rows = []
     for reference in own:
         for row in reference.rows:
@@ -46,9 +51,15 @@ def reported_rows(board: Board, references: Iterable[Reference]) -> tuple[list[s
                 text if text == "–" else f"{text}{reference.mark(name, board.protocol_name)}"
                 for name, text in zip(names, figures, strict=True)
             ]
-            rows.append([f"{reference.model} (reported)", grid_text(row.grid), *marked, reference.source])
+            size = [parameters_text(row)] if sized else []
+            rows.append([f"{reference.model} (reported)", reference.setting(row), *marked, *size, reference.source])
     notes = list(dict.fromkeys(f"{r.source}: {r.note}" for r in own if r.note))
     return heads, rows, notes
+
+
+def parameters_text(row: Reported) -> str:
+    """Reported parameters, in millions."""
+    return "–" if row.parameters is None else f"{row.parameters / 1e6:.4g} M"
 
 
 def grid_metrics(board: Board, references: Iterable[Reference]) -> list[str]:
@@ -94,14 +105,9 @@ def _grid(reference: Reference, row: Row, metric: str, mark: str) -> Beside:
 
 def _cell(reference: Reference, row: Row, grid: dict[str, Any], metric: str, mark: str) -> str:
     reported = next((r.metrics.get(metric) for r in reference.rows if r.grid == grid), None)
-    cell = next((c for c in row.cells if _same(c, grid)), None)
+    cell = _cell_at(row, grid)
     ours = cell.test(metric).mean if cell is not None else None
     return compared(reported, ours, metric, mark)
-
-
-def _same(cell: Cell, grid: dict[str, Any]) -> bool:
-    own = cell.first.grid
-    return all(key in own and own[key] == value for key, value in grid.items())
 
 
 def compared(reported: float | None, ours: float | None, metric: str, mark: str) -> str:
@@ -136,6 +142,64 @@ def reported_curve(board: Board, references: Iterable[Reference], name: str) -> 
     ]
 
 
+def measured_tables(store: Store, board: Board, references: Iterable[Reference]) -> list[Beside]:
+    """What was reported of single epochs and of single test batches beside ours; what the scores do not hold."""
+    own = of_board(board, references)
+    runs = [run.run_id for row in board.models for cell in row.cells for run in cell.scored]
+    batches = load_batch_losses(store, runs, board.protocol_hash) if any(r.rows[0].batch_losses for r in own) else {}
+    curves = load_curves(store, list(compared_runs(board, own)))
+    return [*batch_tables(board, own, batches), *epoch_tables(board, own, curves)]
+
+
+def batch_tables(board: Board, references: Iterable[Reference], losses: Mapping[int, Sequence[float]]) -> list[Beside]:
+    """The losses of single test batches as they were printed, beside ours in the order of our test images.
+
+    Which images made a batch was not reported, so that the two figures of a line are of other images and have no
+    difference.
+
+    Args:
+        board: the board.
+        references: every reference.
+        losses: run -> the losses of its batches; over seeds their mean is shown.
+    """
+    found = []
+    for reference in of_board(board, references):
+        rows = [row for row in reference.rows if row.batch_losses]
+        for model in (m for m in board.models if rows and m.model in reference.ours):
+            columns = []
+            for row in rows:
+                cell = cell_of(model, row)
+                ours = _mean_of([losses[r.run_id] for r in cell.scored if r.run_id in losses] if cell else [])
+                pairs = itertools.zip_longest(row.batch_losses, ours)
+                columns.append([f"{_text(theirs, 'batch_loss')} → {_text(own, 'batch_loss')}" for theirs, own in pairs])
+            heads = [reference.setting(row) or metric_title("batch_loss") for row in rows]
+            lines = itertools.zip_longest(*columns, fillvalue="–")
+            title = (
+                f"Loss of each test batch: {reference.model}, as printed → {model.model}, here, in the order of the "
+                "test images; which images made a batch was not reported"
+            )
+            numbered = tuple((str(number), *line) for number, line in enumerate(lines, 1))
+            found.append(Beside(title, ("batch", *heads), numbered))
+    return found
+
+
+def _mean_of(runs: Sequence[Sequence[float]]) -> list[float]:
+    """Batch by batch the mean over runs."""
+    return [sum(losses) / len(losses) for losses in zip(*runs, strict=False)]
+
+
+def cell_of(row: Row, reported: Reported) -> Cell | None:
+    """Our cell of a reported setting; of one without a setting, the cell that stands for the model."""
+    if not reported.grid:
+        return row.cell
+    return _cell_at(row, reported.grid)
+
+
+def _cell_at(row: Row, grid: Mapping[str, Any]) -> Cell | None:
+    own = ((cell, cell.first.grid) for cell in row.cells)
+    return next((cell for cell, given in own if all(k in given and given[k] == v for k, v in grid.items())), None)
+
+
 def compared_runs(board: Board, references: Iterable[Reference]) -> dict[int, tuple[Reference, Row]]:
     """The run whose learning curve stands beside each reported one: of the chosen cell the lowest seed."""
     found = {}
@@ -146,7 +210,7 @@ def compared_runs(board: Board, references: Iterable[Reference]) -> dict[int, tu
     return found
 
 
-def epoch_table(board: Board, references: Iterable[Reference], curves: Sequence[Curve]) -> Beside | None:
+def epoch_tables(board: Board, references: Iterable[Reference], curves: Sequence[Curve]) -> list[Beside]:
     """Reported figures at single epochs beside ours at the same ones, and the best beside our chosen epoch.
 
     Args:
@@ -155,30 +219,27 @@ def epoch_table(board: Board, references: Iterable[Reference], curves: Sequence[
         curves: the learning curves of `compared_runs`.
 
     Returns:
-        None where nothing of the kind was reported, or nothing is there to stand beside it.
+        One for each pair of networks; what was reported approximately is drawn over our curves and in no table.
     """
-    pairs = compared_runs(board, references)
-    names = list(dict.fromkeys(n for r, _ in pairs.values() for p in r.curve if not p.approximate for n in p.values))
     values = {(run, name, epoch): value for run, name, epoch, value in curves}
-    lines = []
-    for run, (reference, row) in pairs.items():
+    found = []
+    for run, (reference, row) in compared_runs(board, references).items():
+        points = [p for p in reference.curve if not p.approximate]
+        names = list(dict.fromkeys(name for p in points for name in p.values))
+        marks = {n: reference.mark(_metric_of(n), board.protocol_name) for n in names}
         chosen = next(r for r in row.cell.scored if r.run_id == run).progress.get("selected_epoch")
-        for point in (p for p in reference.curve if not p.approximate):
+        lines = []
+        for point in points:
             at = chosen if point.best else point.epoch
+            ours = [values.get((run, n, at or 0)) for n in names]
             cells = [
-                compared(
-                    point.values.get(n),
-                    values.get((run, n, at or 0)),
-                    _metric_of(n),
-                    reference.mark(_metric_of(n), board.protocol_name),
-                )
-                for n in names
+                compared(point.values.get(n), own, _metric_of(n), marks[n]) for n, own in zip(names, ours, strict=True)
             ]
-            lines.append((f"{reference.model} → {row.model}", _epoch_text(point, at), *cells))
-    if not lines:
-        return None
-    heads = ("reported → here", "epoch", *(_curve_title(n) for n in names))
-    return Beside("By epoch: reported → here", heads, tuple(lines))
+            lines.append((_epoch_text(point, at), *cells))
+        if lines:
+            title = f"By epoch: {reference.model}, reported → {row.model}, here"
+            found.append(Beside(title, ("epoch", *map(_curve_title, names)), tuple(lines)))
+    return found
 
 
 def _epoch_text(point: Point, ours: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.config.grid import grid_text
@@ -222,6 +222,7 @@ def records(board: Board) -> list[dict[str, Any]]:
                 name: {c: row.cell.test(f"{name}[{c}]").mean for c in board.data.classes}
                 for name in class_score_names()
             },
+            "ceiling": None if row.ceiling is None else asdict(row.ceiling),
             "runs": [r.run_id for r in row.cell.runs],
             "withdrawn": withdrawals(row),
             "declared": declared_facts(row),

@@ -112,18 +112,18 @@ def test_the_wheel_works_without_the_checkout(installed: Path, tmp_path: Path) -
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_the_wheel_serves_the_published_results_and_migrates_an_old_database(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_serves_the_published_results_and_has_the_revisions(installed: Path, tmp_path: Path) -> None:
     words = ["-c", f"import os, sys; os.execv({str(installed / 'bench')!r}, sys.argv)", "leaderboard", "--published"]
     with serving([*words, "--no-browser", "--port", "{port}"], "/_stcore/health") as address:
         page = urllib.request.urlopen(f"http://{address}/").read().decode()
     assert "streamlit" in page.lower()
-    import sqlite3
-
-    connection = sqlite3.connect(tmp_path / "results.db")
-    connection.executescript((ROOT / "tests" / "schemas" / "schema_1.sql").read_text())
-    connection.close()
-    assert "Migrated from schema 1" in call(installed, "db", "migrate", cwd=tmp_path).stdout
-    assert "0 problem(s)" in call(installed, "db", "check", cwd=tmp_path).stdout
+    upgraded = (
+        "from sqlalchemy import create_engine, inspect; from harness.results.migrate import upgrade\n"
+        "with create_engine('sqlite://').begin() as connection:\n"
+        "    upgrade(connection, 0); print(*inspect(connection).get_table_names())"
+    )
+    told = subprocess.check_output([str(installed / "python"), "-c", upgraded], cwd=tmp_path, text=True)
+    assert {"runs", "scores", "alembic_version"} <= set(told.split())
 
 
 def instructions(file: Path) -> list[tuple[str, str]]:

@@ -12,8 +12,9 @@ import pytest
 
 from harness.errors import ArtifactsError
 from harness.tasks.artifacts import Artifacts, RunFiles, open_url, transfer
+from harness.tasks.checkpoint_files import CHECKPOINTS
 from harness.tasks.messages import EpochDone
-from harness.training.loop import CHECKPOINTS, RESUME
+from harness.training.loop import RESUME
 from tests.conftest import TINY, run_bench, serving
 from tests.harness.test_distributed import run, stopped_after_an_epoch, task_of
 

@@ -73,6 +73,7 @@ PRETRAINED: dict[str, dict[str, Any]] = {
     "bisenet": {},
     "emanet": {"backbone": "resnet18", "channels": 16, "bases": 8, "deep_stem": False},
     "danet": {"backbone": "resnet18", "channels": 16},
+    "fcn_resnet": {"backbone": "resnet18", "channels": 8},
     "fcn32s": {},
     "fcn16s": {},
     "fcn8s": {},
@@ -237,20 +238,14 @@ def part(name: str, factor: float = 10, **choice: Any) -> Any:
     job = expand(suite, {d.name: dataset_class(d.name, d.params).info for d in suite.datasets})[0]
     job = job.model_copy(update={"model": ModelChoice(name=name, **choice)})
     entry = find_model(name)
-    return train_parts(job, "s", "d", None, entry.backbone if entry.regrouped else None).get("backbone")
+    return train_parts(job, "s", "d", None, entry.backbone).get("backbone")
 
 
-def test_only_what_was_trained_with_wrong_groups_is_trained_again() -> None:
+def test_the_backbone_counts_where_the_head_has_a_rate_of_its_own() -> None:
     assert part("bisenet") == ["context"]
     assert part("unet") == []
-    # What version 2 took for the backbone of these was right.
-    assert [part(name) for name in ("pspnet", "segnet", "segformer", "torchvision/fcn_resnet50")] == [None] * 4
+    assert part("torchvision/fcn_resnet50") == ["backbone"]
     # One rate for everything: the groups do not matter.
     assert part("bisenet", factor=1) is None
     # Scored as it is: nothing is trained.
     assert part("bisenet", checkpoint="weights.pt") is None
-
-
-def test_a_package_may_have_had_more_than_it_declares() -> None:
-    assert ModelEntry("m", "m:build", origin="plugin p 1", backbone=("encoder",)).regrouped
-    assert not ModelEntry("m", "m:build", backbone=("encoder",)).regrouped

@@ -11,7 +11,8 @@ import torch
 
 from harness.datasets.shapes import Shapes
 from harness.tasks.artifacts import RunFiles
-from harness.training.loop import EPOCHS, Interrupted, train
+from harness.tasks.checkpoint_files import EPOCHS
+from harness.training.loop import Interrupted, train
 from tests.conftest import TINY, rows, run_bench
 from tests.harness.test_train import context_for, tiny_job
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
 from harness.errors import WeightsError
 from harness.models import build
@@ -105,3 +107,31 @@ def test_v1_starts_from_a_part_of_vgg16s_classifier(monkeypatch: pytest.MonkeyPa
     assert torch.equal(fc7.weight[:, :, 0, 0], state["classifier.3.weight"][::4, ::4])
     with pytest.raises(WeightsError, match="deeplabv1: ImageNet weights exist for hidden up to 4096"):
         vgg.copy_classifier(nn.Conv2d(4, 5000, 3), fc7, "deeplabv1", norm=False)
+
+
+def test_v3_plus_enlarges_features_and_logits_as_it_is_told() -> None:
+    def network(upsampling: str) -> nn.Module:
+        torch.manual_seed(0)
+        return build("deeplabv3plus", 3, backbone="resnet18", width=8, channels=16, upsampling=upsampling).eval()
+
+    x = torch.randn(1, 3, 64, 96)
+    outputs = {}
+    for mode in ("bilinear", "bicubic"):
+        model = network(mode)
+        seen: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
+
+        def see(layer: nn.Module, given: Any, out: torch.Tensor, seen: Any = seen) -> None:
+            seen[layer] = (given[0], out)
+
+        aspp, decoder, head = (model.get_submodule(name) for name in ("aspp", "decoder", "head"))
+        for layer in (aspp, decoder, head):
+            layer.register_forward_hook(see)
+        outputs[mode] = model(x)
+        features = interpolate(seen[aspp][1], size=(16, 24), mode=mode, align_corners=False)
+        assert torch.equal(seen[decoder][0][:, -16:], features)
+        assert torch.equal(outputs[mode], interpolate(seen[head][1], size=(64, 96), mode=mode, align_corners=False))
+    # The same weights, other figures.
+    change = (outputs["bicubic"] - outputs["bilinear"]).abs().mean() / outputs["bilinear"].abs().mean()
+    assert 0.005 < change < 0.5
+    with pytest.raises(ValueError, match="upsampling 'nearest': use bilinear or bicubic"):
+        network("nearest")

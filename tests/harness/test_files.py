@@ -56,8 +56,8 @@ def test_a_checkpoint_s_bytes_do_not_depend_on_when_and_where_it_was_written(tmp
     state = {"weight": torch.arange(100.0)}
     save_atomically(state, tmp_path / "one" / "best.pt")
     save_atomically(state, tmp_path / "two" / "best.pt")
-    torch.save(state, tmp_path / "best.partial")  # how earlier versions wrote it
-    expected = (tmp_path / "best.partial").read_bytes()
+    torch.save(state, tmp_path / "best.pt")
+    expected = (tmp_path / "best.pt").read_bytes()
     assert (tmp_path / "one" / "best.pt").read_bytes() == expected
     assert (tmp_path / "two" / "best.pt").read_bytes() == expected
 

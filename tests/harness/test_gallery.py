@@ -18,7 +18,7 @@ from harness.errors import BenchError
 from harness.metrics import Evaluator, Protocol
 from harness.results.publish import publish
 from harness.scoring import keep
-from harness.scoring.keep import gallery, spread_evenly, worst_images
+from harness.scoring.keep import at_random, gallery, spread_evenly, worst_images
 from tests.conftest import rows
 
 
@@ -47,14 +47,29 @@ def test_images_are_spread_evenly_and_so_is_every_beginning_of_them() -> None:
     assert spread_evenly([], 100) == []
 
 
+def test_images_at_random_are_the_same_in_whatever_order_they_come() -> None:
+    ids = [f"2007_{i:06}" for i in range(1449)]
+    drawn = at_random(ids)
+    assert drawn == at_random(ids[::-1])
+    assert sorted(drawn) == ids
+    # Without every second one, the others keep their order.
+    assert at_random(ids[::2]) == [name for name in drawn if name in ids[::2]]
+    # As a shuffle: as many neighbors ascend as descend, and a beginning comes from the whole split.
+    places = np.array([ids.index(name) for name in drawn])
+    assert 0.45 < (np.diff(places) > 0).mean() < 0.55
+    assert abs(places[:100].mean() / 1449 - 0.5) < 0.1
+
+
 def test_it_has_the_worst_images_too_and_predictions_stay_what_they_are(
     shapes: Shapes, predicted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keep, "GALLERY_IMAGES", 5)
+    monkeypatch.setattr(keep, "RANDOM_IMAGES", 2)
     ids = shapes.ids("test")
     shown = gallery(shapes, ids, predicted, worst=[ids[3], ids[1]])
     names = [one.image_id for one in shown]
-    assert set(names) == {ids[3], ids[1], *spread_evenly(ids, 5)}
+    assert set(names) == {ids[3], ids[1], *spread_evenly(ids, 5), *at_random(ids)[:2]}
+    assert set(at_random(ids)[:2]) - {ids[3], ids[1], *spread_evenly(ids, 5)}
     assert names == sorted(names, key=ids.index)
     for one in shown:
         found = np.array(Image.open(io.BytesIO(one.prediction)))

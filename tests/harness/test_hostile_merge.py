@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sqlite3
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +20,22 @@ from PIL import Image
 from harness.config.fingerprint import digest
 from harness.errors import ArtifactsError, BenchError, DatabaseBusy, DatabaseError
 from harness.metrics import Protocol, StatisticsTable, fold
-from harness.metrics.columns import pack
+from harness.metrics.columns import pack, unpack
+from harness.metrics.protocol import EVALUATOR_VERSION
+from harness.metrics.records import FORMAT_VERSION
 from harness.results import open_store, opening
 from harness.results.check import check_database
 from harness.results.merge import Limits, Merged, merge, undo_merge
 from harness.results.merging.label_maps import LabelMapSource, Staged
+from harness.results.scored_as import copy_key
 from harness.scoring.evaluate import write_checksums
+from harness.scoring.keep import STATISTICS
 from harness.tasks.artifacts import Artifacts
 from tests.conftest import Shared, rows, run_bench
 from tests.harness.test_merge import content, forget, lab
+
+# Statistics that unpack to very many zeros.
+BOMB = pack({"ids": np.zeros(20_000_000, dtype=np.int64)}, {"version": FORMAT_VERSION})
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,8 @@ def test_the_pair_is_joined_when_nobody_touches_it(pair: tuple[Path, Path]) -> N
     here, there = pair
     result = joined(here, there)
     assert (result.added, result.same, result.refused, result.conflicts) == (1, 1, [], [])
+    ceilings = [rows(here, f"select ceiling from evaluations where run_id = {n} and split = 'test'") for n in (1, 2)]
+    assert ceilings[0] == ceilings[1] != [("{}",)], "one suite has one"
     store = open_store(str(here))
     assert list(check_database(store, store.artifacts)) == []
     store.close()
@@ -251,11 +259,11 @@ def test_label_maps_and_statistics_beside_them_have_a_limit(pair: tuple[Path, Pa
     here, there = pair
     refused_run(here, there, "is too large", limits=Limits(split_bytes=1000))
     refused_run(here, there, "files, the database says", limits=Limits(label_map_files=3))
-    (files_of(there) / "statistics.npz").write_bytes(bomb(20_000_000))
+    (files_of(there) / STATISTICS).write_bytes(BOMB)
     (files_of(there) / "SHA256SUMS").unlink()
     write_checksums(files_of(there))
     claim(there, files_of(there))
-    refused_run(here, there, "statistics are too large", limits=Limits(statistics_bytes=10_000_000))
+    refused_run(here, there, "too many values", limits=Limits(statistics_bytes=10_000_000))
 
 
 def test_the_place_that_the_other_database_names_is_not_believed(
@@ -317,13 +325,14 @@ def test_our_data_sets_are_never_changed(pair: tuple[Path, Path], statement: str
 def test_the_same_images_with_other_classes_are_another_data_set_only_if_both_say_so(pair: tuple[Path, Path]) -> None:
     here, there = pair
     fresh = "2" * 64
-    (classes,) = rows(there, "select classes from datasets")[0]
+    ((classes, scored),) = rows(there, "select classes, scored_as from datasets")
     reversed_ = json.dumps(json.loads(classes)[::-1])
-    change(there, "pragma foreign_keys = off", f"update datasets set manifest = '{fresh}'")
+    key = copy_key(fresh, scored)
+    change(there, "pragma foreign_keys = off", f"update datasets set manifest = '{key}'")
     change(there, "update datasets set classes = ?", values=(reversed_,))
     ((parts,),) = rows(there, "select parts from runs where id = 2")
     new = json.loads(parts) | {"data": fresh}
-    change(there, f"update runs set manifest = '{fresh}'")
+    change(there, f"update runs set manifest = '{key}'")
     change(
         there,
         "update runs set parts = ?, fingerprint = ?, cell = ? where id = 2",
@@ -331,7 +340,7 @@ def test_the_same_images_with_other_classes_are_another_data_set_only_if_both_sa
     )
     change(there, *forget("id = 1"))
     for number, hash_ in rows(there, "select id, protocol_hash from evaluations"):
-        about = {"train": digest(new), "protocol": hash_, "evaluator": 2}
+        about = {"train": digest(new), "protocol": hash_, "evaluator": EVALUATOR_VERSION}
         change(there, "update evaluations set score_fingerprint = ? where id = ?", values=(digest(about), number))
     result = joined(here, there)
     assert result.added == 0
@@ -378,13 +387,17 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("curves.value", "high", "value"),
     ("evaluations.protocol_hash", "4" * 64, "protocol"),
     ("evaluations.score_fingerprint", "5" * 64, "score fingerprint"),
-    ("evaluations.evaluator_version", 1, "evaluator version 1"),
+    ("evaluations.evaluator_version", EVALUATOR_VERSION + 1, f"has evaluator version {EVALUATOR_VERSION + 1}"),
     ("evaluations.split", "hidden", "split"),
     ("evaluations.statistics", b"PK", "statistics"),
     ("evaluations.statistics", "text", "statistics"),
     ("evaluations.n_images", 10**6, "images are stored"),
     ("evaluations.loss", 0.001, "loss is stored as 0.001"),
     ("evaluations.protocol", '{"name": "standard", "void": "all"}', "void"),
+    ("evaluations.ceiling", "{", "ceiling"),
+    ("evaluations.ceiling", "[1]", "ceiling"),
+    ("evaluations.ceiling", '{"input": "8×8", "scores": {"miou": 1.5}}', "scores.miou"),
+    ("evaluations.ceiling", '{"input": 8, "scores": {}}', "input"),
     ("scores.value", "high", "value"),
     ("scores.value", 0.999, "is stored as 0.999, its statistics give"),
     ("gallery_predictions.prediction", b"no image", "is no PNG"),
@@ -392,7 +405,7 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("image_scores.figures", b"\0" * 40, "of single images"),
     ("image_scores.metric", "beauty", "of an unknown name"),
     ("image_lists.images", b"no list", "list of images"),
-    ("evaluations.image_list", None, "no list of them"),
+    ("evaluations.image_list", "6" * 64, "list of images is missing"),
     ("artifacts.path", "../../../etc", "and nowhere else"),
     ("artifacts.sha256", "x", "sha256"),
 ]
@@ -460,8 +473,7 @@ def forge(there: Path, run: int, statistics_of: int) -> None:
         "protocol": json.dumps(protocol.stored()),
         "protocol_name": "best",
         "protocol_hash": protocol.hash,
-        "score_fingerprint": digest({"train": fingerprint, "protocol": protocol.hash, "evaluator": 2}),
-        "image_list": None,
+        "score_fingerprint": digest({"train": fingerprint, "protocol": protocol.hash, "evaluator": EVALUATOR_VERSION}),
     }
     names = ", ".join(pattern)
     connection.execute(
@@ -490,45 +502,16 @@ def test_a_run_of_ours_gets_no_figure_that_its_label_maps_do_not_give(pair: tupl
     assert joined(here, there).scored == 1, "the same label maps under another protocol are welcome"
 
 
-def bomb(size: int) -> bytes:
-    """Statistics that unpack to so many zeros."""
-    part, buffer = io.BytesIO(), io.BytesIO()
-    np.lib.format.write_array(part, np.zeros((size // 32, 4), dtype=np.int64))
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("confusion.npy", part.getvalue())
-    return buffer.getvalue()
-
-
-def lying() -> bytes:
-    """An array whose header states more than there is."""
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<i8", "fortran_order": False, "shape": (10**12, 4)})
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("confusion.npy", header.getvalue())
-    return buffer.getvalue()
-
-
-def pickled() -> bytes:
-    """An array of objects."""
-    part, buffer = io.BytesIO(), io.BytesIO()
-    np.save(part, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("loss.npy", part.getvalue())
-    return buffer.getvalue()
-
-
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (bomb(20_000_000), "too large"),
-        (lying(), "does not have the size"),
-        (pickled(), "loss has shape"),
-        (pack({"ids": np.zeros(20_000_000, dtype=np.int64)}, {"version": 3}), "too many values"),
-        (pack({"ids": np.zeros(1, dtype=np.int64)}, {"version": 3})[:-1], "damaged"),
-        (pack({"ids": np.zeros(1, dtype=np.int64)}, {"version": 3}), "statistics cannot be read"),
+        (BOMB, "too many values"),
+        (pack({"ids": np.zeros(1, dtype=np.int64)}, {"version": FORMAT_VERSION})[:-1], "damaged"),
+        (pack({"ids": np.zeros(1, dtype=np.int64)}, {"version": FORMAT_VERSION}), "statistics cannot be read"),
+        (pack({}, {"version": FORMAT_VERSION + 1}), "has statistics format"),
+        (b"PK\3\4 an archive", "no packed columns"),
     ],
-    ids=["bomb", "lying", "pickled", "packed bomb", "packed half", "packed without parts"],
+    ids=["bomb", "half", "without parts", "another format", "another file"],
 )
 def test_statistics_are_unpacked_only_if_they_can_be_statistics(pair: tuple[Path, Path], data: bytes, why: str) -> None:
     here, there = pair
@@ -541,7 +524,6 @@ def test_statistics_are_unpacked_only_if_they_can_be_statistics(pair: tuple[Path
     [
         ("confusion", lambda a: a * [1, 1, 1, -1], "cannot be"),
         ("confusion", lambda a: a * [1, 1, 1, 2], "count other pixels"),
-        ("confusion", lambda a: a + np.array([10**6, 0, 0, 0]), "cannot be"),
         ("confusion", lambda a: a + np.array([0, 200, 0, 0]), "cannot be"),
         ("shape", lambda a: a + np.array([2**40, 0, 0, 0]), "cannot be"),
         ("surface_floats", lambda a: a * -1, "negative"),
@@ -556,9 +538,19 @@ def test_statistics_that_contradict_themselves_are_refused(
     here, there = pair
     ((data,),) = rows(there, "select statistics from evaluations where run_id = 2 and split = 'test'")
     table = StatisticsTable.from_bytes(data)
-    forged = replace(table, **{part: change_to(getattr(table, part))}).to_npz()
+    forged = replace(table, **{part: change_to(getattr(table, part))}).to_bytes()
     change(there, "update evaluations set statistics = ? where run_id = 2 and split = 'test'", values=(forged,))
     refused_run(here, there, why)
+
+
+def test_statistics_of_an_image_that_they_do_not_name_are_refused(pair: tuple[Path, Path]) -> None:
+    here, there = pair
+    ((data,),) = rows(there, "select statistics from evaluations where run_id = 2 and split = 'test'")
+    columns, facts = unpack(data)
+    columns["confusion.image"] = np.full(len(columns["confusion.target"]), 10**6)
+    forged = pack(columns, facts)
+    change(there, "update evaluations set statistics = ? where run_id = 2 and split = 'test'", values=(forged,))
+    refused_run(here, there, "damaged statistics")
 
 
 def picture(side: int, kind: str, mode: str = "P") -> bytes:
@@ -624,11 +616,10 @@ def test_our_pictures_are_never_changed(pair: tuple[Path, Path]) -> None:
             "artifacts has no column path",
         ),
         (("update meta set value = '99'",), "has schema 99"),
-        (("update meta set value = '2'",), "bench db migrate --db"),
         (("update meta set value = '\x1b[2J'",), "has schema"),
         (("delete from meta",), "has schema None"),
     ],
-    ids=["view", "virtual", "renamed", "missing", "column", "generated", "newer", "older", "odd", "none"],
+    ids=["view", "virtual", "renamed", "missing", "column", "generated", "newer", "odd", "none"],
 )
 def test_what_is_no_table_of_this_schema_is_refused(
     pair: tuple[Path, Path], statements: tuple[str, ...], why: str

@@ -136,14 +136,6 @@ def test_the_label_maps_have_the_same_checksum_with_and_without(
     assert again.cost == measured.cost
 
 
-def test_a_result_of_an_earlier_version_has_no_cost() -> None:
-    record = json.loads(encode(Result("f", 1, "ok")))
-    del record["cost"]
-    found = decode(json.dumps(record).encode())
-    assert isinstance(found, Result)
-    assert found.cost == {}
-
-
 @pytest.mark.parametrize(
     "lie",
     [

@@ -69,6 +69,32 @@ def test_focal_without_focusing_is_cross_entropy() -> None:
     assert focal.item() == pytest.approx(loss_of("ce", logits, target).item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.01, 0.5, 1.0, 2.0])
+def test_focal_is_its_formula_with_finite_gradients_where_the_truth_is_sure_or_impossible(gamma: float) -> None:
+    # Probabilities of the truth: 1 and 0 in single precision, and .3.
+    apart = torch.tensor([200.0, -200.0, math.log(0.3 / 0.7)])
+    logits = torch.stack([apart, torch.zeros(3)])[None, :, None].requires_grad_()
+    loss = total_loss(
+        logits, torch.zeros(1, 1, 3, dtype=torch.long), Loss.model_validate([{"name": "focal", "gamma": gamma}]), 255
+    )
+    loss.backward()
+    assert loss.item() == pytest.approx((0 + 200 - 0.7**gamma * math.log(0.3)) / 3, rel=1e-6)
+    assert logits.grad is not None
+    p, q = 0.3, 0.7  # d/dx of -q^gamma log(p), p the sigmoid of x
+    slope = gamma * q**gamma * p * math.log(p) - q ** (gamma + 1)
+    assert logits.grad[0, 0, 0].tolist() == pytest.approx([0, -1 / 3, slope / 3], abs=1e-6)
+
+
+def test_constrained_focal_has_finite_gradients_where_the_truth_is_sure_or_impossible() -> None:
+    logits = torch.tensor([200.0, -200.0, 0.0]).view(1, 1, 1, 3).requires_grad_()
+    loss = loss_of("constrained_focal", logits, torch.ones(1, 1, 3, dtype=torch.long) * torch.tensor([1, 1, 0]))
+    loss.backward()
+    # Two of three pixels are foreground, whose weight is the root of 1/2.
+    assert loss.item() == pytest.approx((0 + 0.5**0.5 * 200 + math.log(2)) / 3, rel=1e-6)
+    assert logits.grad is not None
+    assert logits.grad.flatten().tolist() == pytest.approx([0, -(0.5**0.5) / 3, 0.5 / 3], abs=1e-6)
+
+
 def test_terms_are_summed_by_weight() -> None:
     logits, target = logits_for("ce"), torch.randint(0, 3, (2, 4, 5))
     both = Loss.model_validate({"terms": [{"name": "ce"}, {"name": "dice", "weight": 3}]})
@@ -118,3 +144,30 @@ def test_what_lies_under_void_never_moves_the_loss() -> None:
         one = loss_of(name, logits, target).item()
         logits[0, :, 1] = torch.randn(logits.shape[1], 5) * 9
         assert loss_of(name, logits, target).item() == one, name
+
+
+@pytest.mark.parametrize("name", ["ce", "bce", "focal"])
+def test_averaged_over_all_pixels_void_costs_nothing_and_is_counted(name: str) -> None:
+    # Four pixels, of which two are void. By hand: a quarter of the sum of the other two's losses.
+    logits, target = torch.zeros(1, 1 if name == "bce" else 4, 2, 2), torch.tensor([[[0, 1], [255, 255]]])
+    sure = math.log(2) if name == "bce" else math.log(4) * (1 if name == "ce" else 0.75**2)
+    for average, expected in [("counted", sure), ("all", sure / 2)]:
+        loss = Loss.model_validate({"terms": [name], "average": average})
+        assert total_loss(logits, target, loss, 255).item() == pytest.approx(expected, rel=1e-6), average
+    void = torch.full((1, 2, 2), 255)
+    assert total_loss(logits, void, Loss.model_validate({"terms": [name], "average": "all"}), 255).item() == 0
+
+
+def test_averaged_over_all_pixels_the_cross_entropy_is_mmsegmentations() -> None:
+    # There: the loss of each pixel, 0 at the ignored label, then a plain mean (avg_non_ignore=False).
+    logits, target = logits_for("ce"), torch.randint(0, 3, (2, 4, 5))
+    target[0, :2] = 255
+    each = torch.nn.functional.cross_entropy(logits, target, ignore_index=255, reduction="none")
+    loss = Loss.model_validate({"terms": ["ce"], "average": "all"})
+    assert total_loss(logits, target, loss, 255).item() == pytest.approx(each.mean().item(), rel=1e-6)
+
+
+def test_where_nothing_is_ignored_all_pixels_count() -> None:
+    loss = Loss.model_validate({"terms": ["ce"], "ignore": "nothing", "average": "all"})
+    target = loss.target(torch.tensor([[[0, 1], [255, 255]]]), 255)
+    assert total_loss(torch.zeros(1, 4, 2, 2), target, loss, 255).item() == pytest.approx(math.log(4))

@@ -13,7 +13,7 @@ from harness.config.load import load_suite
 from harness.datasets.shapes import Shapes
 from harness.errors import BenchError, SuiteError
 from harness.results import Store, open_store
-from harness.results.schema import Evaluation, Run
+from harness.results.schema import Evaluation, ImageList, Run
 from harness.runner.plan import Plan, make_plan
 from harness.tasks.artifacts import Artifacts
 from tests.conftest import TINY
@@ -58,6 +58,8 @@ def test_tasks_are_sorted_by_what_the_database_has(home: Path, store: Store) -> 
             run = session.query(Run).filter_by(fingerprint=task.fingerprint).one()
             run.state = state
             if task is one:
+                session.add(ImageList(key="i", images=b""))
+                session.flush()
                 session.add(_evaluation(run.id, task.job.protocol_hash, task.score_fingerprint))
     again = plan_of(home, store=store)
     assert [t.fingerprint for t in again.done] == [one.fingerprint]
@@ -69,7 +71,7 @@ def test_tasks_are_sorted_by_what_the_database_has(home: Path, store: Store) -> 
 
 def _evaluation(run: int, protocol_hash: str, fingerprint: str) -> Evaluation:
     given: dict[str, Any] = {"run_id": run, "protocol_hash": protocol_hash, "score_fingerprint": fingerprint}
-    texts = dict.fromkeys(("protocol_name", "created"), "")
+    texts = {"protocol_name": "", "created": "", "image_list": "i"}
     facts = {"split": "test", "protocol": {}, "details": {}, "evaluator_version": 1, "n_images": 1, "statistics": b""}
     return Evaluation(**given, **texts, **facts)
 
@@ -137,6 +139,8 @@ def test_a_split_without_images_is_refused_where_it_is_needed(home: Path, monkey
     with pytest.raises(SuiteError, match=r"selection\.split: shapes has no val split"):
         plan_of(home, "selection={rule: best, split: val}")
     assert plan_of(home, "selection.rule=last").train
+    with pytest.raises(SuiteError, match=r"recipe\.early_stop: shapes has no val split"):
+        plan_of(home, "selection.rule=last", "recipe.early_stop={patience: 2}")
     without("train")
     with pytest.raises(BenchError, match="has no training image"):
         plan_of(home)

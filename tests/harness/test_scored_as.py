@@ -1,4 +1,4 @@
-"""What is scored of the images makes a board: labels, classes, void. Older rows stay where they belong."""
+"""What is scored of the images makes a board: labels, classes, void."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import select, update
 
 from bench.export import export_text
 from harness.config.load import load_suite
 from harness.datasets.library import dataset_class, resolved
-from harness.datasets.shapes import Shapes
 from harness.errors import SuiteError
-from harness.results import Store, open_store
-from harness.results.schema import DatasetRow, Run
+from harness.results import open_store
 from harness.results.score import Ranked, score
 from harness.results.scored_as import scored_as
-from harness.runner.plan import Plan, make_plan
+from harness.runner.plan import make_plan
 from harness.tasks.artifacts import Artifacts
 from leaderboard.boards.board import boards
 from leaderboard.queries.load import load_runs
-from leaderboard.tables.table import overview
 
 TABLES = {
     "two": "classes: [ground, thing]\nlabels: {0: 0, 1: 1, 2: 1}\n",
@@ -82,69 +78,6 @@ def test_what_a_definition_says_besides_its_labels_splits_no_board(mine: Path, t
         score(tmp_path / "out", dataset=str(mine), rank_as=Ranked(f"m{number}", db=place))
     store = open_store(place)
     assert len(boards(load_runs(store))) == 1
-    store.close()
-
-
-def test_a_built_in_data_set_is_completed_and_stays_on_its_board(finished: Path, tmp_path: Path) -> None:
-    place = tmp_path / "results.db"
-    place.write_bytes(finished.read_bytes())
-    store = open_store(str(place))
-    with store.writing() as session:
-        noted = session.scalars(select(DatasetRow.scored_as)).all()
-        session.execute(update(DatasetRow).values(scored_as=""))  # as earlier versions wrote it
-    assert noted == [scored_as(Shapes.info)]
-    (board,) = boards(load_runs(store))
-    assert board.data.scored_as == noted[0], "what it says today"
-    root = finished.parent / "data" / Shapes.folders[0]
-    dataset = Shapes(root)
-    (tmp_path / "out").mkdir()
-    for name in dataset.ids("test"):
-        Image.fromarray(np.zeros((64, 64), dtype=np.uint8)).save(tmp_path / "out" / f"{name}.png")
-    score(tmp_path / "out", dataset="shapes", data_dir=finished.parent / "data", rank_as=Ranked("black", db=str(place)))
-    with store.writing() as session:
-        assert session.scalars(select(DatasetRow.scored_as)).all() == noted, "one row, which says it now"
-    assert [row.model for row in boards(load_runs(store))[0].rows][-1] == "black"
-    assert len(boards(load_runs(store))) == 1
-    store.close()
-
-
-def planned(folder: Path, tmp_path: Path, table: str) -> Plan:
-    say(folder, table, "splits: {train: 0.5, test: 0.5}\nbackground: 0\n")
-    suite = {
-        "datasets": [{"name": "folder", "params": {"path": str(folder)}}], "seeds": [0],
-        "models": [{"name": "unet", "params": {"width": 4, "depth": 2}}], "selection": {"rule": "last"},
-        "recipe": {"size": [32, 32], "epochs": 1, "batch_size": 1},
-    }  # fmt: skip
-    (tmp_path / "s.yaml").write_text(json.dumps(suite))
-    return make_plan(load_suite(str(tmp_path / "s.yaml")), None, tmp_path, Artifacts("artifacts"))
-
-
-def as_earlier(store: Store, plans: list[Plan], files: str) -> None:
-    """Rows as earlier versions wrote them: one for the files, whatever was made of them."""
-    for plan in plans:
-        store.register(plan.jobs, plan.datasets)
-    with store.writing() as session:
-        first, *others = session.scalars(select(DatasetRow)).all()
-        kept = {c.name: getattr(first, c.name) for c in DatasetRow.__table__.columns}
-        session.add(DatasetRow(**{**kept, "manifest": files, "scored_as": ""}))
-        session.flush()
-        session.execute(update(Run).values(manifest=files))
-        for row in (first, *others):
-            session.delete(row)
-
-
-def test_rows_of_earlier_versions_are_read_as_their_own_definition_says(mine: Path, tmp_path: Path) -> None:
-    plans = [planned(mine, tmp_path, TABLES["two"]), planned(mine, tmp_path, TABLES["three"])]
-    store = open_store(str(tmp_path / "results.db"))
-    as_earlier(store, plans, plans[0].train[0].parts["data"])
-    runs = load_runs(store)
-    assert sorted(len(run.data.classes) for run in runs) == [2, 3]
-    assert len(boards(runs)) == 2
-    for board in boards(runs):
-        assert overview(board).rows
-    again = planned(mine, tmp_path, TABLES["three"])
-    store.register(again.jobs, again.datasets)
-    assert [run.run_id for run in load_runs(store)] == [run.run_id for run in runs], "the same jobs"
     store.close()
 
 

@@ -10,11 +10,10 @@ import pytest
 from harness.config.fields import merge
 from harness.config.load import load_suite
 from harness.config.recipe import Recipe
-from harness.config.suite import Range, Search
+from harness.config.suite import Range
 from harness.config.trials import search_around, with_trials
 from harness.errors import SuiteError
 from harness.runner.suite_run import RunOptions, plan, run
-from harness.utils.canonical import canonical
 from tests.conftest import rows, run_bench
 
 SUITE = """
@@ -130,11 +129,6 @@ def test_tune_keeps_a_suites_own_space_and_drops_its_limit_of_hours(tmp_path: Pa
     tuned = with_trials(load_suite(str(tmp_path / "searched.yaml"), ["search.hours=2"]), 9).search
     assert given is not None
     assert tuned == given.model_copy(update={"trials": 9, "hours": None})
-
-
-def test_a_search_without_times_has_the_key_it_had_before_there_was_times() -> None:
-    found = canonical(Search(space={"lr": Range(loguniform=(1e-3, 1e-1))}, trials=3))
-    assert found["space"]["lr"] == {"uniform": None, "loguniform": [1e-3, 1e-1], "integers": None, "choice": None}
 
 
 @pytest.mark.parametrize(

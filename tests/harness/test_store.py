@@ -20,7 +20,7 @@ from harness.errors import DatabaseBusy, DatabaseError
 from harness.metrics import Evaluator, Protocol
 from harness.results import Store, open_store, opening
 from harness.results.rows import Submission
-from harness.results.schema import SCHEMA_VERSION, DatasetRow, Evaluation, Merge, Run, SuiteEntry
+from harness.results.schema import SCHEMA_VERSION, DatasetRow, Evaluation, ImageList, Merge, Run, SuiteEntry
 from harness.results.store import EXTERNAL
 from harness.runner.plan import Plan, make_plan
 from harness.tasks.artifacts import Artifacts
@@ -73,8 +73,10 @@ def test_a_run_is_found_among_however_many_are_asked_for(store: Store, plan: Pla
         run = session.query(Run).filter_by(fingerprint=one).one()
         evaluation = Evaluation(
             run_id=run.id, split="test", score_fingerprint="s", protocol_name="p", protocol_hash="h", protocol={},
-            evaluator_version=1, n_images=1, details={}, statistics=b"", created="",
+            evaluator_version=1, n_images=1, details={}, statistics=b"", image_list="i", created="",
         )  # fmt: skip
+        session.add(ImageList(key="i", images=b""))
+        session.flush()
         session.add(evaluation)
     asked = [f"none{i}" for i in range(before)] + [one] + [f"none{i}" for i in range(before, 1100)]
     assert list(store.known(asked)) == [one]
@@ -291,17 +293,14 @@ def test_a_submission_that_nobody_else_scored_stands_alone(home: Path) -> None:
 # -- what is refused -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("schema", "hint"),
-    [(str(SCHEMA_VERSION - 1), "db migrate"), (str(SCHEMA_VERSION + 1), "newer segbench")],
-)
-def test_another_schema_is_refused_with_what_to_do(store: Store, schema: str, hint: str) -> None:
+@pytest.mark.parametrize("schema", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1, "an odd one"])
+def test_another_schema_is_refused_with_what_to_do(store: Store, schema: int | str) -> None:
     with store.engine.begin() as connection:
-        connection.execute(text("update meta set value = :value where key = 'schema_version'"), {"value": schema})
+        connection.execute(text("update meta set value = :value where key = 'schema_version'"), {"value": str(schema)})
     for create in (True, False):
         with pytest.raises(DatabaseError, match=f"has schema {schema}") as error:
             store.check_schema(create)
-        assert hint in str(error.value.hint)
+        assert "newer segbench" in str(error.value.hint)
 
 
 def test_a_database_that_says_no_schema_is_refused(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import ValidationError
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -28,8 +30,9 @@ from harness.scoring.batch_loss import batch_logits, batch_losses
 from harness.scoring.predict import as_one_channel, forward, label_map, predictions
 from harness.scoring.samples import DecodedSamples
 from harness.training.loader import training_loader
-from harness.training.loop import TrainingContext, training_step
+from harness.training.loop import TrainingContext, train, training_step
 from harness.training.network import logit_channels
+from harness.training.tensorboard import TrainingLog
 from tests.conftest import rows, run_bench
 from tests.harness.copies import drive
 
@@ -114,7 +117,8 @@ def test_padding_counts_in_a_training_step_however_many_parts_the_batch_has(
     truth = (targets == 1)[:, None].float().expand(4, 3, 16, 16)
     expected = binary_cross_entropy_with_logits(model(images / 255), truth)
     optimizer = build_optimizer(model, job.recipe.optimizer)
-    found = training_step(images, targets, model, job, context, optimizer, torch.amp.GradScaler("cpu", enabled=False))
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    found = training_step(images, targets, model, job, context, optimizer, scaler, parts)
     assert torch.allclose(found, expected, atol=1e-6)
 
 
@@ -160,6 +164,32 @@ def test_the_losses_of_test_batches_are_those_of_the_network_on_its_own_input(sa
 def test_batches_of_a_size_of_their_own_need_one_size() -> None:
     with pytest.raises(ValidationError, match="loss_batch: images make a batch"):
         Recipe.model_validate({**RECIPE, "predict": {"mode": "slide", "loss_batch": 2}})
+
+
+def test_each_epoch_draws_the_first_training_image_and_nothing_is_validated(
+    samples: DecodedSamples, tmp_path: Path
+) -> None:
+    suite = load_suite("unet-drive", ["epochs=3", "recipe.size=[12,12]", "resources.cpus=1"])
+    job: Job = expand(suite, {"drive": Drive.info})[0]
+    assert job.recipe.val_every == 1
+    context = TrainingContext(nn.Conv2d(3, 3, 1), 1, 3, samples.dataset, samples, tmp_path)
+    log = TrainingLog(tmp_path)
+    context.draw_samples = lambda epoch: log.draw(job, context, epoch)
+    progress = train(job, context)
+    log.close()
+    assert [sorted(record) for record in progress.curve] == [["epoch", "lr", "seconds", "train_loss"]] * 3
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    first = samples.dataset.ids("train")[0]
+    assert events.Tags()["images"] == [f"samples/{first}"]
+    drawn = events.Images(f"samples/{first}")
+    assert [image.step for image in drawn] == [1, 2, 3]
+    picture = np.asarray(Image.open(io.BytesIO(drawn[-1].encoded_image_string)))
+    image, mask, _ = samples.get(first)
+    assert picture.shape == (8, 3 * 12, 3)
+    assert np.array_equal(picture[:, :12], image.permute(1, 2, 0).numpy())
+    drawing = (picture[:, 12:24] == Drive.info.palette[1]).all(axis=2)
+    assert np.array_equal(drawing, mask.numpy() == 1)
 
 
 SUITE = """

@@ -17,4 +17,7 @@ def test_a_run_leaves_its_curves_and_sample_predictions(finished: Path) -> None:
     assert [event.step for event in events.Scalars("validation/miou")] == [1, 2]
     assert len(tags["images"]) == 3
     assert [image.step for image in events.Images(tags["images"][0])] == [1, 2]
-    assert (events.Images(tags["images"][0])[0].width, events.Images(tags["images"][0])[0].height) == (192, 64)
+    assert (events.Images(tags["images"][0])[0].width, events.Images(tags["images"][0])[0].height) == (
+        96,
+        32,
+    )  # three pictures, each as large as the network's input

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
 from harness.augmentations.transforms.compose import augmented
@@ -16,7 +15,6 @@ from harness.augmentations.transforms.scaled_cut import (
     by_factor,
     by_fit,
     by_short_side,
-    nearest,
     tv_tensors,
     v2,
 )
@@ -37,14 +35,6 @@ def training_transform(recipe: Recipe) -> v2.Transform:
 
 def recipe(*steps: dict[str, object], size: tuple[int, int] = (64, 80)) -> Recipe:
     return Recipe(size=size, epochs=1, augment=steps)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("old", [(1, 1), (7, 13), (300, 350), (480, 640)])
-@pytest.mark.parametrize("new", [(1, 2), (11, 9), (480, 480), (599, 33)])
-def test_nearest_is_pytorchs(old: tuple[int, int], new: tuple[int, int]) -> None:
-    mask = torch.randint(0, 256, old, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    expected = interpolate(mask[None, None], size=new, mode="nearest")[0, 0]
-    assert torch.equal(nearest(mask, new), expected)
 
 
 def test_cutting_first_shows_what_resizing_first_shows() -> None:

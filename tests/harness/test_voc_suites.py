@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from harness.config.recipe import Predict
 from harness.datasets import dataset_class
 from harness.errors import SuiteError
 from harness.models import build
+from harness.models.registry import find_model
 from harness.runner.suite_run import RunOptions, plan
 from harness.scoring.predict import predict_image
 from leaderboard.tables.references import load_references
-from tests.conftest import REAL_DATA, real, run_bench
+from tests.conftest import REAL_DATA, ROOT, real, run_bench
 from tests.harness import copies
 
 INFOS = {"voc": dataset_class("voc").info}
@@ -41,8 +43,30 @@ def test_every_row_of_voc_has_the_same_recipe_but_for_the_weight_of_further_outp
     assert {job.recipe.loss.terms for job in found.values()} == {next(iter(found.values())).recipe.loss.terms}
     assert {name for name, job in found.items() if job.recipe.loss.aux_weight != 0.4} == {
         "BiSeNet (R18)",
+        "DANet (R50)",
         "UNet++ (from scratch)",
     }
+
+
+SUITES = sorted(path.stem for path in (ROOT / "configs" / "suites").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_further_outputs_count_as_much_as_the_networks_source_says(name: str) -> None:
+    """What a network's `build` says of them ("weighs its loss by 0.4"), where the network of the row has any."""
+    suite = load_suite(name)
+    infos = {d.name: dataset_class(d.name).info for d in suite.datasets}
+    for job in {job.model.title: job for job in expand(suite, infos)}.values():
+        said = re.search(
+            r"weighs? (?:its|their|all three) loss(?:es)? by\s+([\d.]*\d)",
+            find_model(job.model.name).load().__doc__ or "",
+        )
+        if said is None:
+            continue
+        params = {k: v for k, v in job.model.params.items() if k != "pretrained"}
+        with torch.device("meta"):
+            several = isinstance(build(job.model.name, 3, **params).train()(torch.zeros(2, 3, 64, 64)), dict)
+        assert not several or job.recipe.loss.aux_weight == float(said[1]), job.model.title
 
 
 def test_every_row_of_voc_computes_the_same_parts_of_a_batch_and_none_is_retried_with_others() -> None:
@@ -60,7 +84,8 @@ def test_rows_from_scratch_say_so() -> None:
 
 MMSEG: dict[str, Any] = {
     "name": "voc-mmseg", "size": (512, 512), "iterations": 40000, "epochs": None, "batch": 16, "lr": 0.01, "head": 1.0,
-    "momentum": 0.9, "decay": 5e-4, "aux": 0.4, "schedule": "poly", "predict": "whole",
+    "momentum": 0.9, "decay": 5e-4, "aux": 0.4, "schedule": "poly", "predict": "whole", "pad": "mean",
+    "average": "all",
 }  # fmt: skip
 SEMSEG = {
     **MMSEG,
@@ -71,21 +96,24 @@ SEMSEG = {
     "head": 10.0,
     "decay": 1e-4,
 }
-SEMSEG["predict"] = "slide"
+SEMSEG |= {"predict": "slide", "average": "counted"}
 VAINF = {**MMSEG, "name": "voc-deeplabv3plus", "size": (513, 513), "iterations": 30000, "lr": 1e-3, "head": 10.0}
-VAINF["decay"] = 1e-4
-EMANET = {**VAINF, "name": "voc-emanet", "lr": 9e-3, "head": 1.0}
+VAINF |= {"decay": 1e-4, "pad": "black", "average": "counted"}
+EMANET = {**VAINF, "name": "voc-emanet", "lr": 9e-3, "head": 1.0, "pad": "mean", "average": "all"}
 # The sum over a picture's 500·375 pixels at a rate of 1e-10 and a decay of 5e-4 is their mean at these.
 FCN = {
     **MMSEG, "name": "voc-fcn", "size": (500, 500), "iterations": 100000, "batch": 1, "lr": 1e-10 * 500 * 375,
     "momentum": 0.99, "decay": 5e-4 / (500 * 375), "schedule": "constant",
+    "average": "counted",
 }  # fmt: skip
+
+AT_ONCE = {**FCN, "iterations": 300000}
 
 # Row -> what its source did, and the mIoU it reports.
 PUBLISHED: dict[str, tuple[dict[str, Any], float]] = {
     "FCN-32s": (FCN, 0.636),
-    "FCN-16s (at once)": (FCN, 0.650),
-    "FCN-8s (at once)": (FCN, 0.654),
+    "FCN-16s (at once)": (AT_ONCE, 0.650),
+    "FCN-8s (at once)": (AT_ONCE, 0.654),
     "FCN (R50-D8)": (MMSEG, 0.6697),
     "FCN (R101-D8)": (MMSEG, 0.6991),
     "PSPNet (R50-D8)": (MMSEG, 0.7729),
@@ -110,6 +138,7 @@ def facts(job: Job) -> dict[str, Any]:
         "batch": recipe.batch_size, "lr": pytest.approx(optimizer.lr), "head": optimizer.head_lr_factor,
         "momentum": optimizer.momentum, "decay": pytest.approx(optimizer.weight_decay, rel=1e-3),
         "aux": recipe.loss.aux_weight, "schedule": recipe.schedule.name, "predict": recipe.predict.mode,
+        "pad": recipe.pad, "average": recipe.loss.average,
     }  # fmt: skip
 
 
@@ -121,6 +150,19 @@ def test_every_row_has_the_recipe_of_its_source() -> None:
         assert job.dataset.variant == "trainaug"
         assert job.selection.rule == "last"  # nothing is chosen on the scored images
         assert job.recipe.accumulate == 1  # batch normalization sees the whole batch
+
+
+def test_rows_named_after_a_source_have_its_network() -> None:
+    """What it computes is in test_mmseg_heads.py."""
+    for title, job in jobs("voc-published").items():
+        name, params = job.model.name, job.model.params
+        if job.recipe.name == "voc-mmseg":
+            assert (name == "fcn_resnet") or params.get("head") == "mmseg" or not params["align_corners"], title
+            assert params.get("channels", 512) == 512
+            assert params.get("output_stride", 8) == 8
+            assert "contract" not in params
+        elif job.recipe.name == "voc-semseg":
+            assert (params["contract"], params.get("align_corners", True)) == (False, True), title
 
 
 def test_every_row_has_one_target_with_its_source() -> None:
@@ -202,17 +244,17 @@ def test_without_sbd_one_message_says_what_is_missing(tmp_path: Path) -> None:
 # -- what the recipes need ----------------------------------------------------------------------------
 
 
-def test_fcns_images_stay_as_they_are_in_black_and_void() -> None:
+def test_fcns_images_stay_as_they_are_in_a_frame_of_void() -> None:
     recipe = jobs("voc-published")["FCN-32s"].recipe
     image = torch.randint(1, 256, (3, 375, 500), dtype=torch.uint8)
     mask = torch.randint(0, 21, (375, 500), dtype=torch.uint8)
-    shown, labels = augmented(training_transform(recipe.augment, recipe.size), image, mask)
+    shown, labels = augmented(training_transform(recipe.augment, recipe.size, recipe.fill), image, mask)
     assert shown.shape == (3, 500, 500)
     inside = labels != 255
     assert int(inside.sum()) == 375 * 500
     assert torch.equal(labels[inside].view(375, 500), mask)
     assert torch.equal(shown[:, inside].view(3, 375, 500), image)
-    assert not shown[:, ~inside].any()
+    assert shown[:, ~inside].unique(dim=1).flatten().tolist() == [124, 116, 104]
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,9 @@ BROKEN = {
     "a score of a class that is not there": OF_SCORE.format("class_index = 99"),
     "a loss without end": OF_EVALUATION.format("loss = 9e999"),
     "images that cannot be counted": OF_EVALUATION.format("n_images = 'many'"),
+    "a ceiling that is no JSON": OF_EVALUATION.format("ceiling = '{'"),
+    "a ceiling without scores": OF_EVALUATION.format("""ceiling = '{"input": "8×8"}'"""),
+    "a ceiling above 1": OF_EVALUATION.format("""ceiling = '{"input": "8×8", "scores": {"miou": 1.5}}'"""),
     "a protocol that is no JSON": OF_EVALUATION.format("protocol = '{'"),
 }
 
@@ -147,7 +150,7 @@ def test_a_planned_run_whose_job_cannot_be_read_stands_with_its_suite(copy: Path
 
 
 def test_scores_of_images_that_cannot_be_read_are_told_of(copy: Path) -> None:
-    alter(copy, "UPDATE evaluations SET statistics = x'00', image_list = NULL WHERE run_id = 1")
+    alter(copy, "UPDATE evaluations SET statistics = x'00', image_list = 'gone' WHERE run_id = 1")
     store = open_store(str(copy), read_only=True)
     found = load_image_scores(store, [1, 2], "miou")
     assert found.runs == (2,)

@@ -33,9 +33,9 @@ def test_they_are_what_the_frames_say(scored: Path) -> None:
             assert np.isnan(value) if image not in expected else value == np.float32(expected[image]), (metric, image)
 
 
-def test_stored_ones_are_read_without_statistics_and_older_runs_are_folded(scored: Path, copy: Path) -> None:
+def test_stored_ones_are_read_without_statistics_and_others_are_folded(scored: Path, copy: Path) -> None:
     before = {m: load_image_scores(open_store(str(scored), read_only=True), [1, 2, 3], m) for m in METRICS}
-    alter(copy, "UPDATE evaluations SET image_list = NULL", "DELETE FROM image_scores")
+    alter(copy, "UPDATE evaluations SET image_list = 'gone'", "DELETE FROM image_scores")
     folded = {m: load_image_scores(open_store(str(copy), read_only=True), [1, 2, 3], m) for m in METRICS}
     for metric, one in before.items():
         assert one.runs == folded[metric].runs == (1, 2, 3)
@@ -88,7 +88,7 @@ def test_the_check_finds_scores_that_the_statistics_do_not_give(scored: Path, co
         ),
         (f"UPDATE image_scores SET figures = x'{figures[:-8]}' WHERE metric = 'pa' AND {whose}", "for each of them"),
         (f"UPDATE image_scores SET metric = 'splendour' WHERE metric = 'pa' AND {whose}", "unknown name: splendour"),
-        (f"UPDATE evaluations SET image_list = NULL WHERE id = {whose[16:]}", "no list of them"),
+        (f"UPDATE evaluations SET image_list = 'gone' WHERE id = {whose[16:]}", "is not in the database"),
         ("UPDATE image_lists SET images = x'00'", "a list of images cannot be read"),
     ):
         shutil.copy(scored, copy)

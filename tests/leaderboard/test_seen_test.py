@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
 
 from bench.export import export_text
 from harness.config.load import load_suite
 from harness.results import open_store
-from harness.results.schema import Run
 from harness.runner.plan import Plan, make_plan
 from harness.tasks.artifacts import Artifacts
 from leaderboard.boards.board import Board, boards
@@ -44,12 +42,9 @@ def test_a_checkpoint_chosen_on_the_test_marks_a_row_that_has_a_val_of_its_own(t
     assert not planned(tmp_path, "cities", {"rule": "last", "split": "test"}).train[0].selected_on_test
 
 
-def test_the_mark_of_a_row_moves_no_fingerprint_and_reaches_rows_of_earlier_versions(tmp_path: Path) -> None:
+def test_the_mark_of_a_row_reaches_titles_and_exports(tmp_path: Path) -> None:
     plan = planned(tmp_path, "official", {"rule": "last"}, grid={"lr": [1e-2, 1e-3]})
     store = open_store(str(tmp_path / "results.db"))
-    store.register(plan.jobs, plan.datasets)
-    with store.writing() as session:
-        session.execute(update(Run).values(selected_on_test=False))  # as version 2 wrote it
     store.register(plan.jobs, plan.datasets)
     (board,) = boards(load_runs(store))
     store.close()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from harness.results import open_store
+from harness.scoring.keep import at_random
 from leaderboard.app.inert import plain
 from leaderboard.app.state import View
 from leaderboard.boards.board import boards
@@ -86,6 +87,9 @@ def test_images_in_their_orders() -> None:
     assert in_order(SCORES, "best", None).ids[-1] == "c"
     assert in_order(SCORES, "disagreement", None).ids == ("b", "a", "c")
     assert in_order(SCORES, "name", None).ids == ("a", "b", "c")
+    drawn = in_order(SCORES, "random", None)
+    assert drawn.ids == tuple(at_random(["a", "b", "c"]))
+    assert [drawn.figures[0, drawn.ids.index(name)] for name in "ab"] == list(SCORES.figures[0, :2])
     sizes = {"a": 0.3, "b": 0.1, "c": 0.2}
     assert in_order(SCORES, "small", sizes).ids == ("b", "c", "a")
     assert in_order(SCORES, "large", sizes).ids == ("a", "c", "b")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import html
 import sys
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import leaderboard.app
 from bench.export import export_text
 from harness.results import Store, open_store
 from leaderboard.boards.board import Board, boards
-from leaderboard.queries.load import load_curves, load_gallery, load_runs
+from leaderboard.queries.load import load_gallery, load_runs
+from leaderboard.site.export import write_site
 from leaderboard.tables.references import load_references
-from leaderboard.tables.reported import compared_runs, epoch_table, reported_grids
-from tests.conftest import ROOT
+from leaderboard.tables.reported import measured_tables, reported_grids
 from tests.leaderboard.browsing import Server, Tab, needs_browser, rows
 from tests.leaderboard.studied import CELLS, CHOSEN_EPOCH
 
@@ -44,17 +44,45 @@ def test_each_cell_of_study_a_stands_beside_the_reported_one(store: Store) -> No
     assert shown["lr=0.0005"][0] == "0.1606 → –"  # a cell that was not run here
 
 
-def test_study_d_s_epochs_stand_beside_those_of_our_stored_curve(store: Store) -> None:
+def test_study_d_s_logged_epochs_stand_beside_those_of_our_stored_curve(store: Store) -> None:
     board = board_named(store, "horse-report")
-    references = load_references()
-    table = epoch_table(board, references, load_curves(store, list(compared_runs(board, references))))
-    assert table is not None
-    assert table.heads == ("reported → here", "epoch", "IoU[horse] on val", "BIoU on val")
-    assert [row[1:] for row in table.rows] == [
-        ("1", "0.5760 → 0.5100 (-0.0660)", "0.3100 → 0.0100 (-0.3000)"),
-        ("20", "0.9040 → 0.7000 (-0.2040)", "0.7170 → 0.2000 (-0.5170)"),
-        (f"best: 47 → {CHOSEN_EPOCH}", "0.9140 → 0.8300 (-0.0840)", "0.7450 → 0.3300 (-0.4150)"),
-    ]
+    (table,) = measured_tables(store, board, load_references())
+    assert table.title == "By epoch: U-Net (study D), reported → U-Net, here"
+    assert table.heads == ("epoch", "Loss on train", "IoU[horse] on val", "BIoU on val")
+    assert len(table.rows) == 26
+    # 15.649… is printed for epoch 1: a sum over 35 batches. Ours is a mean, and no other quantity is compared with it.
+    assert table.rows[0] == ("1", "0.4471 ≁ → 1.0000", "0.5767 → 0.5100 (-0.0667)", "0.3088 → 0.0100 (-0.2988)")
+    assert table.rows[1] == ("11", "0.0872 ≁ → –", "0.8837 → –", "0.6689 → –")
+    best = next(row for row in table.rows if row[0].startswith("best"))
+    assert best == (
+        f"best: 47 → {CHOSEN_EPOCH}",
+        "– → 0.0303",
+        "0.9140 → 0.8300 (-0.0840)",
+        "0.7450 → 0.3300 (-0.4150)",
+    )
+
+
+def test_study_c_s_thirty_printed_losses_stand_beside_ours(studied: Path, store: Store) -> None:
+    board = board_named(store, "unet-drive")
+    (table,) = measured_tables(store, board, load_references())
+    assert "which images made a batch was not reported" in table.title
+    assert table.heads == ("batch", "epochs=300", "epochs=600", "epochs=900")
+    assert [row[0] for row in table.rows] == [str(n) for n in range(1, 11)]
+    assert [cell for row in table.rows for cell in row[1:] if cell.startswith("–")] == []
+    printed = [[float(cell.split()[0]) for cell in column] for column in list(zip(*table.rows, strict=True))[1:]]
+    assert [round(sum(column) / 10, 3) for column in printed] == [0.111, 0.156, 0.187]
+    assert table.rows[0][1:] == ("0.1136 → –", "0.1508 → 0.2500", "0.2331 → –")
+    assert table.rows[9][2] == "0.1859 → 0.3400"
+    text = export_text("markdown", str(studied), "unet-drive")
+    assert "| 10 | 0.0965 → – | 0.1859 → 0.3400 | 0.1798 → – |" in text
+
+
+def test_the_site_has_single_epochs_and_batches_too(store: Store, tmp_path: Path) -> None:
+    write_site(store, tmp_path / "site", None, lambda line: None)
+    text = "".join(html.unescape(page.read_text()) for page in (tmp_path / "site").glob("board-*.html"))
+    assert "By epoch: U-Net (study D), reported → U-Net, here" in text
+    assert r"0.1859 \u2192 0.3400" in text  # tables are JSON
+    assert r"0.5767 \u2192 0.5100 (-0.0667)" in text
 
 
 def test_an_exported_board_has_the_reported_grid(studied: Path) -> None:
@@ -96,13 +124,14 @@ class TestInABrowser:
         of_distance.wait_for()
 
     def test_reported_scores_that_the_ranking_has_not_stand_beside_ours(
-        self, tab: Tab, server: Server, tmp_path: Path
+        self, tab: Tab, server: Server, studied: Path, store: Store
     ) -> None:
-        place = Path(shutil.copy(ROOT / "leaderboard" / "published.db", tmp_path))
-        board = board_named(open_store(str(place), read_only=True), "unet-drive")
-        page = tab.open(f"{server.show(place)}/?board={board.board_id}")
+        board = board_named(store, "unet-drive")
+        page = tab.open(f"{server.show(studied)}/?board={board.board_id}")
         page.get_by_text("Batch loss: U-Net (study C), reported → U-Net (study C), here").wait_for()
-        assert page.get_by_text("0.1110 → 0.1042 (-0.0068)").count() == 1
+        assert page.get_by_text("0.1556 → 0.2950 (+0.1394)").count() == 1
+        page.locator("summary", has_text="Loss of each test batch").click()
+        page.get_by_text("0.1859 → 0.3400").wait_for()
 
     def test_reported_points_stand_over_our_curves(self, tab: Tab, server: Server, studied: Path, store: Store) -> None:
         board = board_named(store, "horse-report")

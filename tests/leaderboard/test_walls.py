@@ -23,7 +23,7 @@ from tests.conftest import run_bench
 from tests.leaderboard.mixed import mixed_plan
 from tests.leaderboard.test_tables import DATA, result
 
-COST = {"stopped": 12, "gpu_hours": 0.0, "cpu_hours": 1.5}
+COST = {"stopped": 12, "hours": 1.5, "gpu_hours": 0.0, "cpu_hours": 1.5}
 SEARCH = {"trials": 20, "spec": {"trials": 20, "hours": None}, **COST}
 # What keeps a row apart -> the heading of its group beside rows that were trained here, from scratch, as given.
 APART = {
@@ -138,7 +138,7 @@ def test_a_later_declaration_is_taken_over_without_training_anew(
         source.backup(target)
         target.execute("update runs set provenance = json_remove(provenance, '$.pretrained_on')")
     before = {r.model: r.pretrained_on for r in load_runs(open_store(str(copy), read_only=True), "mixed")}
-    assert before["announced"] is None, "as an earlier version left it"
+    assert before["announced"] is None, "nothing was declared"
     store = open_store(str(copy))
     todo = mixed_plan(mixed.parent, shapes_home / "data", store)
     assert {t.job.model.name for t in todo.train} == {"pspnet"}, "only what failed"

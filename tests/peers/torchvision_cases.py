@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, pad
 from harness.config.recipe import Recipe
 from harness.models.registry import find_model
 from harness.scoring.predict import label_map, predictions
-from harness.utils.images import IMAGENET_MEAN, IMAGENET_STD
+from harness.utils.normalization import IMAGENET_MEAN, IMAGENET_STD
 from harness.utils.vision import import_torchvision
 from tests.peers.case import Case, Peer
 

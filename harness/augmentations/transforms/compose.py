@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from harness.augmentations.base import Augmentation
+from harness.augmentations.transforms.resize import Resize
+from harness.utils.normalization import BLACK, Color
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
@@ -15,9 +17,9 @@ from torchvision import tv_tensors  # noqa: E402 (only importable after the line
 from torchvision.transforms import v2  # noqa: E402
 
 
-def training_transform(steps: Sequence[Augmentation], size: tuple[int, int]) -> v2.Transform:
-    """The steps one after another, ending at a size (height and width)."""
-    return v2.Compose([*(step.transform(size) for step in steps), v2.Resize(size)])
+def training_transform(steps: Sequence[Augmentation], size: tuple[int, int], fill: Color = BLACK) -> v2.Transform:
+    """The steps one after another, with a color for new pixels, ending at a size (height and width)."""
+    return v2.Compose([*(step.transform(size, fill) for step in steps), Resize(size)])
 
 
 def augmented(transform: v2.Transform, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

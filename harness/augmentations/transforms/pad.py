@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.utils.images import letterbox_margins
+from harness.utils.normalization import Color
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
@@ -16,11 +17,11 @@ VOID = 255
 
 
 class PadToProportions(v2.Transform):
-    """Pad with black and void, evenly on both sides, to the proportions of a size."""
+    """Pad with a color and void, evenly on both sides, to the proportions of a size."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], fill: Color) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.fill = size, fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """The margins."""
@@ -28,5 +29,5 @@ class PadToProportions(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Pad."""
-        fill = VOID if isinstance(inpt, tv_tensors.Mask) else 0
+        fill = VOID if isinstance(inpt, tv_tensors.Mask) else list(self.fill)
         return self._call_kernel(v2.functional.pad, inpt, params["padding"], fill=fill)

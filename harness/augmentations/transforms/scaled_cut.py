@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from harness.utils.images import resize_image, resize_mask
+from harness.utils.normalization import BLACK, Color
+from harness.utils.pixels import MaskRule
 from harness.utils.vision import import_torchvision
 
 import_torchvision()
@@ -23,7 +25,7 @@ CUTS = 10
 
 
 class ScaledCut(v2.Transform):
-    """Resize by a random factor and cut a size out at random, padding with black and void where the image is too small.
+    """Resize by a random factor and cut a size out at random, with a color and void around an image that is too small.
 
     Only the part that is cut is resized: the part of the source that it shows is taken first, in whole pixels, so that
     its factor can differ from the drawn one by half a pixel of the source along a side.
@@ -32,13 +34,20 @@ class ScaledCut(v2.Transform):
         size: height and width of what comes out.
         draw: draws height and width of the resized image from those of the source.
         max_share: cuts are drawn anew while one class has a larger share of the pixels that are not void.
+        fill: the color.
+        mask_rule: how masks are resized.
     """
 
     def __init__(
-        self, size: tuple[int, int], draw: Callable[[int, int], tuple[int, int]], max_share: float = 1.0
+        self,
+        size: tuple[int, int],
+        draw: Callable[[int, int], tuple[int, int]],
+        max_share: float = 1.0,
+        fill: Color = BLACK,
+        mask_rule: MaskRule = "nearest-exact",
     ) -> None:
         super().__init__()
-        self.size, self.draw, self.max_share = size, draw, max_share
+        self.size, self.draw, self.max_share, self.fill, self.mask_rule = size, draw, max_share, fill, mask_rule
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw factor and cut."""
@@ -75,26 +84,16 @@ class ScaledCut(v2.Transform):
         }
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Cut, resize (masks by nearest neighbour), pad."""
+        """Cut, resize (masks by their rule), pad."""
         cut = tv_tensors.wrap(inpt[params["box"]], like=inpt)
-        if isinstance(inpt, tv_tensors.Mask) and inpt.device.type == "cpu":
-            resized = tv_tensors.wrap(nearest(cut.as_subclass(Tensor), params["inner"]), like=inpt)
+        if isinstance(inpt, tv_tensors.Mask):
+            resized = tv_tensors.wrap(resize_mask(cut, params["inner"], self.mask_rule), like=inpt)
         else:
-            resized = self._call_kernel(v2.functional.resize, cut, params["inner"], antialias=True)
+            resized = tv_tensors.wrap(resize_image(cut, params["inner"]), like=inpt)
         if not any(params["padding"]):
             return resized
-        fill = VOID if isinstance(inpt, tv_tensors.Mask) else 0
+        fill = VOID if isinstance(inpt, tv_tensors.Mask) else list(self.fill)
         return self._call_kernel(v2.functional.pad, resized, params["padding"], fill=fill)
-
-
-def nearest(mask: Tensor, size: Sequence[int]) -> Tensor:
-    """A mask (H, W) on the CPU at another size, by nearest neighbour: PyTorch's result, five times as fast."""
-    values = mask.numpy()
-    for axis, (old, new) in enumerate(zip(mask.shape, size, strict=True)):
-        scale = np.float32(old) / np.float32(new)  # in single precision, as PyTorch computes it
-        places = np.floor(np.arange(new, dtype=np.float32) * scale).astype(np.intp)
-        values = values.take(np.minimum(places, old - 1), axis=axis)
-    return torch.from_numpy(values)
 
 
 def largest_share(mask: Tensor) -> float:

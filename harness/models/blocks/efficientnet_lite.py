@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from harness.errors import WeightsError
-from harness.utils.images import IMAGENET_MEAN, IMAGENET_STD
+from harness.utils.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ def resnet(
     pretrained: str = "none",
     deep_stem: bool = False,
     multigrid: Sequence[int] = (1, 1, 1),
+    contract: bool = True,
 ) -> ResNet:
     """Build a ResNet backbone.
 
@@ -36,8 +37,9 @@ def resnet(
         width: channels of the stem; ImageNet weights exist for 64.
         pretrained: `imagenet` or `none`.
         deep_stem: three 3×3 convolutions instead of one 7×7, ending in twice the width (PSPNet, EMANet).
-        multigrid: the dilations of the last stage's blocks, as multiples of the stage's; the first block of a dilated
-            stage keeps the dilation of the stage before it.
+        multigrid: the dilations of the last stage's blocks but the first, as multiples of the stage's.
+        contract: the first block of a dilated stage keeps the dilation of the stage before it, as in torchvision; else
+            it has the stage's own.
 
     Raises:
         ValueError: no such backbone or output stride.
@@ -47,7 +49,7 @@ def resnet(
         raise ValueError(f"backbone {name!r}: use one of {', '.join(DEPTHS)}")
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output stride {output_stride}: use 8, 16 or 32")
-    network = ResNet(*DEPTHS[name], output_stride, width, deep_stem, multigrid)
+    network = ResNet(*DEPTHS[name], output_stride, width, deep_stem, multigrid, contract)
     if pretrained != "none":
         imagenet_or_none(pretrained, name)
         if width != 64:
@@ -73,6 +75,7 @@ class ResNet(nn.Module):
         width: int,
         deep_stem: bool = False,
         multigrid: Sequence[int] = (1, 1, 1),
+        contract: bool = True,
     ) -> None:
         super().__init__()
         self.conv1: nn.Module
@@ -99,8 +102,7 @@ class ResNet(nn.Module):
                 dilation, step = dilation * 2, 1
             stride *= step
             channels = width * 2**number
-            # The first block of a dilated stage still has the dilation of the stage before it.
-            stage = [kind(inside, channels, step, before)]
+            stage = [kind(inside, channels, step, before if contract else dilation)]
             inside = channels * kind.expansion
             grid = multigrid if number == len(blocks) - 1 else (1,)
             stage += [kind(inside, channels, 1, dilation * grid[n % len(grid)]) for n in range(1, count)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.optim.optimizers.base import FORMER_FIELDS, OPTIMIZERS, Optimizer
+from harness.optim.optimizers.base import OPTIMIZERS, Optimizer
 from harness.utils.options import Fraction, Positive
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 @OPTIMIZERS.register("adamw")
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
-
-    former_fields = FORMER_FIELDS
 
     name: Literal["adamw"] = "adamw"
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)

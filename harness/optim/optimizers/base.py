@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -17,15 +16,6 @@ if TYPE_CHECKING:
 OPTIMIZERS: Registry[type[Optimizer]] = Registry(
     "optimizer", "harness.optim.optimizers", "segbench.optimizers", "docs/suites.md"
 )
-
-# What training version 2 stored with every optimizer, whatever its kind.
-FORMER_FIELDS: Mapping[str, Any] = {
-    "momentum": 0.9,
-    "nesterov": False,
-    "betas": [0.9, 0.999],
-    "eps": 1e-8,
-    "alpha": 0.99,
-}
 
 
 class Optimizer(Component, ABC):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from harness.optim.optimizers.base import FORMER_FIELDS, OPTIMIZERS, Optimizer
+from harness.optim.optimizers.base import OPTIMIZERS, Optimizer
 from harness.utils.options import Fraction, Positive
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 @OPTIMIZERS.register("rmsprop")
 class RmsProp(Optimizer):
     """RMSprop with momentum."""
-
-    former_fields = FORMER_FIELDS
 
     name: Literal["rmsprop"] = "rmsprop"
     momentum: float = Field(0.9, ge=0, lt=1)

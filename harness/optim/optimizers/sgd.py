@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from harness.optim.optimizers.base import FORMER_FIELDS, OPTIMIZERS, Optimizer
+from harness.optim.optimizers.base import OPTIMIZERS, Optimizer
 
 if TYPE_CHECKING:
     import torch
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 @OPTIMIZERS.register("sgd")
 class Sgd(Optimizer):
     """Stochastic gradient descent with momentum."""
-
-    former_fields = FORMER_FIELDS
 
     name: Literal["sgd"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)

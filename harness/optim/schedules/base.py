@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,9 +13,6 @@ from harness.utils.registry import Registry
 SCHEDULES: Registry[type[Schedule]] = Registry(
     "schedule", "harness.optim.schedules", "segbench.schedules", "docs/suites.md"
 )
-
-# What training version 2 stored with every schedule, whatever its kind.
-FORMER_FIELDS: Mapping[str, Any] = {"power": 0.9, "every": 30, "gamma": 0.1}
 
 
 class Schedule(Component, ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.optim.schedules.base import FORMER_FIELDS, SCHEDULES, Schedule
+from harness.optim.schedules.base import SCHEDULES, Schedule
 
 
 @SCHEDULES.register("constant")
@@ -12,7 +12,6 @@ class Constant(Schedule):
     """The same rate throughout."""
 
     depends_on_length = False
-    former_fields = FORMER_FIELDS
 
     name: Literal["constant"] = "constant"
 

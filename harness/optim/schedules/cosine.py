@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from harness.optim.schedules.base import FORMER_FIELDS, SCHEDULES, Schedule
+from harness.optim.schedules.base import SCHEDULES, Schedule
 
 
 @SCHEDULES.register("cosine")
@@ -13,7 +13,6 @@ class Cosine(Schedule):
     """Down to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts)."""
 
     depends_on_length = True
-    former_fields = FORMER_FIELDS
 
     name: Literal["cosine"] = "cosine"
 

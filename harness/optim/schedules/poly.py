@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.optim.schedules.base import FORMER_FIELDS, SCHEDULES, Schedule
+from harness.optim.schedules.base import SCHEDULES, Schedule
 from harness.utils.options import Positive
 
 
@@ -13,7 +13,6 @@ class Poly(Schedule):
     """Down to 0 by a power (Liu et al., ParseNet, 2015)."""
 
     depends_on_length = True
-    former_fields = FORMER_FIELDS
 
     name: Literal["poly"] = "poly"
     power: Positive = 0.9

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.optim.schedules.base import FORMER_FIELDS, SCHEDULES, Schedule
+from harness.optim.schedules.base import SCHEDULES, Schedule
 from harness.utils.options import Fraction
 
 
@@ -15,7 +15,6 @@ class Step(Schedule):
     """Multiplied by `gamma` at regular intervals."""
 
     depends_on_length = False
-    former_fields = FORMER_FIELDS
 
     name: Literal["step"] = "step"
     every: int = Field(30, gt=0)

@@ -75,7 +75,7 @@ def _copy(ours: Session, theirs: Session, suite: str) -> None:
     entries = _rows(ours, SuiteEntry, "run_id", numbers)
     _insert(theirs, SuiteEntry, (_own(row) for row in entries if row["suite"] == suite))
     evaluations = [_own(row) for row in _rows(ours, Evaluation, "run_id", numbers)]
-    lists = sorted({row["image_list"] for row in evaluations} - {None})
+    lists = sorted({row["image_list"] for row in evaluations})
     _insert(theirs, ImageList, _rows(ours, ImageList, "key", lists))
     _insert(theirs, Evaluation, evaluations)
     scored = [row["id"] for row in evaluations]

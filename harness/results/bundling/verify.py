@@ -26,6 +26,7 @@ from harness.results.merging.models import problem_of
 from harness.results.merging.source import opened
 from harness.results.publish import is_generated
 from harness.results.schema import Artifact, DatasetRow, Evaluation, Run, Score
+from harness.results.scored_as import copy_key
 from harness.results.store import Store
 from harness.scoring.evaluate import CHECKSUMS, evaluate_images, stored_label_maps
 from harness.utils.text import plain_line, plain_values
@@ -157,7 +158,9 @@ def _not_listed(facts: dict[str, Any], found: Verified) -> list[str]:
 
 def _same_images(manifest: Manifest, data: DatasetRow, split: str) -> bool:
     """Whether a copy has the very images of a split that were scored; of others than test only the whole is known."""
-    return manifest.hash == data.manifest or (split == "test" and manifest.split_hash("test") == data.test_manifest)
+    return copy_key(manifest.hash, data.scored_as) == data.manifest or (
+        split == "test" and manifest.split_hash("test") == data.test_manifest
+    )
 
 
 class _Checker:

@@ -15,9 +15,8 @@ from sqlalchemy import Table, insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from harness.config.fingerprint import digest
 from harness.errors import BenchError, DatabaseError
-from harness.results.image_scores import ImageNames, image_contradictions, write_image_scores
+from harness.results.image_scores import ImageNames, add_evaluation, image_contradictions
 from harness.results.merging.figures import Verified, verified
 from harness.results.merging.models import (
     ArtifactModel,
@@ -54,6 +53,7 @@ from harness.results.schema import (
     SuiteEntry,
     Withdrawal,
 )
+from harness.results.scored_as import copy_key
 from harness.results.store import Store
 from harness.utils.text import plain_line
 
@@ -138,9 +138,7 @@ def _write(session: Session, reader: _Reader, run: RunModel, result: Cleaned) ->
         ValueError: something of it is not sound.
     """
     data = reader.dataset(run.manifest)
-    # A row of a copy is named by its files, or by these and what is scored of them.
-    files = run.parts["data"]
-    if data.manifest not in (files, digest({"files": files, "scored_as": data.scored_as})):
+    if data.manifest != copy_key(run.parts["data"], data.scored_as):
         raise ValueError("its data set is not what its fingerprint was taken over")
     if session.get(DatasetRow, data.manifest) is None:
         session.add(DatasetRow(**data.model_dump()))
@@ -166,10 +164,8 @@ def _write_evaluation(
     details = json.loads(json.dumps(found.scores.details()))
     facts = row.model_dump(exclude={"loss", "image_list"})
     fresh = Evaluation(**facts, run_id=run.id, loss=found.scores.loss, details=details)
-    session.add(fresh)
-    session.flush()
+    add_evaluation(session, fresh, len(data.classes), data.foreground)
     session.add_all(score_rows(fresh.id, found.scores.values, found.scores.per_class))
-    write_image_scores(session, fresh, len(data.classes), data.foreground)
     return set(found.unknown)
 
 
@@ -183,14 +179,12 @@ def _compare_images(reader: _Reader, row: EvaluationModel, found: Verified, clas
     stored = {one.metric: one.figures for one in scores}
     if len(stored) != len(scores):
         raise ValueError("a score of single images is stored twice")
-    names = None
-    if row.image_list is not None:
-        kept = reader.of(ImageListModel, ImageList, 1, key=row.image_list)
-        if not kept:
-            raise ValueError("its list of images is missing")
-        names = ImageNames.read(kept[0].images)
-        if names.stored()[0] != row.image_list:
-            raise ValueError("its list of images is not the one that its key names")
+    kept = reader.of(ImageListModel, ImageList, 1, key=row.image_list)
+    if not kept:
+        raise ValueError("its list of images is missing")
+    names = ImageNames.read(kept[0].images)
+    if names.stored()[0] != row.image_list:
+        raise ValueError("its list of images is not the one that its key names")
     with np.errstate(all="ignore"):
         problem = next(image_contradictions(found.table, classes, found.protocol, stored, names), None)
     if problem is not None:

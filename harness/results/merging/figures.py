@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,22 +11,15 @@ from numpy.typing import NDArray
 
 from harness.config.fingerprint import digest
 from harness.datasets.base import problem_of_id
+from harness.errors import other_version
 from harness.metrics import Protocol, Scores, StatisticsTable, fold
-from harness.metrics.columns import is_packed
 from harness.metrics.metric import all_metrics
 from harness.metrics.protocol import EVALUATOR_VERSION
-from harness.metrics.records import SURFACE_FLOATS, SURFACE_INTEGERS
 from harness.results.check import contradictions, expected_scores
 from harness.results.merging.limits import Limits
 from harness.results.merging.models import DatasetModel, EvaluationModel, ScoreModel
 from harness.results.schema import OVERALL
 
-# Parts of the statistics: how many columns each has (0: a list), and the kind of its numbers.
-_PARTS = {
-    "shape": (4, "i"), "confusion": (4, "i"), "trimap": (5, "i"), "surface_integers": (1 + len(SURFACE_INTEGERS), "i"),
-    "surface_floats": (len(SURFACE_FLOATS), "f"), "histogram": (4, "i"), "loss": (0, "f"), "batch_loss": (0, "f"),
-    "ids": (0, "u"), "groups": (0, "u"),
-}  # fmt: skip
 # The radii of a protocol's trimap, and the largest side of an image.
 RADII, SIDE = 64, 1_000_000
 # The mean loss, compared as the figures are.
@@ -94,8 +84,8 @@ def _protocol(row: EvaluationModel, fingerprint: str) -> Protocol:
     """
     if row.evaluator_version != EVALUATOR_VERSION:
         raise ValueError(
-            f"scored by evaluator version {row.evaluator_version}; this is version {EVALUATOR_VERSION}: "
-            "run its suite there again, which scores the label maps anew"
+            f"it {other_version('evaluator version', row.evaluator_version, EVALUATOR_VERSION)}: "
+            "run its suite there again with this one, which scores the label maps anew"
         )
     smoke, images = row.protocol.get("smoke", False), row.protocol.get("images")
     if not isinstance(smoke, bool) or not (images is None or isinstance(images, int)):
@@ -119,8 +109,6 @@ def read_statistics(data: bytes, num_classes: int, limits: Limits) -> Statistics
     Raises:
         ValueError: they are of another format, too large, or contradict themselves.
     """
-    if not is_packed(data):
-        _check_archive(data, limits)
     try:
         table = StatisticsTable.from_bytes(data, limits.statistics_bytes)
     except Exception as error:  # damaged bytes may raise anything
@@ -128,41 +116,6 @@ def read_statistics(data: bytes, num_classes: int, limits: Limits) -> Statistics
     _check_ids(table, num_classes, limits)
     _check_numbers(table, num_classes)
     return table
-
-
-def _check_archive(data: bytes, limits: Limits) -> None:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            if len(members) > 2 * len(_PARTS) or sum(one.file_size for one in members) > limits.statistics_bytes:
-                raise ValueError("its statistics are too large")
-            for one in members:
-                _check_part(archive, one)
-    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ValueError(f"its statistics cannot be read: {error}") from error
-
-
-def _check_part(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> None:
-    """What stands in front of an array has to fit its size in the archive."""
-    name = one.filename.removesuffix(".npy")
-    with archive.open(one) as file:
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
-            raise ValueError("its statistics are of another format")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=1000)
-        before = file.tell()
-    if name == "version":
-        if shape or dtype.kind not in "iu":
-            raise ValueError("its statistics are of another format")
-        return
-    if name not in _PARTS:
-        raise ValueError("its statistics have parts of another name")
-    columns, kind = _PARTS[name]
-    fits = len(shape) == (2 if columns else 1) and (not columns or shape[1] == columns)
-    if not fits or dtype.kind != kind or dtype.itemsize != (1 if kind == "u" else 8) or dtype.byteorder == ">":
-        raise ValueError(f"its statistics: {name} has shape {shape} and type {dtype}")
-    if before + int(np.prod(shape, dtype=object)) * dtype.itemsize != one.file_size:
-        raise ValueError(f"its statistics: {name} does not have the size that it states")
 
 
 def _check_ids(table: StatisticsTable, num_classes: int, limits: Limits) -> None:

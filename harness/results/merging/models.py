@@ -16,8 +16,8 @@ from pydantic import (
 )
 
 from harness.config.fingerprint import cell_fingerprint, train_fingerprint
-from harness.config.stored import stored_protocol
 from harness.datasets.base import SPLITS
+from harness.metrics.protocol import Protocol
 from harness.results.merging.fields import (
     Boolean,
     Count,
@@ -92,7 +92,7 @@ class _Search(_Facts):
     stopped: Count
     gpu_hours: Finite
     cpu_hours: Finite
-    hours: Finite | None = None
+    hours: Finite
     spec: dict[str, Any] = {}
 
 
@@ -105,6 +105,11 @@ class _Selection(_Facts):
 class _Choice(_Facts):
     name: Name
     variant: str | None = None
+
+
+class _Ceiling(_Facts):
+    input: str
+    scores: dict[str, Annotated[Finite, Field(ge=0, le=1)] | None]
 
 
 class _Config(_Facts):
@@ -126,7 +131,7 @@ class DatasetModel(Row):
     ]
     foreground: int | None
     counts: Annotated[dict[str, Count], BeforeValidator(json_value)]
-    scored_as: Annotated[str, StringConstraints(pattern="^([0-9a-f]{64})?$")]
+    scored_as: Hash
 
     @model_validator(mode="after")
     def _agree(self) -> DatasetModel:
@@ -199,7 +204,7 @@ class RunModel(Row):
         dataset = self.parts.get("dataset")
         if isinstance(dataset, dict) and dataset.get("name") != self.config["dataset"]["name"]:
             raise ValueError("its data set is not what its fingerprint was taken over")
-        stored_protocol(self.config)
+        Protocol.model_validate(self.config["protocol"])
         on_test = self.selection["rule"] == "best" and self.selection["split"] == "test"
         if on_test and not self.selected_on_test:
             raise ValueError("it was selected on the scored images and does not say so")
@@ -219,8 +224,15 @@ class EvaluationModel(Row):
     loss: Finite | None
     n_images: Count
     statistics: bytes
-    image_list: Hash | None
+    ceiling: Shown
+    image_list: Hash
     created: Time
+
+    @model_validator(mode="after")
+    def _agree(self) -> EvaluationModel:
+        if self.ceiling:
+            _Ceiling.model_validate(self.ceiling)
+        return self
 
 
 class ScoreModel(Row):

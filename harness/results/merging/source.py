@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from harness.errors import DatabaseError
 from harness.results.merging.limits import MEGABYTE, Clock, Limits
 from harness.results.opening import connected_to_read, open_store
-from harness.results.schema import SCHEMA_VERSION, Base
+from harness.results.schema import Base, refuse_other_schema
 from harness.tasks.artifacts import is_url
 from harness.utils.text import plain_line
 
@@ -257,16 +257,7 @@ def _check_version(connection: Connection, path: Path, kinds: Mapping[str, str])
     if kinds["meta"] != "table":
         raise DatabaseError(f"{path}: meta is no table but a {kinds['meta']}; nothing was read")
     query = text("SELECT value FROM meta WHERE key = 'schema_version' LIMIT 1")
-    found = plain_line(str(connection.execute(query).scalar()))
-    if found == str(SCHEMA_VERSION):
-        return
-    older = found.isdecimal() and int(found) < SCHEMA_VERSION
-    raise DatabaseError(
-        f"{path}: has schema {found}, this version of segbench reads schema {SCHEMA_VERSION}; it was left alone",
-        f"`bench db migrate --db {path}` brings it up to date, after a backup."
-        if older
-        else "It is of a newer segbench, or none of ours.",
-    )
+    refuse_other_schema(str(path), plain_line(str(connection.execute(query).scalar())))
 
 
 def _check_table(connection: Connection, path: Path, table: Table, kinds: Mapping[str, str]) -> None:

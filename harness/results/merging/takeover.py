@@ -195,7 +195,7 @@ class TakeOver:
 
     def _copy_evaluation(self, evaluation: Evaluation, run_id: int) -> None:
         key = evaluation.image_list
-        if key is not None and self.ours.get(ImageList, key) is None:
+        if self.ours.get(ImageList, key) is None:
             self.ours.add(ImageList(**columns(self.theirs.get_one(ImageList, key))))
             self.ours.flush()
         fresh = Evaluation(**columns(evaluation, "id", "run_id", "merge_id"), run_id=run_id, merge_id=self._merge_id)
@@ -235,13 +235,10 @@ def dataset_conflict(ours: Session, data: DatasetRow) -> str | None:
     own = ours.get(DatasetRow, data.manifest)
     if own is not None:
         differing = [name for name in _FACTS if getattr(own, name) != getattr(data, name)]
-        if own.scored_as and data.scored_as and own.scored_as != data.scored_as:
-            differing.append("what is scored")
         told = " and ".join([", ".join(differing[:-1]), differing[-1]] if len(differing) > 1 else differing)
         return f"the same files of {own.name} have another {told} there" if differing else None
     for other in ours.scalars(select(DatasetRow).where(DatasetRow.test_manifest == data.test_manifest)):
-        known_apart = other.scored_as and data.scored_as and other.scored_as != data.scored_as
-        if not known_apart and (other.classes, other.palette) != (data.classes, data.palette):
+        if other.scored_as == data.scored_as and (other.classes, other.palette) != (data.classes, data.palette):
             return f"the scored images of {other.name} have other classes or colours there"
     return None
 

@@ -121,8 +121,7 @@ def _remove_unused(session: Session, pictures: set[tuple[str, str]], manifests: 
         if session.scalars(shown.limit(1)).first() is None:
             which = (GalleryImage.test_manifest == test_manifest, GalleryImage.image_id == image_id)
             session.execute(delete(GalleryImage).where(*which))
-    used = select(Evaluation.image_list).where(Evaluation.image_list.is_not(None))
-    session.execute(delete(ImageList).where(ImageList.key.not_in(used)))
+    session.execute(delete(ImageList).where(ImageList.key.not_in(select(Evaluation.image_list))))
     for manifest in manifests:
         if session.scalars(select(Run.id).where(Run.manifest == manifest).limit(1)).first() is None:
             session.execute(delete(DatasetRow).where(DatasetRow.manifest == manifest))

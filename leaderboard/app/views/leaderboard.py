@@ -28,7 +28,7 @@ from leaderboard.shown.ranking import TableData, ranking, setting
 from leaderboard.shown.text import cell_id, heading
 from leaderboard.stats.draws import stored_protocol, stored_tables
 from leaderboard.stats.stability import BoardStability, rank_stability
-from leaderboard.tables.reported import Beside, grid_metrics, reported_grids, reported_rows
+from leaderboard.tables.reported import Beside, grid_metrics, measured_tables, reported_grids, reported_rows
 from leaderboard.tables.table import overview
 
 TITLE, URL, ORDER = "Leaderboard", state.BOARDS, 1
@@ -250,6 +250,9 @@ def show_reported(board: Board) -> None:
             with st.expander(f"{metric_title(metric)}: reported → here", expanded=metric == metrics[0]):
                 paragraph(grid.title)
                 components.table(beside_table(grid), key=f"reported-{metric}-{n}")
+    for n, beside in enumerate(measured_tables(store(), board, references())):
+        with st.expander(beside.title):
+            components.table(beside_table(beside), key=f"reported-measured-{n}")
     with st.expander("Every reported figure", expanded=not metrics):
         components.table(beside_table(Beside("", tuple(heads), tuple(map(tuple, rows)))), key="reported-all")
     for note in notes:

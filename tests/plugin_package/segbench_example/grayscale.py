@@ -11,6 +11,8 @@ from harness.utils.vision import import_torchvision
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
+    from harness.utils.normalization import Color
+
 
 class Grayscale(Augmentation):
     """Take the color out of an image, with a chance."""
@@ -18,7 +20,7 @@ class Grayscale(Augmentation):
     op: Literal["grayscale"] = "grayscale"
     p: Fraction = 0.1
 
-    def transform(self, size: tuple[int, int]) -> v2.Transform:
+    def transform(self, size: tuple[int, int], fill: Color) -> v2.Transform:
         """See `Augmentation`."""
         import_torchvision()
         from torchvision.transforms import v2
