@@ -24,7 +24,8 @@ from leaderboard.boards.board import Board, boards
 from leaderboard.queries.load import BoardSummary, Data, ScoredRun, list_boards, load_board, load_runs, version_key
 from leaderboard.shown.counts import Counts, load_counts
 from leaderboard.shown.text import heading
-from leaderboard.stats.draws import BoardDraws, board_draws, stored_protocol, stored_tables
+from leaderboard.stats.draws import BoardDraws, stored_draws
+from leaderboard.stats.overall import Overall, collections, overall
 from leaderboard.stats.significance import BoardSignificance, Question, default_question, significance
 from leaderboard.tables.references import Reference, load_references
 from leaderboard.tables.table import DEFAULT_METRICS, metric_names
@@ -147,7 +148,37 @@ def _answer(opened: Store, board: Board, question: Question) -> BoardSignificanc
 
 def draws_of(opened: Store, board: Board) -> BoardDraws:
     """The scores of a board's runs on resampled images: slow."""
-    return board_draws(board, stored_protocol(opened, board), stored_tables(opened, board))
+    return stored_draws(opened, board)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _suite(_opened: Store, key: str, board: str, metric: str) -> list[Board]:
+    here = next(one for one in list_boards(_opened) if one.board_id == board)
+    own = [one for one in list_boards(_opened) if (one.suite, one.smoke) == (here.suite, here.smoke)]
+    everywhere = all(metric in metric_names(one.data) for one in own)
+    made = [boards(load_board(_opened, one.board_id), metric if everywhere else None)[0] for one in own]
+    found = [one for one in collections(made) if any(b.protocol_name == here.protocol_name for b in one)]
+    return next((one for one in found if any(b.board_id == board for b in one)), found[0] if found else [])
+
+
+def suite_of(chosen: Chosen) -> list[Board]:
+    """The boards of the chosen one's suite, ranked by its score where all have it; none where it is alone."""
+    return _suite(store(), version(), chosen.id, chosen.metric)
+
+
+_overall: Background[Overall] = Background(most=12)
+
+
+def overall_of(own: Sequence[Board], question: Question) -> Overall | None:
+    """A suite over its data sets. That of many runs is made beside the page: None until then.
+
+    Raises:
+        Exception: the statistics of a damaged database raise whatever they do.
+    """
+    opened = store()
+    key = f"{opened.name}/{version()}/{question}/" + "/".join(f"{b.board_id} {b.metric}" for b in own)
+    soon = sum(len(row.cell.scored) for board in own for row in board.rows) <= _FEW_RUNS
+    return _overall.get(key, lambda: overall(own, question, lambda board: draws_of(opened, board)), wait=soon)
 
 
 @st.cache_resource(show_spinner=False, max_entries=20)

@@ -38,6 +38,7 @@ class Field:
 
 
 BOARDS, IMAGES, TRADES, COMPARE, MODEL, RUN = "leaderboard", "images", "trade-offs", "compare", "model", "run"
+OVERALL = "overall"
 
 FIELDS = {
     "board": Field(),

@@ -10,7 +10,7 @@ import numpy as np
 from harness.metrics.exact import Array
 from harness.metrics.metric import higher_is_better, is_share
 from leaderboard.boards.board import Board, Cell
-from leaderboard.boards.estimate import Interval
+from leaderboard.boards.estimate import LEVEL, Interval
 from leaderboard.stats.draws import BoardDraws
 from leaderboard.stats.images import image_contrasts, image_interval
 from leaderboard.stats.permutation import contributions
@@ -51,7 +51,7 @@ class Sample(ABC):
         """Where the true figure of a row lies; None where nothing says so."""
 
     @abstractmethod
-    def contrasts(self, rows: Sequence[int]) -> Contrasts:
+    def contrasts(self, rows: Sequence[int], level: float = LEVEL) -> Contrasts:
         """The comparison of rows by what places them; figures are signed so that higher is better."""
 
     @abstractmethod
@@ -126,9 +126,9 @@ class SeedSample(Sample):
         """Student's, with the spreads of both."""
         return self._spread.difference(row, other, self.between(row, other))
 
-    def contrasts(self, rows: Sequence[int]) -> Contrasts:
+    def contrasts(self, rows: Sequence[int], level: float = LEVEL) -> Contrasts:
         """From the spread over seeds."""
-        return seed_contrasts(self.signed(rows), self._spread, rows)
+        return seed_contrasts(self.signed(rows), self._spread, rows, level)
 
 
 class ImageSample(Sample):
@@ -182,7 +182,7 @@ class ImageSample(Sample):
         draws = first.scores - second.scores
         return image_interval(self.between(row, other), draws[~np.isnan(draws)], first.influence - second.influence)
 
-    def contrasts(self, rows: Sequence[int]) -> Contrasts:
+    def contrasts(self, rows: Sequence[int], level: float = LEVEL) -> Contrasts:
         """From differences on the same resamples; one on which a row is undefined is left out for all of them."""
         figures = self.signed(rows)
         if len(rows) < 2:
@@ -190,7 +190,7 @@ class ImageSample(Sample):
         draws = np.stack([self.sign * self._mean[i].scores for i in rows], axis=1)
         influence = np.stack([self.sign * self._mean[i].influence for i in rows])
         known = draws[~np.isnan(draws).any(axis=1)]
-        return image_contrasts(figures, known, influence, contributed=self._contributed(rows))
+        return image_contrasts(figures, known, influence, level, self._contributed(rows))
 
     def _contributed(self, rows: Sequence[int]) -> Array | None:
         """(k, U) what each unit contributes to each row; None where there are too many units to permute."""

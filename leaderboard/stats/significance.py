@@ -105,22 +105,25 @@ def sample_of(board: Board, question: Question, draws: BoardDraws | None) -> Sam
     return SeedSample(board) if question == "seeds" else ImageSample(board, draws)
 
 
-def significance(board: Board, question: Question, draws: BoardDraws | None = None) -> BoardSignificance:
+def significance(
+    board: Board, question: Question, draws: BoardDraws | None = None, level: float = LEVEL
+) -> BoardSignificance:
     """Answer one of the two questions for every row of a board.
 
     Args:
         board: the whole of it.
         question: which one.
         draws: for `images`: what `board_draws` made of this board; it is costly and worth keeping.
+        level: at which all statements of one kind about a group hold together.
     """
     sample = sample_of(board, question, draws)
-    groups = [_group(board.metric, group, sample, rows) for group, rows in groups_of(board)]
+    groups = [_group(board.metric, group, sample, rows, level) for group, rows in groups_of(board)]
     widest = max(groups, key=lambda g: len(g.rows), default=None)
     return BoardSignificance(
         question=question,
         asks=ASKS[question],
         metric=board.metric,
-        level=LEVEL,
+        level=level,
         sample=sample.text,
         groups=tuple(groups),
         resolvable=widest.resolvable if widest else None,
@@ -138,11 +141,11 @@ def groups_of(board: Board) -> Iterator[tuple[Group, range]]:
         first = rows.stop
 
 
-def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSignificance:
+def _group(metric: str, group: Group, sample: Sample, indices: range, level: float) -> GroupSignificance:
     """What a sample says of the rows of a group, which are the board's rows of these indices."""
     ranked = [i for i, row in zip(indices, group.rows, strict=True) if row.rank is not None]
     compared = [i for i in ranked if not sample.not_compared(i)]
-    contrasts = sample.contrasts(compared)
+    contrasts = sample.contrasts(compared, level)
     best = compared_with_best(contrasts)
     low, high = rank_intervals(contrasts.better)
     names = names_of_rows(group.rows)
