@@ -127,17 +127,20 @@ def answer_of(board: Board, question: Question) -> Answer:
     """What the statistics say of a board. Those of a large board are made beside the page."""
     opened = store()
     key = f"{opened.name}/{version()}/{board.board_id}/{board.metric}/{question}"
-    if question == "seeds":
-        soon = len(board.rows) <= _FEW_ROWS
-    else:
-        soon = sum(len(row.cell.scored) for row in board.rows) <= _FEW_RUNS
     try:
-        made = _answers.get(key, lambda: _answer(opened, board, question), wait=soon)
+        made = _answers.get(key, lambda: _answer(opened, board, question), wait=_soon(board, question))
     except Exception as error:  # noqa: BLE001 (statistics of a damaged database raise anything; the figures stand)
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
         nothing = BoardDraws(board.metric, None, {}, {}, f"the statistics cannot be read ({said})")
         return Answer(significance(board, "images", nothing), False)
     return Answer(made or significance(board, "images", None), made is None)
+
+
+def _soon(board: Board, question: Question) -> bool:
+    """Whether the answer takes so little time that the page waits for it."""
+    if question == "seeds":
+        return len(board.rows) <= _FEW_ROWS
+    return sum(len(row.cell.scored) for row in board.rows) <= _FEW_RUNS
 
 
 def _answer(opened: Store, board: Board, question: Question) -> BoardSignificance:
@@ -177,7 +180,7 @@ def overall_of(own: Sequence[Board], question: Question) -> Overall | None:
     """
     opened = store()
     key = f"{opened.name}/{version()}/{question}/" + "/".join(f"{b.board_id} {b.metric}" for b in own)
-    soon = sum(len(row.cell.scored) for board in own for row in board.rows) <= _FEW_RUNS
+    soon = all(_soon(board, question) for board in own) and len(own) <= _FEW_RUNS
     return _overall.get(key, lambda: overall(own, question, lambda board: draws_of(opened, board)), wait=soon)
 
 

@@ -129,7 +129,7 @@ def _markdown_rows(table: Table, part: range, style: Style) -> list[str]:
     for i in part:
         cells = [markdown(c) or " " for c in table.rows[i]]
         cells += [_markdown_figure(table, i, j, style) for j in range(len(table.metrics))]
-        cells += [table.runtexts()[i]] if table.counted else []
+        cells += [table.run_texts()[i]] if table.counted else []
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

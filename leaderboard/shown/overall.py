@@ -48,7 +48,7 @@ def overall_table(group: OverallGroup) -> TableData:
         columns,
         rows,
         name="Overall",
-        caption="In each cell: the places it may have; below, its figure. Gap: 1 is a standard deviation of models.",
+        caption="In each cell: the places it may have, and its figure. Gap: 1 is a standard deviation of models.",
         searchable=len(rows) > 12,
         searchLabel="Search models",
     )
