@@ -26,7 +26,7 @@ from leaderboard.shown.counts import Counts, load_counts
 from leaderboard.shown.text import heading
 from leaderboard.stats.draws import BoardDraws, stored_draws
 from leaderboard.stats.overall import Overall, collections, overall
-from leaderboard.stats.significance import BoardSignificance, Question, default_question, significance
+from leaderboard.stats.significance import ASKS, BoardSignificance, Question, default_question, significance
 from leaderboard.tables.references import Reference, load_references
 from leaderboard.tables.table import DEFAULT_METRICS, metric_names
 
@@ -127,13 +127,15 @@ def answer_of(board: Board, question: Question) -> Answer:
     """What the statistics say of a board. Those of a large board are made beside the page."""
     opened = store()
     key = f"{opened.name}/{version()}/{board.board_id}/{board.metric}/{question}"
+    # What is shown until there is an answer, or where there cannot be one, has no intervals.
+    over_images: Question = "images" if question == "seeds" else question
     try:
         made = _answers.get(key, lambda: _answer(opened, board, question), wait=_soon(board, question))
     except Exception as error:  # noqa: BLE001 (statistics of a damaged database raise anything; the figures stand)
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
         nothing = BoardDraws(board.metric, None, {}, {}, f"the statistics cannot be read ({said})")
-        return Answer(significance(board, "images", nothing), False)
-    return Answer(made or significance(board, "images", None), made is None)
+        return Answer(significance(board, over_images, nothing), False)
+    return Answer(made or significance(board, over_images, None), made is None)
 
 
 def _soon(board: Board, question: Question) -> bool:
@@ -281,14 +283,18 @@ def _metric(view: View, summary: BoardSummary) -> str:
 
 
 def _question(view: View, board: Board | None) -> Question:
-    """Which question is asked: of the methods, trained again, or of these checkpoints on other images."""
+    """Which question is asked: of the methods, trained again, of these checkpoints on other images, or of both."""
     usual: Question = default_question(board) if board else "images"
     asked = view.get("ask")
-    now: Question = "seeds" if asked == "seeds" else "images" if asked == "images" else usual
+    now = next((one for one in ASKS if one == asked), usual)
     st.segmented_control(
         "Intervals are for",
-        ["seeds", "images"],
-        format_func={"seeds": "methods, trained again", "images": "checkpoints, other images"}.__getitem__,
+        list(ASKS),
+        format_func={
+            "both": "methods, trained again, other images",
+            "seeds": "methods, trained again",
+            "images": "checkpoints, other images",
+        }.__getitem__,
         required=True,
         **widget("ask", now),
     )

@@ -43,7 +43,7 @@ OVERALL = "overall"
 FIELDS = {
     "board": Field(),
     "by": Field(),
-    "ask": Field("", among=("", "seeds", "images")),
+    "ask": Field("", among=("", "both", "seeds", "images")),
     "rows": Field((), most=8),
     "find": Field(pages=(BOARDS,)),
     "only": Field((), pages=(BOARDS,), most=40),

@@ -1,9 +1,10 @@
 """What a board's differences mean: intervals, which rows may be the best, which places each may have.
 
-Two questions, never mixed:
+Three questions, never mixed:
 
 - `seeds`: *these methods trained again*, on these images. The seeds are the sample. A row needs two.
 - `images`: *these checkpoints on other images like these*. The images are the sample.
+- `both`: *these methods trained again, on other images like these*. Seeds and images are the sample.
 
 Every statement is over the whole of a group of rows that is ranked together, never over a filtered part.
 docs/statistics.md has the formulas.
@@ -19,18 +20,24 @@ from harness.config.grid import grid_text
 from harness.metrics.metric import higher_is_better
 from leaderboard.boards.board import Board, Group, Row
 from leaderboard.boards.estimate import LEVEL, Interval
-from leaderboard.stats.draws import BoardDraws
+from leaderboard.stats.draws import BoardDraws, no_intervals
+from leaderboard.stats.resampling import FEWEST_UNITS
 from leaderboard.stats.row import RowSignificance
-from leaderboard.stats.samples import ImageSample, Sample, SeedSample, values_of
+from leaderboard.stats.samples import ImageSample, Sample, SeedAndImageSample, SeedSample, values_of
 from leaderboard.stats.simultaneous import compared_with_best, rank_intervals
 from leaderboard.stats.verdict import verdict
 
-Question = Literal["seeds", "images"]
+Question = Literal["both", "seeds", "images"]
 
 ASKS: dict[Question, str] = {
+    "both": "These methods trained again, on other images like these: seeds and images are the sample.",
     "seeds": "These methods trained again, on these images: the seeds are the sample.",
     "images": "These checkpoints on other images like these: the images are the sample.",
 }
+
+
+# So many seeds of every row, and a board answers for trainings and images at once.
+SEEDS_FOR_BOTH = 3
 
 
 @dataclass(frozen=True)
@@ -89,9 +96,16 @@ class BoardSignificance:
 
 
 def default_question(board: Board) -> Question:
-    """The question that a board's seeds can answer: `seeds` where two rows have two or more that ended."""
-    repeated = [row for row in board.rows if len(values_of(row.cell, board.metric)) > 1]
-    return "seeds" if len(repeated) > 1 else "images"
+    """The widest question that a board's seeds can answer.
+
+    `both` where every row with a figure has three seeds or more that ended, the metric has intervals over images, and
+    these are ten or more; `seeds` where two rows have two or more; else `images`.
+    """
+    ended = [n for row in board.rows if (n := len(values_of(row.cell, board.metric)))]
+    images = max((run.n_images for row in board.rows for run in row.cell.scored), default=0)
+    if len(ended) > 1 and min(ended) >= SEEDS_FOR_BOTH and images >= FEWEST_UNITS and not no_intervals(board):
+        return "both"
+    return "seeds" if sum(n > 1 for n in ended) > 1 else "images"
 
 
 def sample_of(board: Board, question: Question, draws: BoardDraws | None) -> Sample:
@@ -100,20 +114,22 @@ def sample_of(board: Board, question: Question, draws: BoardDraws | None) -> Sam
     Args:
         board: the whole of it.
         question: which one.
-        draws: for `images`: what `board_draws` made.
+        draws: for `images` and `both`: what `board_draws` made.
     """
-    return SeedSample(board) if question == "seeds" else ImageSample(board, draws)
+    if question == "seeds":
+        return SeedSample(board)
+    return ImageSample(board, draws) if question == "images" else SeedAndImageSample(board, draws)
 
 
 def significance(
     board: Board, question: Question, draws: BoardDraws | None = None, level: float = LEVEL
 ) -> BoardSignificance:
-    """Answer one of the two questions for every row of a board.
+    """Answer one of the three questions for every row of a board.
 
     Args:
         board: the whole of it.
         question: which one.
-        draws: for `images`: what `board_draws` made of this board; it is costly and worth keeping.
+        draws: for `images` and `both`: what `board_draws` made of this board; it is costly and worth keeping.
         level: at which all statements of one kind about a group hold together.
     """
     sample = sample_of(board, question, draws)

@@ -50,7 +50,7 @@ def show() -> None:
         notice("info", "This board has one scored row: there is nothing to compare it with.")
         st.stop()
     names = [one.name for one in picked]
-    draws = draws_for(board, picked) if chosen.question == "images" else None
+    draws = draws_for(board, picked) if chosen.question != "seeds" else None
     found = differences(board, [(one.row, one.cell) for one in picked], chosen.question, draws)
     with title:
         put(element("h1", cut(sentence(board.metric, found[0], names)) if found else "Compare"))
