@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from leaderboard.stats.images import image_contrasts, image_interval
 from leaderboard.stats.permutation import contributions
 from leaderboard.stats.resampling import FEWEST_UNITS, MOST_UNDEFINED, RunDraws
 from leaderboard.stats.seeds import moderated_spread, seed_contrasts
-from leaderboard.stats.simultaneous import Contrasts, no_contrasts, together
+from leaderboard.stats.simultaneous import Contrasts, no_contrasts, with_both_errors
 from leaderboard.stats.verdict import Scope, listed
 
 # More rare classes than this are counted, not named.
@@ -238,25 +237,21 @@ class SeedAndImageSample(Sample):
         images, seeds = self._images.interval(row), self._seeds.interval(row)
         if row in self.why_not or mean is None or images is None or seeds is None:
             return None
-        found = _in_quadrature(mean, images, seeds)
+        found = in_quadrature(mean, images, seeds)
         return Interval(max(found.low, 0.0), min(found.high, 1.0)) if is_share(self.board.metric) else found
 
     def difference(self, row: int, other: int) -> Interval:
         """From both."""
-        return _in_quadrature(
+        return in_quadrature(
             self.between(row, other), self._images.difference(row, other), self._seeds.difference(row, other)
         )
 
     def contrasts(self, rows: Sequence[int], level: float = LEVEL) -> Contrasts:
         """From both; nothing is claimed that either does not find."""
-        parts = [part.contrasts(rows, level) for part in (self._images, self._seeds)]
-        # The figures are the same: half of each, with the whole of both errors.
-        found = replace(together(parts, [1.0, 1.0]), figures=parts[0].figures)
-        clear = found.differences > found.of_pairs * found.errors
-        return replace(found, better=clear & parts[0].better & parts[1].better)
+        return with_both_errors(self._images.contrasts(rows, level), self._seeds.contrasts(rows, level))
 
 
-def _in_quadrature(figure: float, first: Interval, second: Interval) -> Interval:
+def in_quadrature(figure: float, first: Interval, second: Interval) -> Interval:
     """The limits of a figure with two independent errors, from those with each of them (Zou and Donner 2008)."""
     return Interval(
         figure - math.hypot(figure - first.low, figure - second.low),

@@ -77,6 +77,18 @@ def together(parts: Sequence[Contrasts], weights: Sequence[float]) -> Contrasts:
     return replace(found, better=found.differences > found.of_pairs * found.errors)
 
 
+def with_both_errors(first: Contrasts, second: Contrasts) -> Contrasts:
+    """The comparison of figures that vary for two independent reasons; nothing is claimed that either does not find.
+
+    Args:
+        first: with the errors of one reason.
+        second: the same figures, with those of the other.
+    """
+    found = replace(together([first, second], [1.0, 1.0]), figures=first.figures)
+    clear = found.differences > found.of_pairs * found.errors
+    return replace(found, better=clear & first.better & second.better)
+
+
 def no_contrasts(figures: Array) -> Contrasts:
     """Of fewer than two rows there is nothing to say."""
     k = len(figures)
