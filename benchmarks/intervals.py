@@ -258,9 +258,11 @@ def seed_boards(
 
 
 def seed_and_image_boards(
-    boards: int, spread: float, seeds: int = 3, levels: Sequence[float] = EQUAL, answer: str = "both"
+    boards: int, spread: float, seeds: int = 3, levels: Sequence[float] = EQUAL, answer: str = "both", luck: float = 0.5
 ) -> Tally:
     """Simulate boards of methods trained with some seeds each, and scored on 100 images.
+
+    A method has its luck with an image, which all of its trainings share, and each training has its own.
 
     Args:
         boards: how many.
@@ -269,21 +271,28 @@ def seed_and_image_boards(
         levels: how bad each method is.
         answer: `both`; or what `seeds` or `images` alone would claim of methods on other images; or `pigeonhole`: the
             plain bootstrap that draws seeds and images alike (Owen 2007).
+        luck: the standard deviation of a method's luck with an image.
     """
     rng, world, k = np.random.default_rng(3), regions(6, 0.4), len(levels)
     means_of = np.zeros(k)
     trainings = 200
+
+    def trained(n: int, own: Sequence[float], count: int) -> Array:
+        """(k, count, n, 1) how bad each training of each method is on each image."""
+        shared = luck * rng.normal(size=(len(own), 1, n, 1))
+        return np.array(own).reshape(-1, 1, 1, 1) + spread * rng.normal(size=(len(own), count, 1, 1)) + shared
+
     for i, level in enumerate(levels if len(set(levels)) > 1 else levels[:1]):
-        drawn = level + spread * rng.normal(size=trainings)
-        means_of[i] = np.mean([world.fold(world.draw(rng, 2000, [one])[0].sum(axis=0)) for one in drawn])
+        each = trained(2000, [level], trainings)[0]
+        means_of[i] = np.mean([world.fold(world.draw(rng, 2000, [one])[0].sum(axis=0)) for one in each])
     truth = means_of if len(set(levels)) > 1 else np.repeat(means_of[0], k)
     ids = [f"{i:05}" for i in range(IMAGES)]
     tally = Tally()
     for board in range(boards):
         drawn_images = resamples(ids, [], str(board), RESAMPLES)
         products = Products(drawn_images)
-        trained = (np.array(levels)[:, None] + spread * rng.normal(size=(k, seeds))).ravel()
-        runs = [ImageSums(parts, world.fold) for parts in world.draw(rng, IMAGES, list(trained))]
+        bad = trained(IMAGES, levels, seeds).reshape(k * seeds, IMAGES, 1)
+        runs = [ImageSums(parts, world.fold) for parts in world.draw(rng, IMAGES, list(bad))]
         scores = np.array([score_of(run) for run in runs]).reshape(k, seeds)
         figures = scores.mean(axis=1)
         of_runs = [run_draws(run, ids, drawn_images, products) for run in runs]
@@ -296,9 +305,9 @@ def seed_and_image_boards(
         other = [interval for i, x in enumerate(figures) if (interval := spread_of.interval(i, float(x)))]
         both = [in_quadrature(float(x), a, b) for x, a, b in zip(figures, one, other, strict=True)]
         if answer == "pigeonhole":
-            each = np.stack([run.scores for run in of_runs]).reshape(k, seeds, RESAMPLES)
+            every = np.stack([run.scores for run in of_runs]).reshape(k, seeds, RESAMPLES)
             picked = rng.integers(0, seeds, (k, seeds, RESAMPLES))
-            twice = np.take_along_axis(each, picked, axis=1).mean(axis=1).T
+            twice = np.take_along_axis(every, picked, axis=1).mean(axis=1).T
             plain = [image_interval(figures[i], twice[:, i], influence[i], share=True) for i in range(k)]
             tally.add(truth, plain, image_contrasts(figures, twice, influence))
             continue
