@@ -21,8 +21,9 @@ from leaderboard.site import write_site
 from leaderboard.stats.data_sets import fewest_for_a_claim, holm_claims, mid_places, new_places
 from leaderboard.stats.draws import stored_draws
 from leaderboard.stats.overall import Overall, OverallRow, collections, common_question, overall
+from leaderboard.stats.samples import SeedSample
 from leaderboard.stats.significance import Question, significance
-from leaderboard.stats.simultaneous import together
+from leaderboard.stats.simultaneous import together, with_both_errors
 from tests.conftest import Shared
 from tests.leaderboard.browsing import Server, Tab, needs_browser, rows
 from tests.leaderboard.made import board
@@ -85,6 +86,15 @@ def test_places_are_those_of_each_board_at_the_level_of_all_together() -> None:
         assert (row.mean_places.low, row.mean_places.high) == pytest.approx((low, high))
     # On the second data set nothing tells A from B.
     assert (found["A"].mean_places.low, found["A"].mean_places.high) == pytest.approx((1, 4 / 3))
+
+
+def test_what_one_board_claims_at_95_percent_three_need_not_claim_together() -> None:
+    # 5.66 standard errors with 2 degrees of freedom: Student's t asks for 4.30 at 95 %, and for 7.6 at .95^(1/3).
+    own = [on(name, {"A": [0.57, 0.59], "B": [0.49, 0.51]}) for name in ("one", "two", "three")]
+    assert [row.places for row in significance(own[0], "seeds").rows] == [(1, 1), (2, 2)]
+    found = by_name(said(own))
+    assert [one.places for one in found["A"].on] == [(1, 2)] * 3
+    assert not found["A"].mean_places.high < found["B"].mean_places.low
 
 
 def test_the_gap_has_the_spread_of_all_data_sets_in_quadrature() -> None:
@@ -259,8 +269,6 @@ def test_suites_and_smoke_runs_are_not_mixed_and_one_data_set_is_no_suite() -> N
 
 
 def test_weighted_sums_of_independent_figures_have_the_widths_in_quadrature() -> None:
-    from leaderboard.stats.samples import SeedSample
-
     parts = [SeedSample(one).contrasts([0, 1]) for one in BY_HAND]
     found = together(parts, [1.0, 2.0, 0.5])
     weights = np.array([1.0, 2.0, 0.5])
@@ -268,6 +276,16 @@ def test_weighted_sums_of_independent_figures_have_the_widths_in_quadrature() ->
     assert found.of_pairs[0, 1] * found.errors[0, 1] == pytest.approx(np.sqrt(((weights * widths) ** 2).sum()))
     differences = [part.differences[0, 1] for part in parts]
     assert found.differences[0, 1] == pytest.approx((weights * differences).sum())
+
+
+def test_nothing_is_claimed_for_two_reasons_that_one_of_them_does_not_bear() -> None:
+    part = SeedSample(BY_HAND[0]).contrasts([0, 1])
+    assert part.better[0, 1]
+    assert with_both_errors(part, part).better[0, 1]
+    silent = replace(part, better=np.zeros_like(part.better))
+    assert not with_both_errors(part, silent).better.any()
+    assert not with_both_errors(silent, part).better.any()
+    assert with_both_errors(part, silent).figures == pytest.approx(part.figures)
 
 
 # ---- real databases ----------------------------------------------------------------------------------------------
