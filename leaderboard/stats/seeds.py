@@ -16,7 +16,7 @@ from leaderboard.boards.estimate import LEVEL, Interval
 from leaderboard.stats.simultaneous import Contrasts, no_contrasts
 
 # The level of the test of whether a row spreads more than the others, for all rows together.
-APART = 0.0005
+APART = 0.0001
 # Ratios of variances are rounded up to steps of this factor: rows then share critical values, which become no smaller.
 _RATIO = 2.0
 
@@ -76,7 +76,7 @@ def moderated_spread(values: Sequence[Sequence[float]]) -> Spread:
     (Smyth, Linear models and empirical Bayes methods, Statistical Applications in Genetics and Molecular Biology 2004).
     The larger of the two is ours; docs/statistics.md shows what it costs.
 
-    A row that clearly spreads more than the others (F test against their pooled variance, at .05 % divided by the
+    A row that clearly spreads more than the others (F test against their pooled variance, at .01 % divided by the
     number of rows, the clearest first until none is left) lends nothing, and has its own variance and degrees of
     freedom: else one method of which a training collapsed would hide every difference between the others. ('t Lam,
     Scrutiny of variance results for outliers: Cochran's test optimized, Analytica Chimica Acta 2010.)

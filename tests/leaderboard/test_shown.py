@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.metrics import Protocol
 from harness.results import open_store
 from harness.scoring.keep import at_random
 from leaderboard.app.inert import plain
@@ -22,9 +23,13 @@ from leaderboard.shown.costs import COSTS, cost_of
 from leaderboard.shown.figures import Priced, front
 from leaderboard.shown.image_list import in_order, wins
 from leaderboard.shown.markup import element, together
+from leaderboard.shown.method import to_know
 from leaderboard.shown.pictures import CLEAR, clear_colours, labels_of, map_file
-from leaderboard.shown.text import between, full, large, lasting, places, short, signed, three_digits
+from leaderboard.shown.text import amount, between, full, large, lasting, places, short, signed, three_digits
 from leaderboard.site.page import inline_json
+from leaderboard.stats.draws import board_draws
+from leaderboard.stats.significance import significance
+from tests.leaderboard.made import board, table
 
 
 def test_figures_read_as_people_write_them() -> None:
@@ -39,7 +44,28 @@ def test_figures_read_as_people_write_them() -> None:
     assert [three_digits(v) for v in (0.8634, 20.71, 999.7, 2403)] == ["0.863", "20.7", "1,000", "2,403"]
     assert [large(v) for v in (26.7e6, 61.94e9, 950, None)] == ["26.7 M", "61.9 G", "950", "–"]
     assert [lasting(v) for v in (41, 600, 11_520)] == ["41 s", "10.0 min", "3.2 h"]
+    sizes = [amount("miou", -0.0614), amount("hd", -2.34), amount("loss", 0.01234)]
+    assert sizes == ["6.1 points", "2.3 px", "0.012"]
     assert [places((1, 2), 1), places((3, 3), 3), places(None, 4), places(None, None)] == ["1–2", "3", "not known", "–"]
+
+
+def test_the_smallest_difference_has_the_unit_of_its_metric() -> None:
+    rows = {"A": [20.0, 21.0, 22.0], "B": [40.0, 41.0, 42.0]}
+    assert to_know(significance(board(rows, metric="hd"), "seeds")) == [
+        "A typical pair of rows is told apart from 2.3 px on."
+    ]
+    shares = {model: [v / 100 for v in values] for model, values in rows.items()}
+    assert to_know(significance(board(shares), "seeds")) == ["A typical pair of rows is told apart from 2.3 points on."]
+    # What the headline says already is not said again.
+    assert to_know(significance(board({"A": [0.5], "B": [0.4]}), "seeds")) == []
+
+
+def test_what_to_know_of_the_intervals_stands_at_the_head_of_the_page() -> None:
+    made = board({"A": [0.5], "B": [0.4]})
+    sample = board_draws(made, Protocol(), lambda run: table(run), 50)
+    found = significance(made, "images", replace(sample, rare=("cow",)))
+    assert found.remarks[0].startswith("Fewer than 10 of the scored images hold cow")
+    assert to_know(found)[1:] == list(found.remarks)
 
 
 def test_the_front_is_what_nothing_is_cheaper_and_better_than() -> None:

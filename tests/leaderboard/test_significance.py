@@ -86,7 +86,7 @@ def test_a_row_with_one_seed_is_not_compared_with_rows_of_more() -> None:
 
 
 def test_failed_seeds_place_a_row_no_higher_than_the_worst_that_ended_and_nothing_is_claimed_of_it() -> None:
-    rows = {"Fails": [0.90, 0.60, 0.75], "Solid": [0.70, 0.71, 0.72], "Weak": [0.55, 0.56, 0.57]}
+    rows = {"Fails": [0.90, 0.60, 0.75], "Solid": [0.70, 0.701, 0.702], "Weak": [0.55, 0.551, 0.552]}
     made = board(rows, failed={"Fails": 1})
     first, second, third = significance(made, "seeds").rows
     assert (first.name, second.name) == ("Solid", "Fails")
