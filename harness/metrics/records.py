@@ -231,7 +231,7 @@ class StatisticsTable:
             )
         try:
             table = cls._of_columns(columns)
-        except (KeyError, IndexError, TypeError, OverflowError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"damaged statistics: {error}") from None
         wrong = [name for name, kind in _KINDS.items() if getattr(table, name).dtype != kind]
         if wrong:

@@ -173,12 +173,12 @@ def test_a_suite_with_a_crf_is_refused_where_its_package_is_missing(
         make_plan(suite, None, shapes_home / "data", Artifacts(str(shapes_home / "runs")))
 
 
-def test_a_recipe_without_a_crf_keeps_its_fingerprint() -> None:
+def test_a_crf_is_a_part_of_the_fingerprint() -> None:
     def recipe(*overrides: str) -> dict[str, object]:
         suite = load_suite("demo", overrides)
         job = expand(suite, {d.name: dataset_class(d.name, d.params).info for d in suite.datasets})[0]
         return train_parts(job, "s", "d", None)["recipe"]["predict"]  # type: ignore[no-any-return]
 
-    assert "crf" not in recipe()
+    assert recipe()["crf"] is None
     assert recipe("predict.crf={}")["crf"] == Crf().model_dump(mode="json")
     assert Predict.model_validate({"crf": {}}).crf == Crf()

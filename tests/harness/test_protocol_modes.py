@@ -169,15 +169,6 @@ def test_losses_and_histograms_survive_storage_subsets_and_another_protocol() ->
     assert again.values["auc"] == evaluator.compute().values["auc"]
 
 
-def test_statistics_of_another_format_are_refused() -> None:
-    import io
-
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, version=np.array(99))
-    with pytest.raises(ValueError, match="format 99"):
-        StatisticsTable.from_bytes(buffer.getvalue())
-
-
 def test_evaluators_of_different_foregrounds_are_not_merged() -> None:
     with pytest.raises(ValueError, match="foreground"):
         binary().merge(Evaluator(2))
