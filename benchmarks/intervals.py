@@ -493,6 +493,8 @@ def suite_kinds() -> Iterator[Kind]:
         yield Kind(f"{data_sets} data sets, 6 models × 3 seeds, equal", equal)
         apart = partial(suite_boards, data_sets=data_sets, truth=list(np.arange(6) / 2), apart=1.0)
         yield Kind(f"{data_sets} data sets, 6 models × 3 seeds, different", apart)
+    two = partial(suite_boards, data_sets=6, truth=[0.0, 1.0], apart=0.5)
+    yield Kind("6 data sets, 2 models × 3 seeds, different", two, judged=False)
     for data_sets in (6, 10, 40):
         equal = partial(new_data_sets, data_sets=data_sets, truth=[0.0] * 5)
         yield Kind(f"other data sets than these {data_sets}, 5 models, equal", equal)
