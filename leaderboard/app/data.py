@@ -148,12 +148,7 @@ def _soon(board: Board, question: Question) -> bool:
 def _answer(opened: Store, board: Board, question: Question) -> BoardSignificance:
     if question == "seeds" or not any(row.cell.scored for row in board.rows):
         return significance(board, question)
-    return significance(board, question, draws_of(opened, board))
-
-
-def draws_of(opened: Store, board: Board) -> BoardDraws:
-    """The scores of a board's runs on resampled images: slow."""
-    return stored_draws(opened, board)
+    return significance(board, question, stored_draws(opened, board))
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -183,7 +178,7 @@ def overall_of(own: Sequence[Board], question: Question) -> Overall | None:
     opened = store()
     key = f"{opened.name}/{version()}/{question}/" + "/".join(f"{b.board_id} {b.metric}" for b in own)
     soon = all(_soon(board, question) for board in own) and len(own) <= _FEW_RUNS
-    return _overall.get(key, lambda: overall(own, question, lambda board: draws_of(opened, board)), wait=soon)
+    return _overall.get(key, lambda: overall(own, question, lambda board: stored_draws(opened, board)), wait=soon)
 
 
 @st.cache_resource(show_spinner=False, max_entries=20)

@@ -171,9 +171,9 @@ def _scored(board: Board) -> int:
 
 
 def common_question(boards: Sequence[Board]) -> Question:
-    """The question that every board's seeds can answer; `images` where they differ."""
+    """The widest question that every board's seeds can answer."""
     usual = {default_question(board) for board in boards}
-    return usual.pop() if len(usual) == 1 else "images"
+    return "images" if "images" in usual else "seeds" if "seeds" in usual else "both"
 
 
 def overall(boards: Sequence[Board], question: Question, draws_of: DrawsOf) -> Overall:

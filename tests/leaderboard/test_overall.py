@@ -268,6 +268,14 @@ def test_suites_and_smoke_runs_are_not_mixed_and_one_data_set_is_no_suite() -> N
     assert (first, second) == (BY_HAND[0], BY_HAND[1])
 
 
+def test_the_question_is_the_widest_that_every_board_can_answer() -> None:
+    three = on("one", {"A": [0.5, 0.51, 0.52], "B": [0.4, 0.41, 0.42]})
+    single = on("two", {"A": [0.5], "B": [0.4]})
+    assert common_question([three, three]) == "both"
+    assert common_question([three, BY_HAND[0]]) == "seeds"
+    assert common_question([three, BY_HAND[0], single]) == "images"
+
+
 def test_weighted_sums_of_independent_figures_have_the_widths_in_quadrature() -> None:
     parts = [SeedSample(one).contrasts([0, 1]) for one in BY_HAND]
     found = together(parts, [1.0, 2.0, 0.5])

@@ -24,8 +24,8 @@ TITLE, URL, ORDER = "Overall", state.OVERALL, 5
 def show() -> None:
     """The page."""
     chosen: Chosen = st.session_state["chosen"]
-    own = suite_of(chosen)
     try:
+        own = suite_of(chosen)
         found = overall_of(own, chosen.question) if own else None
     except Exception as error:  # noqa: BLE001 (the statistics of a damaged database raise whatever they do)
         put(element("h1", "Overall"))
