@@ -162,11 +162,12 @@ def _show(scored: Scored, json: Path | None) -> None:
     rows = [(metric_title(metric), shown(metric, value)) for metric, value in scores.values.items()]
     title = f"{scores.n_images} images, protocol {protocol_title(scores.protocol)} ({scores.protocol_hash[:6]})"
     console.print(table(("score", "value"), rows, title=title, right=1))
+    known = [name for name in class_score_names() if any(v is not None for v in scores.per_class[name])]
     classes = [
-        (label, *(shown(metric, scores.per_class[metric][index]) for metric in class_score_names()))
+        (label, *(shown(metric, scores.per_class[metric][index]) for metric in known))
         for index, label in enumerate(scored.classes)
     ]
-    heads = ("class", *map(metric_title, class_score_names()))
+    heads = ("class", *map(metric_title, known))
     console.print(table(heads, classes, right=len(heads) - 1))
     console.print(_pixels(scored))
     if scores.skipped:

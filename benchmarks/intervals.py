@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.metrics import Protocol
+from harness.metrics.families.region import ratio_sums
+from harness.metrics.sums import Counts, ImageSums, mean_of_images
 from leaderboard.boards.estimate import LEVEL, Interval
 from leaderboard.stats.data_sets import holm_claims, mid_places, new_places, units_of
-from leaderboard.stats.image_sums import Counts, ImageSums, means, region_sums
 from leaderboard.stats.images import image_contrasts, image_interval
 from leaderboard.stats.permutation import FEW, contributions
 from leaderboard.stats.resampling import Products, RunDraws, resamples, run_draws, score_of
@@ -149,7 +150,7 @@ def regions(classes: int, present: float | Array, alarms: float = 0.02, areas: f
             models.append(np.hstack([right, hit, rest, row, guessed, column]))
         return np.asarray(models)
 
-    return World(draw, region_sums(Counts(*[np.zeros((1, classes))] * 3), PROTOCOL, "miou").fold)
+    return World(draw, ratio_sums(Counts(*[np.zeros((1, classes))] * 3), PROTOCOL, "iou").mean().fold)
 
 
 def _share(of: Array, odds: Array) -> Array:
@@ -163,9 +164,9 @@ def distances() -> World:
     def draw(rng: np.random.Generator, n: int, levels: Sequence[float]) -> Array:
         hard = 0.6 * rng.normal(size=(n, 1))
         models = [np.exp(3 + 0.5 * level + hard + 0.5 * rng.normal(size=(n, 1))) for level in levels]
-        return np.array([means(-each, np.ones(1, dtype=bool)).parts for each in models])
+        return np.array([mean_of_images(-each[:, 0]).parts for each in models])
 
-    return World(draw, means(np.zeros((1, 1)), np.ones(1, dtype=bool)).fold)
+    return World(draw, mean_of_images(np.zeros(1)).fold)
 
 
 def of_groups(world: World, spread: float, size: int = 5) -> World:

@@ -29,6 +29,7 @@ from harness.datasets import dataset_class
 from harness.datasets.palette import palette_image, png_bytes
 from harness.metrics import Evaluator, Protocol, Scores, StatisticsTable, fold
 from harness.metrics.image_figures import image_figures
+from harness.metrics.sums import ScoredImages
 from harness.results import Store, open_store
 from harness.results.image_scores import ImageNames, stored_metrics
 from harness.results.schema import (
@@ -226,8 +227,8 @@ class _Scored:
 
     @classmethod
     def of(cls, table: StatisticsTable, protocol: Protocol) -> _Scored:
-        figures = image_figures(table, len(CLASSES), protocol, stored_metrics(None))
-        named = {metric: values.tobytes() for metric, values in figures.items()}
+        figures = image_figures(ScoredImages(table, len(CLASSES), protocol), stored_metrics(None))
+        named = {metric: values.astype("<f4").tobytes() for metric, values in figures.items()}
         scores = fold(table, len(CLASSES), protocol)
         return cls(table, table.to_bytes(), scores, json.loads(json.dumps(scores.details())), named)
 

@@ -62,6 +62,8 @@ class DatasetInfo:
     """What the values in the masks mean, as canonical JSON, where a definition says it and not a class of the code."""
     trimap: str = "labels"
     """`void` where void marks the borders of objects, else `labels`."""
+    categories: tuple[int, ...] | None = None
+    """The category of each class, from 0, where the data set groups its classes."""
     homepage: str = ""
     license: str = ""
     citation: str = ""
@@ -77,7 +79,7 @@ class DatasetInfo:
     @property
     def protocol(self) -> dict[str, Any]:
         """The protocol's fields that follow from the data set."""
-        return {"background": self.background, "trimap": self.trimap}
+        return {"background": self.background, "trimap": self.trimap, "categories": self.categories}
 
     @property
     def headline(self) -> str:

@@ -43,6 +43,8 @@ CLASSES = (
     _Class(32, "motorcycle", (0, 0, 230)),
     _Class(33, "bicycle", (119, 11, 32)),
 )
+# Flat, construction, object, nature, sky, human, vehicle.
+CATEGORIES = (0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 5, 6, 6, 6, 6, 6, 6)
 LAST_LABEL_ID = 33
 # A license plate has the label id -1, which a byte holds as 255.
 LICENSE_PLATE = 255
@@ -73,6 +75,7 @@ class Cityscapes(Dataset):
             "official": "official train (2,975); val and test are both the official val (500), and rows say so",
         },
         background=None,
+        categories=CATEGORIES,
         scored_in=("Cityscapes val", "Cityscapes trainval", "Cityscapes fine"),
         homepage="the Cityscapes home page (registration): leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip",
         license="non-commercial",

@@ -6,13 +6,17 @@ from harness.metrics.protocol import EVALUATOR_VERSION, Protocol
 from harness.metrics.records import ImageStatistics, StatisticsTable
 from harness.metrics.scores import Scores, fold
 from harness.metrics.statistics import has_kernels, image_statistics, reference_statistics
+from harness.metrics.sums import ClassSums, ImageSums, ScoredImages
 
 __all__ = [
     "EVALUATOR_VERSION",
+    "ClassSums",
     "Evaluator",
     "ImageStatistics",
+    "ImageSums",
     "Metric",
     "Protocol",
+    "ScoredImages",
     "Scores",
     "StatisticsTable",
     "find_metric",

@@ -57,12 +57,3 @@ def confusion_matrix(prediction: Labels, target: Labels, counted: Mask, num_clas
     predicted[(predicted < 0) | (predicted >= num_classes)] = num_classes
     pairs = target[counted].astype(np.int64) * width + predicted
     return np.bincount(pairs, minlength=num_classes * width).reshape(num_classes, width)
-
-
-def sum_cells(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], counts: NDArray[np.int64], num_classes: int
-) -> NDArray[np.int64]:
-    """A confusion matrix (K, K+1) from its cells; the last column is for predictions out of range."""
-    matrix = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
-    np.add.at(matrix, (rows, columns), counts)
-    return matrix

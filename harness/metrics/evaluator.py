@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from harness.metrics.boundary import boundary_maps
+from harness.metrics.confidence import confidence_histogram
 from harness.metrics.confusion import counted_pixels
 from harness.metrics.histogram import score_histogram
 from harness.metrics.protocol import Protocol
 from harness.metrics.records import ImageStatistics, StatisticsTable
 from harness.metrics.scores import Scores, fold
 from harness.metrics.statistics import image_statistics
+from harness.metrics.structure import structure_counts
 from harness.utils.pixels import nearest_pixels
 
 
@@ -55,6 +58,7 @@ class Evaluator:
         valid: Any = None,
         score: Any = None,
         loss: Any = None,
+        confidence: Any = None,
     ) -> list[ImageStatistics]:
         """Score one image (H, W) or a batch (N, H, W) of integer label maps, NumPy or torch.
 
@@ -65,6 +69,7 @@ class Evaluator:
             valid: boolean region(s) to score, shaped like the target; None scores everything.
             score: binary sets: the foreground's probability, shaped like the target; gives the AUC.
             loss: a number, or one for each image of a batch; gives the mean loss.
+            confidence: the predicted label's probability, shaped like the target; gives calibration.
 
         Returns:
             The statistics of each image.
@@ -73,7 +78,7 @@ class Evaluator:
             ValueError: shapes differ, labels are not whole numbers, a scored label does not exist, or a score is no
                 probability or comes without a foreground.
         """
-        found = self.measure(prediction, target, image_id, valid, score, loss)
+        found = self.measure(prediction, target, image_id, valid, score, loss, confidence)
         self.add(found)
         return found
 
@@ -85,6 +90,7 @@ class Evaluator:
         valid: Any = None,
         score: Any = None,
         loss: Any = None,
+        confidence: Any = None,
     ) -> list[ImageStatistics]:
         """What `update` gathers, without adding it: may be called from many threads at once."""
         guess, true = _as_labels(prediction, "prediction"), _as_labels(target, "target")
@@ -94,9 +100,10 @@ class Evaluator:
         chance = _like(score, true, "score", float)
         if chance is not None and self.foreground is None:
             raise ValueError("scores of the foreground need Evaluator(…, foreground=CLASS)")
+        sure = _like(confidence, true, "confidence", np.float32)
         if true.ndim == 2:
             guess, true = guess[None], true[None]
-            region, chance = (None if part is None else part[None] for part in (region, chance))
+            region, chance, sure = (None if part is None else part[None] for part in (region, chance, sure))
         if image_id is None:
             names = [len(self._images) + i for i in range(len(true))]
         else:
@@ -112,20 +119,36 @@ class Evaluator:
                 None if region is None else region[i],
                 None if chance is None else chance[i],
                 float(losses[i]),
+                None if sure is None else sure[i],
             )
             for i in range(len(true))
         ]
 
-    def _measure_one(self, guess: Any, true: Any, name: str, region: Any, chance: Any, loss: float) -> ImageStatistics:
+    def _measure_one(
+        self, guess: Any, true: Any, name: str, region: Any, chance: Any, loss: float, sure: Any
+    ) -> ImageStatistics:
         if self.protocol.size is not None:
             size = self.protocol.size
             guess, true = _at_size(guess, size), _at_size(true, size)
-            region, chance = (None if part is None else _at_size(part, size) for part in (region, chance))
+            region, chance, sure = (None if part is None else _at_size(part, size) for part in (region, chance, sure))
         found = image_statistics(guess, true, self.num_classes, self.ignore_index, self.protocol, name, region)
-        if chance is not None and self.foreground is not None:
+        structured = self._structured()
+        if chance is not None or sure is not None or structured:
             counted = counted_pixels(true, self.ignore_index, region)
+        if chance is not None and self.foreground is not None:
             found = replace(found, histogram=score_histogram(chance, true, counted, self.foreground))
+        if sure is not None:
+            found = replace(found, confidence=confidence_histogram(sure, guess, true, counted))
+        if structured and found.scored:
+            maps = boundary_maps(guess, true, counted, region, self.num_classes, self.protocol)
+            found = replace(found, structures=structure_counts(*maps, structured))
         return found if math.isnan(loss) else replace(found, loss=loss)
+
+    def _structured(self) -> list[int]:
+        """The classes whose structures are counted."""
+        if self.protocol.structures == "all":
+            return [label for label in range(self.num_classes) if label != self.protocol.background]
+        return [self.foreground] if self.protocol.structures == "foreground" and self.foreground is not None else []
 
     def add(self, images: Iterable[ImageStatistics]) -> None:
         """Add what `measure` gathered."""

@@ -33,3 +33,14 @@ def divide(numerator: Any, denominator: Any) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
         return np.asarray(np.where(bottom == 0, np.nan, top / bottom), dtype=np.float64)
+
+
+def total(values: Array) -> Array:
+    """The sum along the last axis; of one row, which is a score, rounded once; of many, which are resamples, fast."""
+    return np.asarray(math.fsum(values) if values.ndim == 1 else values.sum(axis=-1), dtype=np.float64)
+
+
+def defined_mean(values: Array) -> Array:
+    """The mean along the last axis of what is not NaN, as `total` adds; NaN of nothing."""
+    defined = ~np.isnan(values)
+    return divide(total(np.where(defined, values, 0.0)), defined.sum(axis=-1))

@@ -196,7 +196,7 @@ def _surfaces(
         width,
         protocol.hd_percentile / 100,
         protocol.bf_limit(height, width),
-        protocol.nsd_tolerance,
+        protocol.nsd_limit,
         memory.numbers("squares", longest),
         memory.columns,
         memory.numbers("order", longest),

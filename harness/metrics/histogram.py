@@ -6,12 +6,11 @@ and 1, where equal bins of probability would tie them all.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.confusion import Labels, Mask
+from harness.metrics.exact import Array, divide
 
 BINS = 1024
 # Log-odds beyond this share the outermost bins: 16 is a probability of 0.9999999.
@@ -46,23 +45,24 @@ def score_histogram(scores: NDArray[np.floating], target: Labels, counted: Mask,
     return np.stack([filled // 2, filled % 2, counts[filled]], axis=1).astype(np.int64)
 
 
-def area_under_curve(rows: NDArray[np.int64]) -> float:
+def area_under_curve(others: Array, found: Array) -> Array:
     """Area under the ROC curve: the share of (foreground, other) pixel pairs in the right order, ties counting half.
 
     Args:
-        rows: (h, 3) of bin, whether the target is the foreground, pixels; a bin may come more than once.
+        others: (..., bins) pixels of other classes in each bin, whole numbers.
+        found: (..., bins) pixels of the foreground.
 
     Returns:
-        The area; NaN where there is no pixel of one kind. Scores of one bin are ties. (Mann and Whitney 1947.)
+        (...) areas; NaN where there is no pixel of one kind. Scores of one bin are ties. (Mann and Whitney 1947.) One
+        area is exact until the division.
     """
-    counts = np.zeros((BINS, 2), dtype=np.int64)
-    np.add.at(counts, (rows[:, 0], rows[:, 1]), rows[:, 2])
-    others, found = counts[:, 0].tolist(), counts[:, 1].tolist()
-    total = sum(others) * sum(found)
-    if total == 0:
-        return math.nan
-    below, twice = 0, 0  # whole numbers of any size: exact until the division
-    for other, hit in zip(others, found, strict=True):
-        twice += hit * (2 * below + other)
-        below += other
-    return float(twice / (2 * total))
+    if others.ndim > 1:
+        below = np.cumsum(others, axis=-1) - others
+        ordered = (found * (2 * below + others)).sum(axis=-1)
+        return divide(ordered, 2 * others.sum(axis=-1) * found.sum(axis=-1))
+    passed, twice, hits = 0, 0, 0  # whole numbers of any size
+    for other, hit in zip(map(int, others), map(int, found), strict=True):
+        twice += hit * (2 * passed + other)
+        passed += other
+        hits += hit
+    return np.asarray(twice / (2 * passed * hits) if passed and hits else np.nan)

@@ -1,23 +1,18 @@
-"""A score for each image, from its statistics."""
+"""A score for each image: what a metric gives on that image alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.metrics.families.region import ratios
-from harness.metrics.image_level import image_boundary_iou, image_counts
-from harness.metrics.protocol import Protocol
-from harness.metrics.records import SURFACE_FLOATS, StatisticsTable
-from harness.metrics.scores import classes_that_count
+from harness.metrics.exact import Array
+from harness.metrics.metric import METRICS, split_metric
+from harness.metrics.sums import ClassSums, ScoredImages
 
-Figures = NDArray[np.float32]
-
-# Scores of a class, named `iou[3]` by its number, and of the whole image.
-OF_A_CLASS = ("iou", "dice", "biou", "hd", "hd95")
-OF_AN_IMAGE = ("miou", "dice", "pa", "biou", "hd", "hd95", "loss")
+# A class that an image lacks has no score there, whatever the protocol gives it.
+_ALONE = {"level": "image", "absent": "nan", "f1": "dice"}
 
 
 def headline_figure(foreground: int | None) -> str:
@@ -25,79 +20,46 @@ def headline_figure(foreground: int | None) -> str:
     return "miou" if foreground is None else f"iou[{foreground}]"
 
 
-def image_figures(
-    table: StatisticsTable, num_classes: int, protocol: Protocol, metrics: Sequence[str]
-) -> Mapping[str, Figures]:
-    """Scores of each image, as `harness.results.frames` defines them.
+def has_image_figures(metric: str) -> bool:
+    """Whether single images have a score: of a metric, or of a class, named `iou[3]` by its number."""
+    name, label = split_metric(metric)
+    if name not in METRICS or METRICS.get(name).sums is None:
+        return False
+    return METRICS.get(name).overall if label is None else METRICS.get(name).per_class
 
-    `miou` and `dice` are means over the classes that target or prediction holds, `biou`, `hd` and `hd95` over those of
-    them that count and where they are defined.
+
+def alone(images: ScoredImages) -> ScoredImages:
+    """The same images, each scored by itself."""
+    return replace(images, protocol=images.protocol.model_copy(update=_ALONE))
+
+
+def class_figures(images: ScoredImages, metric: str) -> Array:
+    """(N, K) the score of each class in each image that is scored `alone`; NaN where it is undefined.
+
+    Raises:
+        ValueError: the metric has no score of a class.
+    """
+    sums = METRICS.get(metric).sums_of(images)
+    if not isinstance(sums, ClassSums):
+        raise ValueError(f"{metric} is no score of a class")
+    return sums.fold(sums.parts)
+
+
+def image_figures(images: ScoredImages, metrics: Sequence[str]) -> Mapping[str, Array]:
+    """Scores of each image.
 
     Args:
-        table: the statistics.
-        num_classes: K.
-        protocol: says which classes count.
-        metrics: their names as they are stored.
+        images: their statistics.
+        metrics: the scores; of a class by its number, `iou[3]`.
 
     Returns:
-        For each, a figure for each of `table.ids`; NaN where it is undefined, or no pixel of the image was scored.
+        For each, (N,) figures; NaN where it is undefined, or no pixel of the image was scored.
     """
-    each: dict[str, NDArray[np.float64]] = {}
-    counting = classes_that_count(num_classes, protocol)
-    scored = table.shape[:, 2] > 0
-
-    def by_class(name: str) -> NDArray[np.float64]:
-        if name not in each:
-            if name in ("iou", "dice"):
-                each.update(_regions(table, num_classes, protocol, scored))
-            elif name == "biou":
-                each[name] = image_boundary_iou(table, num_classes)
-            else:
-                each[name] = _distances(table, num_classes, name)
-        return each[name]
-
-    found: dict[str, Figures] = {}
+    images, found = alone(images), {}
     for metric in metrics:
-        name, bracket, index = metric.partition("[")
-        if bracket:
-            figures = by_class(name)[:, int(index.removesuffix("]"))]
-        elif name == "loss":
-            figures = table.loss
-        elif name == "pa":
-            by_class("iou")
-            figures = each["pa"][:, 0]
-        elif name in ("miou", "dice"):
-            figures = _mean(by_class({"miou": "iou"}.get(name, name)))
-        else:
-            figures = _mean(by_class(name)[:, counting])
-        found[metric] = np.where(scored, figures, np.nan).astype("<f4")
+        name, label = split_metric(metric)
+        sums = METRICS.get(name).sums_of(images)
+        if isinstance(sums, ClassSums):
+            sums = sums.mean() if label is None else sums.of(int(label))
+        found[metric] = np.where(images.scored, sums.fold(sums.parts), np.nan)
     return found
-
-
-def _regions(
-    table: StatisticsTable, num_classes: int, protocol: Protocol, scored: NDArray[np.bool_]
-) -> dict[str, NDArray[np.float64]]:
-    counts = image_counts(table, num_classes)
-    plain = protocol.model_copy(update={"absent": "nan", "f1": "dice"})
-    each = ratios(counts["hit"], counts["row"], counts["column"], plain)
-    pixels = counts["row"].sum(axis=1, keepdims=True)
-    parts = {"iou": each["iou"], "dice": each["dice"], "pa": counts["hit"].sum(axis=1, keepdims=True) / pixels}
-    found = {name: np.full((len(scored), part.shape[1]), np.nan) for name, part in parts.items()}
-    for name, part in parts.items():
-        found[name][scored] = part
-    return found
-
-
-def _distances(table: StatisticsTable, num_classes: int, name: str) -> NDArray[np.float64]:
-    found = np.full((len(table.ids), num_classes), np.nan)
-    image, label = table.surface_integers[:, 0], table.surface_integers[:, 1]
-    found[image, label] = table.surface_floats[:, SURFACE_FLOATS.index(name)]
-    return found
-
-
-def _mean(figures: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of the figures of each row that are defined; NaN of none."""
-    defined = ~np.isnan(figures)
-    count = defined.sum(axis=1)
-    total = np.where(defined, figures, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

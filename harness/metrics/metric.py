@@ -8,21 +8,20 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from harness.errors import UnknownName
-from harness.metrics.protocol import Protocol
-from harness.metrics.records import StatisticsTable
+from harness.metrics.sums import ClassSums, ImageSums, ScoredImages
 from harness.utils.registry import Registry
 
 # In the order in which tables show them.
-Family = Literal["region", "distance", "boundary", "trimap", "binary", "loss", "extra"]
+Family = Literal[
+    "region", "distance", "boundary", "trimap", "binary", "agreement", "structure", "calibration", "loss", "extra"
+]
 
-# (statistics, K, protocol, the foreground of a binary set) -> a figure, or one for each class; None is undefined.
-Compute = Callable[[StatisticsTable, int, Protocol, int | None], float | None]
-ComputeEach = Callable[[StatisticsTable, int, Protocol, int | None], Sequence[float | None]]
+Sums = Callable[[ScoredImages], ImageSums | ClassSums]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric. A metric of yours has `compute` or `compute_each`; those of the project are computed by families."""
+    """A metric: what it is called, and what it sums over images."""
 
     name: str
     """What suites, exports and the database call it: lower case, no spaces."""
@@ -42,10 +41,30 @@ class Metric:
     foreground_only: bool = False
     """Whether it exists only for binary sets that name a foreground."""
     family: Family = "extra"
-    compute: Compute | None = None
-    """Folds the statistics of a set of images into one figure. Pure: the same statistics give the same bits."""
-    compute_each: ComputeEach | None = None
-    """The same for a figure of each class, in their order."""
+    sums: Sums | None = None
+    """Gives the parts of each image and the fold of their sums: `ImageSums` for one figure, `ClassSums` for one of each
+    class, whose mean is the figure over classes. Pure: the same statistics give the same bits. None for what is no
+    figure of images."""
+    moved_by: tuple[str, ...] = ()
+    """Fields of the protocol that move it and need no label maps: an order is tried under their other values."""
+
+    def sums_of(self, images: ScoredImages) -> ImageSums | ClassSums:
+        """`sums` of some images.
+
+        Raises:
+            ValueError: there are none, or they are not of this form.
+        """
+        if self.sums is None:
+            raise ValueError(f"{self.name} is no figure of images")
+        found = self.sums(images)
+        wanted = (ClassSums, 3) if isinstance(found, ClassSums) else (ImageSums, 2)
+        if not isinstance(found, wanted[0]) or found.parts.ndim != wanted[1]:
+            raise ValueError("its sums are neither ImageSums of (N, P) parts nor ClassSums of (N, Q, K)")
+        if len(found.parts) != len(images.table.ids):
+            raise ValueError(f"gave parts of {len(found.parts)} images for {len(images.table.ids)}")
+        if self.per_class and (isinstance(found, ImageSums) or found.parts.shape[2] != images.num_classes):
+            raise ValueError(f"gave no figure for each of {images.num_classes} classes")
+        return found
 
 
 METRICS: Registry[Metric] = Registry("metric", "harness.metrics.families", "segbench.metrics", "bench metrics")

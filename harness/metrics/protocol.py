@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from harness.utils.canonical import canonical
 
 # Raised, after a release, whenever the same label maps would give other figures under the same protocol.
 EVALUATOR_VERSION = 1
+
+# Distances are rounded: three pixels of .1 are more than .3.
+_ROUNDED = 1 + 1e-9
 
 
 class Protocol(BaseModel):
@@ -43,6 +46,22 @@ class Protocol(BaseModel):
 
     background_in_boundary_means: bool = False
     """True keeps the background in those means. mIoU always keeps it, as VOC does."""
+
+    boundary_means_over: Literal["union", "target", "both"] = "union"
+    """The images over which distances and boundary scores of a class are averaged. `union`: those in which either map
+    holds it, so that a missed class and a false alarm cost the image's diagonal (a score: 0), the worst there is
+    (MetricsReloaded). `target`: those whose target holds it, so that false alarms vanish. `both`: those in which both
+    maps hold it. Boundary IoU follows it where it is averaged over images."""
+
+    distance_unit: Literal["spacing", "diagonal"] = "spacing"
+    """What distances are measured in: the unit of `spacing`, or the image's diagonal."""
+
+    structures: Literal["foreground", "all", "none"] = "foreground"
+    """Which classes have their skeleton, components and holes counted: the class that counts in a binary set, every
+    class but the background (about 60 ms for each in an image of 512×512), or none."""
+
+    categories: tuple[NonNegativeInt, ...] | None = None
+    """The category of each class, from 0; None: the data set has none."""
 
     size: tuple[int, int] | None = None
     """Height and width to which both label maps are brought, by the nearest pixel, before they are scored; None, and
@@ -89,8 +108,8 @@ class Protocol(BaseModel):
     """How the band's width is measured (MetricsReloaded: Euclidean)."""
 
     bf: Literal["inner", "davis"] = "inner"
-    """Boundary F-measure. `inner`: on inner edges, averaged over the images whose target holds the class. `davis`: on
-    DAVIS's edges, within a whole number of pixels, averaged over all images; neither map having an edge scores 1."""
+    """Boundary F-measure. `inner`: on inner edges. `davis`: on DAVIS's edges, within a whole number of pixels, averaged
+    over all images; neither map having an edge scores 1."""
 
     bf_tolerance: float | None = Field(None, gt=0)
     """Tolerance of the boundary F-measure as a fraction of the image diagonal; None: 0.0075 (Csurka et al. 2013), and
@@ -123,7 +142,13 @@ class Protocol(BaseModel):
         """The tolerance of the boundary F-measure on an image, in units of the spacing (`davis`: in pixels)."""
         if self.bf == "davis":
             return math.ceil((self.bf_tolerance or 0.008) * math.hypot(height, width))
-        return (self.bf_tolerance or 0.0075) * math.hypot(height * self.spacing[0], width * self.spacing[1])
+        diagonal = math.hypot(height * self.spacing[0], width * self.spacing[1])
+        return (self.bf_tolerance or 0.0075) * diagonal * _ROUNDED
+
+    @property
+    def nsd_limit(self) -> float:
+        """The distance up to which a boundary point is within the NSD's tolerance."""
+        return self.nsd_tolerance * _ROUNDED
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> Protocol:

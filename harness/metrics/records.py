@@ -52,6 +52,23 @@ class ClassSurface:
     """Pixels in either Boundary IoU band."""
 
 
+STRUCTURES = (
+    "skeleton_prediction",
+    "skeleton_prediction_inside",
+    "skeleton_target",
+    "skeleton_target_inside",
+    "components_prediction",
+    "components_target",
+    "holes_prediction",
+    "holes_target",
+    "components_met",
+    "alarms",
+)
+"""Of one class in one image: pixels of the skeletons, and of those that lie inside the other mask; components and
+holes; components of the target that the prediction meets, and of the prediction that meet none: see
+`harness.metrics.structure`."""
+
+
 @dataclass(frozen=True)
 class ImageStatistics:
     """Everything that is kept of one scored image.
@@ -76,6 +93,10 @@ class ImageStatistics:
     surfaces: tuple[ClassSurface, ...] = field(default=())
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
     """(h, 3)"""
+    structures: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 1 + len(STRUCTURES)), dtype=np.int64))
+    """(m, 1 + 10): label, then `STRUCTURES`, of the classes whose structures were counted."""
+    confidence: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
+    """(c, 3): bin, whether the prediction is right, pixels, where confidences were given."""
     loss: float = float("nan")
     """The loss of this image; NaN where there is none."""
 
@@ -118,6 +139,10 @@ class StatisticsTable:
     """(h, 4): image, bin, whether the target is the foreground, pixels."""
     loss: NDArray[np.float64]
     """(N,): the loss of each image; NaN where there is none."""
+    structures: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2 + len(STRUCTURES)), dtype=np.int64))
+    """(m, 2 + 10): image, label, then `STRUCTURES`."""
+    confidence: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int64))
+    """(c, 4): image, bin, whether the prediction is right, pixels."""
     batch_loss: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """(B,): the loss of each batch of images, in order, where they are kept."""
     groups: tuple[str, ...] = ()
@@ -141,6 +166,8 @@ class StatisticsTable:
                 [[getattr(s, name) for name in SURFACE_FLOATS] for _, s in surfaces], dtype=np.float64
             ).reshape(-1, len(SURFACE_FLOATS)),
             histogram=_indexed([image.histogram for image in images], 4),
+            structures=_indexed([image.structures for image in images], 2 + len(STRUCTURES)),
+            confidence=_indexed([image.confidence for image in images], 4),
             loss=np.array([image.loss for image in images], dtype=np.float64),
         )
 
@@ -163,6 +190,8 @@ class StatisticsTable:
             surface_integers=part(self.surface_integers),
             surface_floats=self.surface_floats[keep[self.surface_integers[:, 0]]],
             histogram=part(self.histogram),
+            structures=part(self.structures),
+            confidence=part(self.confidence),
             loss=self.loss[keep],
             groups=tuple(name for name, k in zip(self.groups, keep, strict=True) if k) if self.groups else (),
         )
@@ -177,7 +206,7 @@ class StatisticsTable:
         return replace(self, groups=() if groups == self.ids else groups)
 
     def with_scores_of(self, other: StatisticsTable) -> StatisticsTable:
-        """The same statistics with another table's losses and score histograms, which label maps alone do not give.
+        """The same statistics with another table's losses and histograms, which label maps alone do not give.
 
         The losses of batches are taken over where the images are the same.
         """
@@ -186,10 +215,15 @@ class StatisticsTable:
         known = renumber >= 0
         loss = self.loss.copy()
         loss[renumber[known]] = other.loss[known]
-        histogram = other.histogram[known[other.histogram[:, 0]]].copy()
-        histogram[:, 0] = renumber[histogram[:, 0]]
+
+        def taken(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+            kept: NDArray[np.int64] = rows[known[rows[:, 0]]].copy()
+            kept[:, 0] = renumber[kept[:, 0]]
+            return kept
+
         batch_loss = other.batch_loss if other.ids == self.ids else self.batch_loss
-        return replace(self, loss=loss, histogram=histogram, batch_loss=batch_loss)
+        histogram, confidence = taken(other.histogram), taken(other.confidence)
+        return replace(self, loss=loss, histogram=histogram, confidence=confidence, batch_loss=batch_loss)
 
     def to_bytes(self) -> bytes:
         """Serialise as packed columns (`harness.metrics.columns`): the same bytes for the same values, and no objects.
@@ -207,7 +241,9 @@ class StatisticsTable:
         packing.put_confusion(columns, self.confusion, self.trimap, images)
         floats = dict(zip(SURFACE_FLOATS, self.surface_floats.T, strict=True))
         packing.put_surfaces(columns, self.surface_integers, floats, self.confusion, images)
-        packing.put_rows(columns, "histogram", self.histogram, images)
+        for name in _ROWS:
+            if len(rows := getattr(self, name)):
+                packing.put_rows(columns, name, rows, images)
         packing.put_floats(columns, "loss", self.loss)
         packing.put_floats(columns, "batch_loss", self.batch_loss)
         return pack(columns, {"version": FORMAT_VERSION})
@@ -253,14 +289,21 @@ class StatisticsTable:
             trimap=trimap,
             surface_integers=integers,
             surface_floats=floats,
-            histogram=packing.take_rows(columns, "histogram", 4),
+            **{
+                name: packing.take_rows(columns, name, width)
+                if f"{name}.1" in columns
+                else np.zeros((0, width), dtype=np.int64)
+                for name, width in _ROWS.items()
+            },
             loss=packing.take_floats(columns, "loss"),
             batch_loss=packing.take_floats(columns, "batch_loss"),
         )
 
 
+# Rows of whole numbers led by an image, and their width; what has none takes no columns.
+_ROWS = {"histogram": 4, "structures": 2 + len(STRUCTURES), "confidence": 4}
 # The types of the parts.
-_KINDS = dict.fromkeys(("shape", "confusion", "trimap", "surface_integers", "histogram"), np.int64) | dict.fromkeys(
+_KINDS = dict.fromkeys(("shape", "confusion", "trimap", "surface_integers", *_ROWS), np.int64) | dict.fromkeys(
     ("surface_floats", "loss", "batch_loss"), np.float64
 )
 

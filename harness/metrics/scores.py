@@ -1,29 +1,32 @@
 """Folding per-image statistics into scores: a pure function, exact until the last division.
 
-Sums of whole numbers stay whole numbers; sums of distances use `math.fsum`, which rounds once, so that the
-order of the images never moves a bit.
+Every sum over images is rounded once (`harness.metrics.sums`), so that their order never moves a bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.metrics.confusion import sum_cells
-from harness.metrics.exact import exact_mean, mean, number
-from harness.metrics.families.binary import binary_scores
+from harness.metrics.exact import defined_mean, mean, number
 from harness.metrics.families.loss import batch_loss_scores
-from harness.metrics.families.region import region_scores, region_values
-from harness.metrics.families.surface import boundary_scores
-from harness.metrics.families.trimap import trimap_ious
-from harness.metrics.image_level import image_boundary_iou, image_counts, image_level_scores, image_region_scores
-from harness.metrics.metric import all_metrics, class_score_names, names_of
+from harness.metrics.families.surface import distance_sums, missed_and_spurious
+from harness.metrics.families.trimap import trimap_sums
+from harness.metrics.image_level import image_level_scores
+from harness.metrics.metric import all_metrics, names_of
 from harness.metrics.protocol import Protocol
 from harness.metrics.records import StatisticsTable
+from harness.metrics.sums import ClassSums, ScoredImages
+
+# What else is kept of each distance: the images it is averaged over, and its unit.
+_VARIANTS = {
+    "both": ("both", "spacing"),
+    "penalised": ("union", "spacing"),
+    "fraction": ("target", "diagonal"),
+}
 
 
 @dataclass(frozen=True)
@@ -90,119 +93,91 @@ def fold(table: StatisticsTable, num_classes: int, protocol: Protocol, foregroun
     Returns:
         The scores; an undefined one is None and counted under `undefined`.
     """
-    scored = table.shape[:, 2] > 0
-    confusion = dataset_confusion(table, num_classes)
-    images = image_counts(table, num_classes)
-    region = region_scores(confusion, protocol)
-    overall = region_values(confusion, region)
-    boundary, variants, missed, spurious = boundary_scores(table, num_classes, protocol)
-    if protocol.level == "image":
-        region, overall = image_region_scores(images, protocol)
-        boundary["biou"] = np.array([exact_mean(column) for column in image_boundary_iou(table, num_classes).T])
-    f1 = region.pop("f1")
-    per_class = {**region, **boundary}
-    counting = classes_that_count(num_classes, protocol)
-    trimap = trimap_ious(table, num_classes, protocol)
-    headline = trimap[protocol.trimap_headline]
-    surface = names_of("distance", "boundary")
-    values: dict[str, float | None] = {
-        **overall,
-        **{name: mean(per_class[name][counting]) for name in surface},
-        "trimap_iou": mean(headline),
+    images = ScoredImages(table, num_classes, protocol, foreground)
+    found = figures_of(images)
+    missed, spurious = missed_and_spurious(images)
+    variants = {
+        name: {kind: _over_classes(distance_sums(images, name, *how)) for kind, how in _VARIANTS.items()}
+        for name in names_of("distance")
     }
-    lists = {name: [number(v) for v in per_class[name]] for name in class_score_names() if name in per_class}
-    of_foreground = None
-    if foreground is not None:
-        values |= binary_scores(table, confusion, foreground)
-        of_foreground = {name: figures[foreground] for name, figures in lists.items()} | {
-            "miou": lists["iou"][foreground],
-            "fwiou": lists["iou"][foreground],
-            "pa": lists["accuracy"][foreground],
-            "mpa": lists["accuracy"][foreground],
-            "f1": number(f1[foreground]),
-            "trimap_iou": number(headline[foreground]),
-        }
-    extra = extra_scores(table, num_classes, protocol, foreground)
+    trimap = {radius: _over_classes(trimap_sums(images, radius)) for radius in protocol.trimap_radii}
     return Scores(
-        values=values | batch_loss_scores(table) | extra.values,
-        per_class=lists | extra.per_class,
-        foreground=of_foreground,
+        values=found.values | batch_loss_scores(table),
+        per_class=found.per_class,
+        foreground=None if foreground is None else found.of_class(foreground),
         loss=mean(table.loss),
-        image_level=image_level_scores(table, images, protocol, counting),
-        trimap={radius: mean(ious) for radius, ious in trimap.items()},
-        variants={name: {kind: mean(v[counting]) for kind, v in kinds.items()} for name, kinds in variants.items()},
-        undefined={
-            name: int(np.isnan(figures[counting] if name in surface else figures).sum())
-            for name, figures in ((name, per_class[name]) for name in lists)
-        },
+        image_level=image_level_scores(images),
+        trimap=trimap,
+        variants=variants,
+        undefined=found.undefined,
         missed=missed,
         spurious=spurious,
-        n_images=int(scored.sum()),
-        skipped=int((~scored).sum()),
+        n_images=int(images.scored.sum()),
+        skipped=int((~images.scored).sum()),
         protocol=protocol.model_dump(mode="json"),
         protocol_hash=protocol.hash,
         batch_losses=[number(loss) for loss in table.batch_loss],
-        problems=extra.problems,
+        problems=found.problems,
     )
 
 
+def _over_classes(sums: ClassSums) -> float | None:
+    return number(sums.mean().score())
+
+
 @dataclass(frozen=True)
-class ExtraScores:
-    """What the metrics of other packages give."""
+class Figures:
+    """The figures of metrics, by name; None where undefined."""
 
-    values: dict[str, float | None]
-    per_class: dict[str, list[float | None]]
-    problems: dict[str, str]
+    values: dict[str, float | None] = field(default_factory=dict)
+    each: dict[str, list[float | None]] = field(default_factory=dict)
+    """K figures of every metric that has one for each class, shown or not."""
+    per_class: dict[str, list[float | None]] = field(default_factory=dict)
+    """Of those, the scores of a class."""
+    undefined: dict[str, int] = field(default_factory=dict)
+    """How many of the classes that count have no such score."""
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def of_class(self, label: int) -> dict[str, float | None]:
+        """Every score under its usual name for one class alone."""
+        found = {name: figures[label] for name, figures in self.each.items()}
+        return found | {"pa": found["accuracy"], "fwiou": found["iou"]}
 
 
-def extra_scores(
-    table: StatisticsTable, num_classes: int, protocol: Protocol, foreground: int | None, names: Iterable[str] = ()
-) -> ExtraScores:
-    """Fold the metrics of other packages; one that fails is undefined, with its reason, and stops nothing.
+def figures_of(images: ScoredImages, names: Collection[str] = ()) -> Figures:
+    """Fold metrics; one of another package that fails is undefined, with its reason, and stops nothing.
 
     Args:
-        table: the statistics.
-        num_classes: K.
-        protocol: the conventions.
-        foreground: the class that counts in a binary set.
-        names: only these; none: all.
+        images: the statistics.
+        names: only these; none: all but losses.
     """
-    found = ExtraScores({}, {}, {})
-    wanted = set(names)
+    found = Figures()
     for metric in all_metrics():
         name = metric.name
-        if (wanted and name not in wanted) or (metric.foreground_only and foreground is None):
+        if metric.family == "loss" or (names and name not in names):
+            continue
+        if metric.foreground_only and images.foreground is None:
             continue
         try:
-            if metric.compute is not None:
-                value = metric.compute(table, num_classes, protocol, foreground)
-                found.values[name] = None if value is None else number(float(value))
-            if metric.compute_each is not None:
-                each = metric.compute_each(table, num_classes, protocol, foreground)
-                found.per_class[name] = _one_for_each(each, num_classes)
-        except Exception as error:  # noqa: BLE001 (a stranger's function may raise anything)
+            sums = metric.sums_of(images)
+            if isinstance(sums, ClassSums):
+                figures = sums.scores()
+                value = float(defined_mean(figures[sums.counted]))
+                found.each[name] = [number(float(figure)) for figure in figures]
+                if metric.per_class:
+                    found.per_class[name] = found.each[name]
+                    found.undefined[name] = int(np.isnan(figures[sums.counted]).sum())
+            else:
+                value = sums.score()
+            if metric.overall:
+                found.values[name] = number(value)
+        except Exception as error:
+            if metric.family != "extra":
+                raise
+            # A stranger's function may raise anything.
             found.problems[name] = f"{type(error).__name__}: {error}"
             if metric.overall:
                 found.values[name] = None
             if metric.per_class:
-                found.per_class[name] = [None] * num_classes
+                found.per_class[name] = [None] * images.num_classes
     return found
-
-
-def _one_for_each(figures: Sequence[float | None], num_classes: int) -> list[float | None]:
-    if len(figures) != num_classes:
-        raise ValueError(f"gave {len(figures)} figures for {num_classes} classes")
-    return [None if value is None else number(float(value)) for value in figures]
-
-
-def classes_that_count(num_classes: int, protocol: Protocol) -> NDArray[np.bool_]:
-    """The classes inside the means of distances and boundary scores: all but the background, shape (K,)."""
-    counting = np.ones(num_classes, dtype=bool)
-    if protocol.background is not None and not protocol.background_in_boundary_means and num_classes > 1:
-        counting[protocol.background] = False
-    return counting
-
-
-def dataset_confusion(table: StatisticsTable, num_classes: int) -> NDArray[np.int64]:
-    """The confusion matrix of all images together, (K, K+1); column K: predictions out of range."""
-    return sum_cells(table.confusion[:, 1], table.confusion[:, 2], table.confusion[:, 3], num_classes)

@@ -133,7 +133,7 @@ def distance_statistics(prediction: Mask, target: Mask, protocol: Protocol) -> d
         return values | dict(zip(("edge_prediction", "edge_target"), lengths, strict=True)) | {
             "nsd_prediction": 0.0, "nsd_target": 0.0,
         }  # fmt: skip
-    limit = protocol.nsd_tolerance
+    limit = protocol.nsd_limit
     return {
         "edge_prediction": float(d.weights[0].sum()),
         "edge_target": float(d.weights[1].sum()),

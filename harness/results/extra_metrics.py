@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from harness.metrics import Protocol, StatisticsTable
 from harness.metrics.metric import Metric, all_metrics
-from harness.metrics.scores import extra_scores
+from harness.metrics.scores import figures_of
+from harness.metrics.sums import ScoredImages
 from harness.results.rows import score_rows
 from harness.results.schema import DatasetRow, Evaluation, Run, Score
 from harness.results.store import Store
@@ -42,13 +43,13 @@ def add_missing_metrics(store: Store, fingerprints: Iterable[str]) -> list[str]:
                 missing = _missing(extra, set(session.scalars(own)), foreground)
                 if not missing:
                     continue
-                found = extra_scores(
+                images = ScoredImages(
                     StatisticsTable.from_bytes(evaluation.statistics),
                     len(classes),
                     Protocol.from_stored(evaluation.protocol),
                     foreground,
-                    missing,
                 )
+                found = figures_of(images, missing)
                 session.add_all(score_rows(evaluation.id, found.values, found.per_class))
                 if found.problems:
                     problems = evaluation.details.get("problems", {}) | found.problems

@@ -11,16 +11,16 @@ import pandas as pd
 from sqlalchemy import Select, select
 
 from harness.metrics import Protocol, StatisticsTable
-from harness.metrics.families.region import ratios
-from harness.metrics.image_level import image_boundary_iou, image_counts
-from harness.metrics.records import SURFACE_FLOATS
+from harness.metrics.image_figures import alone, class_figures, image_figures
+from harness.metrics.sums import ScoredImages
 from harness.results.facts import pretraining, scores_from, search_budget
 from harness.results.opening import open_results
 from harness.results.schema import OVERALL, CurvePoint, DatasetRow, Evaluation, Run, Score, SuiteEntry
 from harness.results.store import Store
 
-# Distances of an image that are kept as they are.
-_DISTANCES = ("hd", "hd95")
+# The scores of single images that are listed.
+_OF_CLASSES = ("iou", "dice", "biou", "hd", "hd95")
+_OF_IMAGES = ("pa", "miou", "loss")
 
 
 class Results:
@@ -111,7 +111,7 @@ class Results:
                 table = StatisticsTable.from_bytes(one.statistics)
                 protocol = Protocol.from_stored(one.protocol)
                 group = dict(zip(table.ids, table.groups or table.ids, strict=True))
-                figures = _image_figures(table, classes, protocol)
+                figures = _image_figures(ScoredImages(table, len(classes), protocol), classes)
                 rows += [(*place, image, group[image], *figure) for image, *figure in figures]
         return _frame(rows, "run split protocol protocol_hash image group metric class value")
 
@@ -154,31 +154,16 @@ def _run_row(suite: str, run: Run, dataset: str, variant: str) -> dict[str, Any]
     return row | {f"seconds.{name}": value for name, value in run.times.items()}
 
 
-def _image_figures(
-    table: StatisticsTable, classes: list[str], protocol: Protocol
-) -> Iterator[tuple[str, str, str | None, float]]:
-    """(image, metric, class, value) of every image that has a scored pixel."""
-    scored = np.flatnonzero(table.shape[:, 2] > 0)
-    ids = [table.ids[i] for i in scored]
-    counts = image_counts(table, len(classes))
-    plain = protocol.model_copy(update={"absent": "nan", "f1": "dice"})
-    each = ratios(counts["hit"], counts["row"], counts["column"], plain)
-    by_class = {"iou": each["iou"], "dice": each["dice"], "biou": image_boundary_iou(table, len(classes))[scored]}
-    for metric, figures in by_class.items():
+def _image_figures(images: ScoredImages, classes: list[str]) -> Iterator[tuple[str, str, str | None, float]]:
+    """(image, metric, class, value) of every score that an image has."""
+    ids, each = images.table.ids, alone(images)
+    for metric in _OF_CLASSES:
+        figures = np.where(images.scored[:, None], class_figures(each, metric), np.nan)
         for row, column in zip(*np.nonzero(~np.isnan(figures)), strict=True):
             yield ids[row], metric, classes[column], float(figures[row, column])
-    labels, floats = table.surface_integers[:, :2], table.surface_floats
-    for metric in _DISTANCES:
-        values = floats[:, SURFACE_FLOATS.index(metric)]
-        for (image, label), value in zip(labels, values, strict=True):
-            if not np.isnan(value):
-                yield table.ids[image], metric, classes[label], float(value)
-    right, pixels = counts["hit"].sum(axis=1), counts["row"].sum(axis=1)
-    for row, image in enumerate(ids):
-        yield image, "pa", None, float(right[row] / pixels[row])
-        yield image, "miou", None, float(np.nanmean(each["iou"][row]))
-        if not np.isnan(table.loss[scored[row]]):
-            yield image, "loss", None, float(table.loss[scored[row]])
+    for metric, figures in image_figures(images, _OF_IMAGES).items():
+        for row in np.flatnonzero(~np.isnan(figures)):
+            yield ids[row], metric, None, float(figures[row])
 
 
 def _frame(rows: list[tuple[Any, ...]], columns: str) -> pd.DataFrame:

@@ -13,17 +13,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from harness.metrics import Protocol, StatisticsTable
-from harness.metrics.image_figures import OF_A_CLASS, OF_AN_IMAGE, image_figures
+from harness.metrics.image_figures import has_image_figures, image_figures
+from harness.metrics.metric import split_metric
+from harness.metrics.sums import ScoredImages
 from harness.results.schema import Evaluation, ImageList, ImageScore
 
 __all__ = [
-    "OF_AN_IMAGE",
-    "OF_A_CLASS",
     "ImageNames",
     "add_evaluation",
     "check_image_scores",
     "image_contradictions",
-    "image_figures",
     "stored_metrics",
     "stored_name",
 ]
@@ -92,8 +91,9 @@ def add_evaluation(session: Session, evaluation: Evaluation, classes: int, foreg
     session.add(evaluation)
     session.flush()
     protocol = Protocol.from_stored(evaluation.protocol)
-    for metric, figures in image_figures(table, classes, protocol, stored_metrics(foreground)).items():
-        session.add(ImageScore(evaluation_id=evaluation.id, metric=metric, figures=figures.tobytes()))
+    scored = ScoredImages(table, classes, protocol, foreground)
+    for metric, figures in image_figures(scored, stored_metrics(foreground)).items():
+        session.add(ImageScore(evaluation_id=evaluation.id, metric=metric, figures=figures.astype("<f4").tobytes()))
 
 
 def image_contradictions(
@@ -117,8 +117,8 @@ def image_contradictions(
     known = [metric for metric in stored if _is_stored_name(metric, classes)]
     if len(known) < len(stored):
         yield f"has scores of single images of an unknown name: {', '.join(sorted(stored.keys() - set(known)))[:100]}"
-    for metric, figures in image_figures(table, classes, protocol, known).items():
-        if len(stored[metric]) != figures.nbytes:
+    for metric, figures in image_figures(ScoredImages(table, classes, protocol), known).items():
+        if len(stored[metric]) != len(figures.astype("<f4").tobytes()):
             yield f"{metric} of single images is not there for each of them"
         elif not np.allclose(np.frombuffer(stored[metric], "<f4"), figures, rtol=_TOLERANCE, atol=0, equal_nan=True):
             yield f"{metric} of single images is not what the statistics give"
@@ -145,11 +145,8 @@ def check_image_scores(
 
 
 def _is_stored_name(metric: str, classes: int) -> bool:
-    name, bracket, index = metric.partition("[")
-    if not bracket:
-        return metric in OF_AN_IMAGE
-    number = index.removesuffix("]")
-    return name in OF_A_CLASS and metric == f"{name}[{number}]" and number in map(str, range(classes))
+    """Whether it is one of those that are stored, of any class that may be the foreground."""
+    return any(metric in stored_metrics(foreground) for foreground in (None, *range(classes)))
 
 
 def stored_metrics(foreground: int | None) -> tuple[str, ...]:
@@ -159,9 +156,8 @@ def stored_metrics(foreground: int | None) -> tuple[str, ...]:
 
 
 def stored_name(metric: str, classes: Sequence[str]) -> str | None:
-    """`iou[horse]` as it is stored, `iou[1]`; None for a score that single images do not have."""
-    name, bracket, label = metric.partition("[")
-    if not bracket:
-        return metric if metric in OF_AN_IMAGE else None
-    label = label.removesuffix("]")
-    return f"{name}[{classes.index(label)}]" if name in OF_A_CLASS and label in classes else None
+    """`iou[horse]` by the class's number, `iou[1]`; None for a score that single images do not have."""
+    name, label = split_metric(metric)
+    if not has_image_figures(metric) or (label is not None and label not in classes):
+        return None
+    return metric if label is None else f"{name}[{classes.index(label)}]"

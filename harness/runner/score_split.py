@@ -16,7 +16,7 @@ from harness.runner.trainer import NetworkHandle
 from harness.scoring.batch_loss import batch_losses
 from harness.scoring.evaluate import Predicted, evaluate_images, stored_label_maps
 from harness.scoring.keep import PREDICTIONS, STATISTICS, evaluation, gallery, kept_label_maps, worst_images
-from harness.scoring.predict import as_one_channel, foreground_probability, label_map
+from harness.scoring.predict import as_one_channel, confidence, foreground_probability, label_map
 from harness.scoring.samples import DecodedSamples
 from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
 from harness.tasks.task import Task
@@ -85,7 +85,7 @@ def rescore_split(task: Task, split: str) -> SplitScores:
 
 
 def predicted_images(job: Job, samples: DecodedSamples, logits_of: Iterator[tuple[str, Tensor]]) -> Iterator[Predicted]:
-    """Label map, loss and, on binary sets, the foreground's probability of each image, at its original resolution."""
+    """Label map, loss, confidence and, on binary sets, the foreground's probability of each image, as it was."""
     info = samples.dataset.info
     table = job.model.label_map
     for image_id, logits in logits_of:
@@ -97,7 +97,7 @@ def predicted_images(job: Job, samples: DecodedSamples, logits_of: Iterator[tupl
         logits, score = as_one_channel(logits, job.recipe.loss), None
         if info.foreground is not None and len(info.classes) == 2:
             score = foreground_probability(logits, info.foreground).numpy()
-        yield Predicted(image_id, label_map(logits).numpy(), score, loss)
+        yield Predicted(image_id, label_map(logits).numpy(), score, loss, confidence(logits).numpy())
 
 
 def with_batch_losses(

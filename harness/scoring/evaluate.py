@@ -32,6 +32,8 @@ class Predicted:
     score: NDArray[np.floating] | None = None
     """Binary sets: (H, W) probability of the foreground."""
     loss: float = math.nan
+    confidence: NDArray[np.floating] | None = None
+    """(H, W) probability of the predicted label."""
 
 
 def new_evaluator(info: DatasetInfo, protocol: Protocol) -> Evaluator:
@@ -64,7 +66,7 @@ def evaluate_images(
         if keep is not None:
             keep(one)
         mask, valid = dataset.truth(one.image_id)
-        return evaluator.measure(one.labels, mask, one.image_id, valid, one.score, one.loss)
+        return evaluator.measure(one.labels, mask, one.image_id, valid, one.score, one.loss, one.confidence)
 
     for found in in_order(score, predicted, threads):
         evaluator.add(found)

@@ -17,6 +17,7 @@ from harness.datasets.base import Dataset, read_labels
 from harness.datasets.palette import palette_image, png_bytes
 from harness.metrics import Evaluator, Protocol, StatisticsTable
 from harness.metrics.image_figures import headline_figure, image_figures
+from harness.metrics.sums import ScoredImages
 from harness.scoring.evaluate import write_checksums
 from harness.tasks.result import Evaluation, GalleryImage, LabelMaps
 from harness.utils.files import new_folder
@@ -108,7 +109,7 @@ def worst_images(table: StatisticsTable, classes: int, foreground: int | None, p
         protocol: the conventions.
     """
     metric = headline_figure(foreground)
-    figures = image_figures(table, classes, protocol, [metric])[metric]
+    figures = image_figures(ScoredImages(table, classes, protocol), [metric])[metric]
     order = np.argsort(figures, kind="stable")  # NaN last
     return [table.ids[i] for i in order[:WORST_IMAGES] if not np.isnan(figures[i])]
 

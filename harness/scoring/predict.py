@@ -276,6 +276,13 @@ def label_map(logits: Tensor) -> Tensor:
     return logits.argmax(dim=0).to(torch.uint8)
 
 
+def confidence(logits: Tensor) -> Tensor:
+    """The probability (H, W) of the label that `label_map` gives: of a softmax, or of one sigmoid channel."""
+    if logits.shape[0] == 1:
+        return torch.sigmoid(logits[0].abs())
+    return torch.exp(logits.amax(dim=0) - torch.logsumexp(logits, dim=0)).clamp(max=1.0)
+
+
 def foreground_probability(logits: Tensor, foreground: int) -> Tensor:
     """The probability (H, W) of a binary set's foreground from its logits: one sigmoid channel, or two of a softmax."""
     if logits.shape[0] == 1:

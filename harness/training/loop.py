@@ -26,15 +26,15 @@ from harness.errors import Diverged
 from harness.losses import total_loss
 from harness.metrics import find_metric, higher_is_better
 from harness.metrics.counter import ConfusionCounter
-from harness.metrics.exact import exact_mean, number
-from harness.metrics.families.region import region_scores, region_values
+from harness.metrics.exact import exact_mean
+from harness.metrics.families.region import confusion_scores
 from harness.metrics.metric import split_metric
-from harness.metrics.protocol import Protocol
 from harness.optim import build_optimizer, set_learning_rate
 from harness.scoring.evaluate import new_evaluator, pick
 from harness.scoring.predict import (
     as_one_channel,
     autocast,
+    confidence,
     foreground_probability,
     label_map,
     padded_to_stride,
@@ -354,8 +354,9 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
             score = None
             if metric == "auc" and info.foreground is not None:
                 score = foreground_probability(logits, info.foreground)
-            evaluator.update(labels, mask, image_id, valid, score)
-    values, per_class = _counted(counter, protocol)
+            sure = confidence(logits) if find_metric(metric).family == "calibration" else None
+            evaluator.update(labels, mask, image_id, valid, score, confidence=sure)
+    values, per_class = confusion_scores(counter.matrix(), protocol)
     if wants_all:
         scores = evaluator.compute()
         chosen = pick(scores, job.selection.metric, info)
@@ -367,15 +368,6 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
     if info.foreground is not None:
         record[f"val_{info.headline}"] = per_class["iou"][info.foreground]
     return record | {f"val_{job.selection.metric}": chosen}
-
-
-def _counted(
-    counter: ConfusionCounter, protocol: Protocol
-) -> tuple[dict[str, float | None], dict[str, list[float | None]]]:
-    """The region scores over classes and of each class that follow from a confusion matrix."""
-    confusion = counter.matrix()
-    per_class = region_scores(confusion, protocol)
-    return region_values(confusion, per_class), {name: [number(v) for v in each] for name, each in per_class.items()}
 
 
 def image_loss(logits: Tensor, mask: Tensor, valid: Tensor | None, recipe: Recipe, ignore_index: int) -> float:

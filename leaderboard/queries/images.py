@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from harness.errors import DatabaseError
 from harness.metrics import Protocol, StatisticsTable
 from harness.metrics.image_figures import image_figures
+from harness.metrics.sums import ScoredImages
 from harness.results import Store
 from harness.results.image_scores import ImageNames, stored_name
 from harness.results.schema import CurvePoint, Evaluation, GalleryImage, GalleryPrediction, ImageList, ImageScore, Run
@@ -128,7 +129,7 @@ def load_image_scores(
     Args:
         store: the database.
         run_ids: the runs; one that is not scored has no line.
-        metric: `miou`, `dice`, `pa`, `biou`, `hd`, `hd95`, `loss`, or one of a class: `iou[horse]`.
+        metric: a metric that is a figure of images, or one of a class: `iou[horse]`.
         protocol_hash: the protocol; None: the latest that each run was scored under.
         split: of the data.
 
@@ -214,8 +215,8 @@ def _folded(session: Session, one: Mapping[str, Any], name: str, data: Data) -> 
     columns = (raw(Evaluation.statistics), raw(Evaluation.protocol))
     statistics, protocol = session.execute(select(*columns).where(Evaluation.id == one["id"])).one()
     table = StatisticsTable.from_bytes(statistics)
-    figures = image_figures(table, len(data.classes), Protocol.from_stored(parsed(protocol)), [name])
-    return ImageNames(table.ids, table.groups), figures[name]
+    images = ScoredImages(table, len(data.classes), Protocol.from_stored(parsed(protocol)), data.foreground)
+    return ImageNames(table.ids, table.groups), image_figures(images, [name])[name].astype(np.float32)
 
 
 def load_statistics(store: Store, run_id: int, protocol_hash: str, split: str = "test") -> StatisticsTable:

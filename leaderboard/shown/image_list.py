@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics import StatisticsTable
-from harness.metrics.image_level import image_counts
 from harness.metrics.metric import higher_is_better
+from harness.metrics.sums import Counts
 from harness.scoring.keep import at_random
 from leaderboard.queries.load import ImageScores
 from leaderboard.shown.lists import figure_cell
@@ -51,7 +51,8 @@ def object_sizes(
         background: the class that is no object; None: there is none, and every image is full of objects.
         label: only this class.
     """
-    true = image_counts(table, num_classes)["row"]
+    scored = table.shape[:, 2] > 0  # the others are not counted
+    true = Counts.of(table.confusion, len(table.ids), num_classes).row[scored]
     total = true.sum(axis=1)
     if label is not None:
         own = true[:, label]
@@ -60,8 +61,7 @@ def object_sizes(
     else:
         own = total - true[:, background]
     share = np.divide(own, total, out=np.zeros(len(total)), where=total > 0)
-    # Images without a scored pixel are not counted.
-    ids = [table.ids[i] for i in np.flatnonzero(table.shape[:, 2] > 0)]
+    ids = [table.ids[i] for i in np.flatnonzero(scored)]
     return dict(zip(ids, map(float, share), strict=True))
 
 

@@ -115,7 +115,11 @@ def board_draws(board: Board, protocol: Protocol, tables: Tables, count: int = R
         if tuple(sorted(ids)) != drawn.ids:
             left_out[run_id] = "its statistics are of other images"
             continue
-        sums = image_sums(table, board.data.classes, protocol, board.metric, board.data.foreground)
+        try:
+            sums = image_sums(table, board.data.classes, protocol, board.metric, board.data.foreground)
+        except ValueError as error:
+            left_out[run_id] = str(error)
+            continue
         fold = sums.fold
         of_run[run_id] = run_draws(sums, table.ids, drawn, products)
     return BoardDraws(board.metric, drawn, of_run, left_out, "" if drawn else "no run is scored", fold, rare)
@@ -128,7 +132,7 @@ _OVER_PIXELS = ("pa", "fwiou")
 def rare_classes(table: StatisticsTable, classes: Sequence[str], metric: str) -> tuple[str, ...]:
     """The classes that a metric is of or averages, and that some but fewer than ten of the scored images hold."""
     name, label = split_metric(metric)
-    if find_metric(metric).family in ("loss", "binary") or name in _OVER_PIXELS:
+    if find_metric(metric).family in ("loss", "binary", "agreement", "calibration") or name in _OVER_PIXELS:
         return ()
     of_images = np.unique(table.confusion[:, :2], axis=0)
     images = np.bincount(of_images[:, 1], minlength=len(classes))

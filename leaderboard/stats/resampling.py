@@ -21,7 +21,7 @@ from scipy import sparse
 
 from harness.metrics.exact import Array, divide
 from harness.metrics.statistics import has_kernels
-from leaderboard.stats.image_sums import ImageSums
+from harness.metrics.sums import ImageSums
 from leaderboard.stats.permutation import FEW
 
 # Of each board.
@@ -215,8 +215,3 @@ def _one_by_one(sums: ImageSums, parts: Array, cells: Cells, start: Array, sign:
 
     defined = summed((~np.isnan(figures)).astype(np.float64), (~np.isnan(changed)).astype(np.float64))
     return divide(summed(np.nan_to_num(figures), np.nan_to_num(changed)), defined)
-
-
-def score_of(sums: ImageSums) -> float:
-    """The score with each image once; NaN where it is undefined."""
-    return float(sums.fold(sums.parts.sum(axis=0)))

@@ -17,8 +17,7 @@ from harness.metrics import Protocol
 from harness.metrics.metric import METRICS, higher_is_better, split_metric
 from leaderboard.boards.board import Board, Cell, Group
 from leaderboard.stats.draws import Tables, no_intervals
-from leaderboard.stats.image_sums import Variant, image_sums
-from leaderboard.stats.resampling import score_of
+from leaderboard.stats.image_sums import image_sums
 from leaderboard.stats.significance import names_of_rows
 
 
@@ -31,8 +30,6 @@ class Convention:
     """What is different, in plain English."""
     update: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the protocol that differ."""
-    variant: Variant = "charged"
-    """Of a distance."""
 
 
 @dataclass(frozen=True)
@@ -87,40 +84,37 @@ class BoardStability:
         return asdict(self)
 
 
-_REGION = (
+# By the fields of the protocol that differ, which a metric names that is moved by them.
+_CONVENTIONS = (
     Convention("image level", "scored image by image, then averaged over images", {"level": "image"}),
     Convention("data-set level", "counted over all images together", {"level": "dataset"}),
     Convention("target classes only", "a class counts only where the target holds it", {"mean_over": "target"}),
     Convention("absent classes 0", "a class that is nowhere counts 0", {"absent": "zero"}),
     Convention("absent classes 1", "a class that is nowhere counts 1", {"absent": "one"}),
     Convention("absent classes left out", "a class that is nowhere is left out", {"absent": "nan"}),
-)
-_DISTANCES = (
-    Convention("both present", "images in which a map lacks the class are left out", variant="both"),
-    Convention("penalised", "missed and spurious classes cost the diagonal", variant="penalised"),
-    Convention("fraction of the diagonal", "each distance is divided by its image's diagonal", variant="fraction"),
-)
-_BACKGROUND = (
+    Convention("both present", "images in which a map lacks the class are left out", {"boundary_means_over": "both"}),
+    Convention("penalised", "missed classes and false alarms cost the worst", {"boundary_means_over": "union"}),
+    Convention("false alarms ignored", "images that lack the class are left out", {"boundary_means_over": "target"}),
+    Convention(
+        "fraction of the diagonal", "each distance is divided by its image's diagonal", {"distance_unit": "diagonal"}
+    ),
     Convention("background counts", "the background is part of the mean", {"background_in_boundary_means": True}),
     Convention("background left out", "the background is no part of the mean", {"background_in_boundary_means": False}),
+    Convention("F1 as mmseg", "F1 from precision and recall; a class never predicted is left out", {"f1": "mmseg"}),
 )
-_F1 = (Convention("F1 as mmseg", "F1 from precision and recall; a class never predicted is left out", {"f1": "mmseg"}),)
 
 
 def conventions(metric: str, protocol: Protocol) -> tuple[Convention, ...]:
     """The conventions that stored statistics can give for a metric, and that differ from the board's protocol."""
     name, label = split_metric(metric)
-    family = METRICS.get(name).family if name in METRICS else ""
-    found: tuple[Convention, ...] = ()
-    if family == "region":
-        found = _REGION + (_F1 if name == "f1" else ())
-    if name == "biou":
-        found = _REGION[:2]
-    if family == "distance":
-        found += _DISTANCES
-    if family in ("distance", "boundary") and label is None and protocol.background is not None:
-        found += _BACKGROUND
-    return tuple(c for c in found if c.variant != "charged" or protocol.model_copy(update=dict(c.update)) != protocol)
+    moved_by = METRICS.get(name).moved_by if name in METRICS else ()
+    # One class is not averaged with the background; and there may be none.
+    fixed = {"background_in_boundary_means"} if label is not None or protocol.background is None else set()
+    return tuple(
+        c
+        for c in _CONVENTIONS
+        if set(c.update) <= {*moved_by} - fixed and protocol.model_copy(update=dict(c.update)) != protocol
+    )
 
 
 def rank_stability(
@@ -150,10 +144,8 @@ def rank_stability(
                     raise ValueError(refused)
                 table = kept.setdefault(id(source), None) or source(run_id)
                 kept[id(source)] = table
-                sums = image_sums(
-                    table, board.data.classes, under, board.metric, board.data.foreground, convention.variant
-                )
-                found[convention.name, run_id] = score_of(sums)
+                sums = image_sums(table, board.data.classes, under, board.metric, board.data.foreground)
+                found[convention.name, run_id] = sums.score()
             except ValueError as error:
                 reasons.setdefault(convention.name, str(error))
     groups = tuple(_group(board.metric, g, [c for c, _, _ in every], found, reasons) for g in board.groups)

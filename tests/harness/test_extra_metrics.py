@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.errors import UnknownName
-from harness.metrics import Evaluator, Metric, StatisticsTable
+from harness.metrics import ClassSums, Evaluator, ImageSums, Metric, ScoredImages
 from harness.metrics.metric import METRICS, check_known, find_metric, higher_is_better, score_names
 from harness.results import open_store
 from harness.results.check import check_database
@@ -23,7 +23,7 @@ from leaderboard.queries.load import load_runs
 from leaderboard.tables.table import overview
 from tests.conftest import ROOT, rows, run_bench
 from tests.harness.test_folder import BASIC, make
-from tests.plugin_package.segbench_example import ece
+from tests.plugin_package.segbench_example import volume
 
 
 @pytest.fixture
@@ -40,41 +40,26 @@ def register(installed: list[Metric], metric: Metric) -> None:
     installed.append(metric)
 
 
-def test_ece_is_that_of_the_probabilities_themselves() -> None:
-    rng = np.random.default_rng(3)
-    evaluator = Evaluator(2, foreground=1)
-    every, wins = [], []
-    for number in range(3):
-        chance = rng.beta(0.6, 0.9, (40, 50))
-        target = (rng.random((40, 50)) < chance**1.5).astype(np.uint8)
-        target[:3] = 255
-        evaluator.update((chance >= 0.5).astype(np.uint8), target, f"image{number}", score=chance)
-        counted = target != 255
-        confidence = np.maximum(chance, 1 - chance)[counted]
-        every.append(confidence)
-        wins.append(((chance >= 0.5) == (target == 1))[counted])
-    confidence, right = np.concatenate(every), np.concatenate(wins)
-    place = np.minimum(((confidence - 0.5) * 30).astype(int), 14)
-    expected = sum(
-        abs(right[place == k].mean() - confidence[place == k].mean()) * (place == k).mean() for k in np.unique(place)
-    )
-    found = ece.expected_calibration_error(evaluator.statistics(), 2, evaluator.protocol, 1)
-    assert found == pytest.approx(expected, abs=0.004)
-    assert found > 0.02
+def one_over_n(images: ScoredImages) -> ImageSums:
+    return ImageSums(np.ones((len(images.table.ids), 1)), lambda sums: 1 / sums[..., 0])
 
 
-def test_ece_without_probabilities_is_undefined() -> None:
-    evaluator = Evaluator(2, foreground=1)
-    evaluator.update(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), "a")
-    assert ece.expected_calibration_error(evaluator.statistics(), 2, evaluator.protocol, 1) is None
+def classes(images: ScoredImages) -> ClassSums:
+    shape = (len(images.table.ids), 1, images.num_classes)
+    return ClassSums(np.zeros(shape), lambda sums: np.full_like(sums[..., 0, :], images.num_classes))
 
 
-def share_of_images(statistics: StatisticsTable, *_: object) -> float:
-    return 1 / len(statistics.ids)
-
-
-def raises(*_: object) -> float:
+def raises(_: ScoredImages) -> ImageSums:
     raise RuntimeError("not today")
+
+
+def test_the_example_is_volumetric_similarity() -> None:
+    evaluator = Evaluator(3)
+    evaluator.update(np.array([[0, 0, 0, 1]]), np.array([[0, 0, 1, 1]]))
+    evaluator.update(np.array([[1, 1, 1, 1]]), np.array([[1, 0, 255, 0]]))
+    sums = volume.volumetric_similarity(ScoredImages(evaluator.statistics(), 3, evaluator.protocol))
+    # Of class 0 there are 4 and 3 pixels, of class 1 3 and 4.
+    np.testing.assert_allclose(sums.scores(), [6 / 7, 6 / 7, np.nan])
 
 
 @pytest.mark.slow
@@ -91,7 +76,7 @@ def test_a_new_metric_is_scored_ranked_exported_and_checked(
             "One over the number of images.",
             higher_is_better=False,
             digits=3,
-            compute=share_of_images,
+            sums=one_over_n,
         ),
     )
     register(
@@ -102,7 +87,7 @@ def test_a_new_metric_is_scored_ranked_exported_and_checked(
             "As many as classes.",
             overall=False,
             per_class=True,
-            compute_each=lambda s, k, *_: [float(k)] * k,
+            sums=classes,
         ),
     )
     store = open_store(str(path))
@@ -124,18 +109,15 @@ def test_a_new_metric_is_scored_ranked_exported_and_checked(
 
 
 def test_a_metric_that_fails_is_undefined_with_its_reason_and_fails_nothing_else(installed: list[Metric]) -> None:
-    register(installed, Metric("broken", "Broken", "Always fails.", compute=raises))
-    register(
-        installed,
-        Metric("wrong", "Wrong", "Two figures.", per_class=True, overall=False, compute_each=lambda *_: [1.0, 2.0]),
-    )
+    register(installed, Metric("broken", "Broken", "Always fails.", sums=raises))
+    register(installed, Metric("wrong", "Wrong", "One figure.", per_class=True, overall=False, sums=one_over_n))
     evaluator = Evaluator(3)
     evaluator.update(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), "a")
     scores = evaluator.compute()
     assert (scores.values["broken"], scores.per_class["wrong"]) == (None, [None] * 3)
     assert scores.problems == {
         "broken": "RuntimeError: not today",
-        "wrong": "ValueError: gave 2 figures for 3 classes",
+        "wrong": "ValueError: gave no figure for each of 3 classes",
     }
     assert scores.values["miou"] == 1.0
     assert scores.details()["problems"] == scores.problems
@@ -186,14 +168,14 @@ def test_an_installed_package_s_metric_reaches_results_from_before_it_and_the_bo
     run_bench(*words, cwd=tmp_path)
     env = {"PYTHONPATH": str(plugin_site)}
     listed = {m["name"]: m for m in json.loads(run_bench("metrics", "--json", cwd=tmp_path, **env).stdout)}
-    assert listed["ece"]["origin"] == "plugin segbench-example 1.2.3"
-    assert listed["ece"]["better"] == "lower"
+    assert listed["vs"]["origin"] == "plugin segbench-example 1.2.3"
+    assert listed["vs"]["better"] == "higher"
     done = run_bench(*words, cwd=tmp_path, **env)
-    assert "Added to finished jobs, from their stored statistics: ece" in done.stdout
-    found = rows(tmp_path, "select split from scores join evaluations on evaluation_id = id "
-                           "where metric = 'ece' and value between 0 and 1 order by 1")  # fmt: skip
+    assert "Added to finished jobs, from their stored statistics: vs" in done.stdout
+    found = rows(tmp_path, "select distinct split from scores join evaluations on evaluation_id = id "
+                           "where metric = 'vs' and value between 0 and 1 order by 1")  # fmt: skip
     assert found == [("test",), ("val",)]
-    exported = run_bench("export", "csv", "--suite", "kidneys", "--metrics", "ece,miou", cwd=tmp_path, **env).stdout
-    assert "ece mean" in exported
+    exported = run_bench("export", "csv", "--suite", "kidneys", "--metrics", "vs,miou", cwd=tmp_path, **env).stdout
+    assert "vs mean" in exported
     plain = run_bench("export", "csv", "--suite", "kidneys", cwd=tmp_path).stdout
-    assert "ece" not in plain, "without the package its figures are not shown"
+    assert "vs mean" not in plain, "without the package its figures are not shown"

@@ -120,7 +120,7 @@ def test_a_new_field_moves_no_fingerprint_until_it_is_set() -> None:
 
 # Version of the evaluator -> hash of the standard protocol; as above.
 PROTOCOLS = {
-    1: "b739cc06c779c85b06fb28929452c2553c8090afe0b8e36bff55569c06109d1f",
+    1: "d36d16496247afa6b56033b72ffad4a29baa485824cfa941a534303742b8a21f",
 }
 
 

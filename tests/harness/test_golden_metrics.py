@@ -106,19 +106,59 @@ def test_a_perfect_prediction_scores_one_and_zero_wherever_defined() -> None:
 
 
 @pytest.mark.parametrize("shape", [(10, 30), (30, 10)])
-def test_a_missed_class_costs_the_diagonal_and_a_spurious_one_is_counted(shape: tuple[int, int]) -> None:
+def test_a_missed_class_and_a_false_alarm_cost_the_diagonal(shape: tuple[int, int]) -> None:
     target, prediction = np.zeros(shape, dtype=int), np.zeros(shape, dtype=int)
     target[2:5, 2:5] = 1
     prediction[6:8, 6:8] = 2
     result = score(prediction, target, classes=3)
-    assert result.per_class["hd"][1] == math.hypot(*shape)
-    assert result.per_class["biou"][1] == result.per_class["bf"][1] == result.per_class["nsd"][1] == 0
-    assert result.per_class["hd"][2] is None
+    for label in (1, 2):
+        assert result.per_class["hd"][label] == math.hypot(*shape)
+        assert [result.per_class[name][label] for name in ("biou", "bf", "nsd")] == [0, 0, 0]
+    ignored = score(prediction, target, classes=3, boundary_means_over="target")
+    assert ignored.per_class["hd"][1] == math.hypot(*shape)
+    assert [ignored.per_class[name][2] for name in ("hd", "bf", "nsd")] == [None, None, None]
+    both = score(prediction, target, classes=3, boundary_means_over="both")
+    assert both.per_class["hd"][1:] == [None, None]
     assert result.missed == [0, 1, 0]
     assert result.spurious == [0, 0, 1]
     assert result.variants["hd"]["both"] is None
     assert result.variants["hd"]["penalised"] == math.hypot(*shape)
     assert result.variants["hd"]["fraction"] == 1
+
+
+def test_a_class_painted_into_images_that_lack_it_counts_in_every_boundary_score() -> None:
+    """Twenty images, the class in ten, moved by two pixels; the second model paints it into the other ten, too."""
+    square, none = np.zeros((30, 40), dtype=int), np.zeros((30, 40), dtype=int)
+    square[5:15, 5:15] = 1
+    moved = np.roll(square, 2, axis=1)
+    names = ("hd", "hd95", "assd", "masd", "nsd", "bf")
+    found = {}
+    for over in ("union", "target"):
+        for alarm in (none, square):
+            evaluator = Evaluator(2, protocol=Protocol(boundary_means_over=over))  # type: ignore[arg-type]
+            for prediction, target in [(moved, square), (alarm, none)] * 10:
+                evaluator.update(prediction, target)
+            found[over, alarm.any()] = evaluator.compute()
+    for name in names:
+        quiet, loud = (found["union", alarm].values[name] for alarm in (False, True))
+        worst = 50.0 if name in ("hd", "hd95", "assd", "masd") else 0.0
+        assert quiet is not None
+        assert loud == pytest.approx((quiet + worst) / 2), name
+        assert found["target", True].values[name] == quiet == found["target", False].values[name], name
+    biou = [found["union", alarm].image_level["biou_c"] for alarm in (False, True)]
+    assert biou[1] == pytest.approx(biou[0] / 2)  # type: ignore[operator]
+    assert found["target", True].image_level["biou_c"] == biou[0]
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.1, 0.1), (0.7, 0.7)])
+def test_a_boundary_at_the_tolerance_is_within_it_whatever_the_spacing(spacing: tuple[float, float]) -> None:
+    square = np.zeros((30, 30), dtype=int)
+    square[5:15, 5:15] = 1
+    side = spacing[0]
+    for tolerance, whole in ((3 * side, True), (2.99 * side, False)):
+        conventions = {"spacing": spacing, "nsd_tolerance": float(f"{tolerance:.6g}")}
+        found = score(np.roll(square, 3, axis=1), square, **conventions).per_class["nsd"][1]
+        assert (found == 1) == whole, (tolerance, found)
 
 
 def test_a_class_that_is_there_and_never_predicted_has_precision_zero() -> None:
@@ -284,6 +324,8 @@ def test_the_protocol_hash_depends_on_every_convention() -> None:
         "nsd_tolerance": 1.0, "trimap": "void", "trimap_radii": (1, 8), "trimap_headline": 1,
         "level": "image", "mean_over": "target", "f1": "mmseg", "boundary": "set", "biou_width": 2,
         "biou_band": "euclidean", "bf": "davis", "trimap_band": "euclidean", "size": (8, 8),
+            "boundary_means_over": "both", "distance_unit": "diagonal",
+                "structures": "all", "categories": (0, 1),
     }  # fmt: skip
     assert set(changed) == set(Protocol.model_fields)
     hashes = {Protocol.model_validate({k: v}).hash for k, v in changed.items()} | {Protocol().hash}

@@ -122,7 +122,8 @@ def test_a_binary_set_has_auc_sensitivity_and_specificity() -> None:
 def test_the_foreground_has_every_name_the_scores_over_classes_have() -> None:
     result = binary().compute()
     assert result.foreground is not None
-    assert set(result.foreground) == {*score_names(None), *class_score_names()}
+    over_pixels = {"mcc", "kappa", "category_iou", "ece", "brier", "confidence_auroc", "aurc"}
+    assert set(result.foreground) == {*score_names(None), *class_score_names()} - over_pixels
     assert result.foreground["miou"] == result.foreground["iou"] == 1 / 2
     assert result.foreground["f1"] == result.foreground["dice"] == 2 / 3
     assert result.foreground["hd"] == result.per_class["hd"][1]

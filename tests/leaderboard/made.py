@@ -47,7 +47,8 @@ def images(seed: int, count: int = 30, protocol: Protocol | None = None, binary:
             prediction[3, 3] = k + 2
         chance = np.clip(0.6 * (prediction == 1) + 0.4 * guess.random(shape), 0, 1) if binary else None
         loss = None if i == 3 else float(guess.random())
-        found += evaluator.measure(prediction, target, f"image{i:02}", score=chance, loss=loss)
+        sure = None if chance is None else np.where(prediction == 1, chance, 1 - chance)
+        found += evaluator.measure(prediction, target, f"image{i:02}", score=chance, loss=loss, confidence=sure)
     return found
 
 

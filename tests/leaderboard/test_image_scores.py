@@ -73,7 +73,7 @@ def test_every_run_lists_its_images_once_and_of_other_images_the_rest_is_undefin
 
 def test_what_single_images_do_not_have_is_not_given(scored: Path) -> None:
     store = open_store(str(scored), read_only=True)
-    for metric in ("assd", "iou[unicorn]", "miou[disk]"):
+    for metric in ("batch_loss", "iou[unicorn]", "miou[disk]"):
         assert load_image_scores(store, [1], metric).runs == ()
 
 
@@ -102,7 +102,9 @@ def test_names_under_which_they_are_stored() -> None:
     assert stored_metrics(None) == ("miou", "pa", "biou")
     assert stored_metrics(1) == ("miou", "pa", "biou", "iou[1]", "biou[1]")
     assert stored_name("iou[horse]", ("background", "horse")) == "iou[1]"
-    assert stored_name("fwiou", ("background", "horse")) is None
+    assert stored_name("fwiou", ("background", "horse")) == "fwiou"
+    for name in ("fwiou[horse]", "batch_loss", "iou", "iou[unicorn]", "splendour"):
+        assert stored_name(name, ("background", "horse")) is None, name
 
 
 def test_an_image_without_a_scored_pixel_is_undefined(scored: Path) -> None:
@@ -110,8 +112,8 @@ def test_an_image_without_a_scored_pixel_is_undefined(scored: Path) -> None:
     run = load_runs(store)[0]
     table = load_statistics(store, run.run_id, run.protocol_hash)
     table.shape[1, 2] = 0
-    from harness.metrics import Protocol
+    from harness.metrics import Protocol, ScoredImages
 
-    found = image_figures(table, len(run.data.classes), Protocol(), METRICS)
+    found = image_figures(ScoredImages(table, len(run.data.classes), Protocol()), METRICS)
     assert all(np.isnan(figures[1]) for figures in found.values())
     assert np.isfinite(found["miou"][[0, 2]]).all()

@@ -13,7 +13,6 @@ from leaderboard.boards.board import boards
 from leaderboard.queries.load import load_runs
 from leaderboard.stats.draws import board_draws, stored_protocol, stored_tables
 from leaderboard.stats.image_sums import image_sums
-from leaderboard.stats.resampling import score_of
 from leaderboard.stats.rescoring import conventions_anew, rescored
 from leaderboard.stats.significance import significance
 from leaderboard.stats.stability import rank_stability
@@ -29,8 +28,7 @@ def test_stored_statistics_give_the_boards_figures(mixed: Path) -> None:
         for row in board.rows:
             for run in row.cell.scored:
                 if (figure := run.test.get(metric)) is not None:
-                    sums = image_sums(tables(run.run_id), board.data.classes, protocol, metric)
-                    assert score_of(sums) == pytest.approx(figure, abs=1e-12)
+                    assert image_sums(tables(run.run_id), board.data.classes, protocol, metric).score() == figure
     with pytest.raises(ValueError, match="no statistics"):
         tables(10**6)
     # Three images were scored of each run: too few.

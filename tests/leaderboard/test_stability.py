@@ -55,11 +55,11 @@ def test_the_verdict_names_conventions_that_move_rows() -> None:
 
 def test_conventions_are_those_that_move_the_metric_and_differ_from_the_protocol() -> None:
     names = {m: [c.name for c in conventions(m, Protocol())] for m in ("hd", "hd[cat]", "biou", "f1", "nsd", "auc")}
-    assert names["hd"] == ["both present", "penalised", "fraction of the diagonal", "background counts"]
-    assert names["hd[cat]"] == ["both present", "penalised", "fraction of the diagonal"]
+    assert names["hd"] == ["both present", "false alarms ignored", "fraction of the diagonal", "background counts"]
+    assert names["hd[cat]"] == ["both present", "false alarms ignored", "fraction of the diagonal"]
     assert names["biou"] == ["image level", "background counts"]
     assert "F1 as mmseg" in names["f1"]
-    assert names["nsd"] == ["background counts"]
+    assert names["nsd"] == ["both present", "false alarms ignored", "background counts"]
     assert names["auc"] == []
     assert "data-set level" in [c.name for c in conventions("miou", Protocol(level="image"))]
 

@@ -260,7 +260,6 @@ def boundary_f() -> list[Case]:
         Case(f"{where}: empty_boundary_cases", "nothing predicted", 0, lambda: mask_score("bf", none, full)),
         Case(
             f"{where}: empty_boundary_cases", "all predicted, nothing there", 0, lambda: mask_score("bf", full, none),
-            why="A false alarm is counted under `spurious`, and not averaged.",
         ),
         Case(
             f"{where}: TestBoundaryFScore", "random masks of 16×16, width 1", lambda: window_f(*noise, square),
@@ -319,7 +318,7 @@ def surface_dice() -> list[Case]:
         Case(f"{where}: empty_and_one_sided_cases", "a class that is nowhere: undefined", None,
              lambda: nsd(none, none, 1), mode),
         Case(f"{where}: empty_and_one_sided_cases", "a class that is predicted and not there", 0,
-             lambda: nsd(here, none, 1), mode, why="A false alarm is counted under `spurious`, and not averaged."),
+             lambda: nsd(here, none, 1), mode),
         *[
             Case(
                 f"{where}: TestSurfaceDiceScore", f"random label maps, spacing {spacing[0]:g}, {spacing[1]:g}, "

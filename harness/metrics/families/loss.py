@@ -5,9 +5,17 @@ from __future__ import annotations
 from harness.metrics.exact import mean
 from harness.metrics.metric import Metric, describe
 from harness.metrics.records import StatisticsTable
+from harness.metrics.sums import mean_of_images
 
 describe(
-    Metric("loss", "Loss", "The recipe's loss, averaged over images.", higher_is_better=False, family="loss"),
+    Metric(
+        "loss",
+        "Loss",
+        "The recipe's loss, averaged over images.",
+        higher_is_better=False,
+        family="loss",
+        sums=lambda images: mean_of_images(images.table.loss),
+    ),
     Metric(
         "batch_loss",
         "Batch loss",

@@ -2,16 +2,93 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable
+from operator import itemgetter
 
-from harness.metrics.exact import Array, divide, exact_mean
-from harness.metrics.metric import Metric, describe
-from harness.metrics.protocol import Protocol
-from harness.metrics.records import SURFACE_FLOATS, SURFACE_INTEGERS, StatisticsTable
+import numpy as np
+
+from harness.metrics.exact import Array, divide
+from harness.metrics.metric import Metric, Sums, describe
+from harness.metrics.sums import ClassSums, Flags, ScoredImages, means, quotients
+
+
+def distance_sums(images: ScoredImages, name: str, over: str, unit: str) -> ClassSums:
+    """The mean of a distance of each class over images, as `Protocol.boundary_means_over` and `distance_unit` say."""
+    s, both, average = images.surfaces, *_averaged(images, over)
+    side = np.hypot(*(images.table.shape[:, i] * images.protocol.spacing[i] for i in (0, 1)))
+    diagonal = side[images.table.surface_integers[:, 0]]
+    charged = np.where(both, _DISTANCES[name](s), diagonal)
+    return means(images.spread(charged if unit == "spacing" else charged / diagonal, average), images.counting)
+
+
+def boundary_iou_sums(images: ScoredImages, level: str) -> ClassSums:
+    """Boundary IoU of each class: of pixels summed over all images, or averaged over them (`Protocol.level`)."""
+    s = images.surfaces
+    if level == "dataset":
+        top, bottom = (images.spread(s[name], fill=0.0) for name in ("band_intersection", "band_union"))
+        return quotients(top, bottom, images.counting)
+    average = _averaged(images, images.protocol.boundary_means_over)[1]
+    return means(images.spread(divide(s["band_intersection"], s["band_union"]), average), images.counting)
+
+
+def _averaged(images: ScoredImages, over: str, edge: str = "edge") -> tuple[Flags, Flags]:
+    """Of each row of `images.surfaces` whether both maps hold the class, and whether it is averaged."""
+    in_target, in_prediction = (images.surfaces[f"{edge}_{name}"] > 0 for name in ("target", "prediction"))
+    both = in_target & in_prediction
+    return both, {"union": in_target | in_prediction, "target": in_target, "both": both}[over]
+
+
+def missed_and_spurious(images: ScoredImages) -> tuple[list[int], list[int]]:
+    """For each class, the images that only the target holds it in, and those that only the prediction does."""
+    s, both = images.surfaces, _averaged(images, "both")[1]
+    only = ((s[name] > 0) & ~both for name in ("edge_target", "edge_prediction"))
+    missed, spurious = (images.spread(np.ones(len(both)), where, 0.0).sum(axis=0) for where in only)
+    return missed.astype(int).tolist(), spurious.astype(int).tolist()
+
+
+def _surface_distance(images: ScoredImages) -> ClassSums:
+    """The share of both boundaries within the tolerance; 0 where one map lacks the class."""
+    s, both, average = images.surfaces, *_averaged(images, images.protocol.boundary_means_over)
+    near = divide(s["nsd_prediction"] + s["nsd_target"], s["edge_prediction"] + s["edge_target"])
+    return means(images.spread(np.where(both, near, 0.0), average), images.counting)
+
+
+def _boundary_f(images: ScoredImages) -> ClassSums:
+    """The harmonic mean of precision and recall of edge pixels: 0 where one map has none, 1 where neither has."""
+    s = images.surfaces
+    precision = divide(s["bf_prediction"], s["bf_edge_prediction"])
+    recall = divide(s["bf_target"], s["bf_edge_target"])
+    none = (s["bf_edge_prediction"] == 0) & (s["bf_edge_target"] == 0)
+    f = np.where(none, 1.0, np.nan_to_num(2 * divide(precision * recall, precision + recall), nan=0.0))
+    if images.protocol.bf != "davis":
+        average = _averaged(images, images.protocol.boundary_means_over, "bf_edge")[1]
+        return means(images.spread(f, average), images.counting)
+    # Every image counts: an object that is nowhere was drawn without a fault.
+    return means(np.where(images.scored[:, None], images.spread(f, fill=1.0), np.nan), images.counting)
+
+
+def _pooled_mean(s: dict[str, Array]) -> Array:
+    return divide(s["sum_to_target"] + s["sum_to_prediction"], s["edge_prediction"] + s["edge_target"])
+
+
+def _mean_of_means(s: dict[str, Array]) -> Array:
+    return (divide(s["sum_to_target"], s["edge_prediction"]) + divide(s["sum_to_prediction"], s["edge_target"])) / 2
+
+
+# Of each (image, class) row; NaN where one map lacks the class.
+_DISTANCES: dict[str, Callable[[dict[str, Array]], Array]] = {
+    "hd": itemgetter("hd"),
+    "hd95": itemgetter("hd95"),
+    "assd": _pooled_mean,
+    "masd": _mean_of_means,
+}
+_OVER, _BACKGROUND = "boundary_means_over", "background_in_boundary_means"
 
 
 def _distance(name: str, title: str, definition: str) -> Metric:
+    def sums(images: ScoredImages) -> ClassSums:
+        return distance_sums(images, name, images.protocol.boundary_means_over, images.protocol.distance_unit)
+
     return Metric(
         name,
         title,
@@ -21,7 +98,14 @@ def _distance(name: str, title: str, definition: str) -> Metric:
         digits=2,
         per_class=True,
         family="distance",
+        sums=sums,
+        moved_by=(_OVER, "distance_unit", _BACKGROUND),
     )
+
+
+def _boundary(name: str, title: str, definition: str, sums: Sums, *moved_by: str) -> Metric:
+    moved = (*moved_by, _BACKGROUND)
+    return Metric(name, title, definition, per_class=True, family="boundary", sums=sums, moved_by=moved)
 
 
 describe(
@@ -29,103 +113,19 @@ describe(
     _distance("hd95", "HD95", "Robust Hausdorff distance: the 95th percentile instead of the largest distance."),
     _distance("assd", "ASSD", "Average symmetric surface distance: the mean of all distances, both ways."),
     _distance("masd", "MASD", "Mean average surface distance: the mean of the two directed means."),
-    Metric(
-        "biou", "BIoU", "IoU of the bands along the boundaries (Cheng et al. 2021).", per_class=True, family="boundary"
+    _boundary(
+        "biou",
+        "BIoU",
+        "IoU of the bands along the boundaries (Cheng et al. 2021).",
+        lambda images: boundary_iou_sums(images, images.protocol.level),
+        "level",
     ),
-    Metric(
-        "bf", "BF", "Boundary F-measure within a tolerance (Csurka et al. 2013).", per_class=True, family="boundary"
-    ),
-    Metric(
+    _boundary("bf", "BF", "Boundary F-measure within a tolerance (Csurka et al. 2013).", _boundary_f, _OVER),
+    _boundary(
         "nsd",
         "NSD",
         "Normalised surface distance: the share of both boundaries within a tolerance (Nikolov et al. 2018).",
-        per_class=True,
-        family="boundary",
+        _surface_distance,
+        _OVER,
     ),
 )
-
-
-def boundary_scores(
-    table: StatisticsTable, num_classes: int, protocol: Protocol
-) -> tuple[dict[str, Array], dict[str, dict[str, Array]], list[int], list[int]]:
-    """Distances and boundary scores of each class, over the images whose target holds it.
-
-    A missed class costs the image's diagonal (a score: 0); a spurious one is counted, not averaged.
-    Boundary IoU sums intersections and unions over all images.
-
-    Returns:
-        The per-class scores; per distance its variants; images missed and spurious, per class.
-    """
-    s = surface_columns(table)
-    side = np.hypot(table.shape[:, 0] * protocol.spacing[0], table.shape[:, 1] * protocol.spacing[1])
-    diagonal = side[s["image"].astype(np.int64)]
-    both = (s["edge_prediction"] > 0) & (s["edge_target"] > 0)
-    missed = (s["edge_prediction"] == 0) & (s["edge_target"] > 0)
-    spurious = (s["edge_prediction"] > 0) & (s["edge_target"] == 0)
-    in_target = both | missed
-
-    def by_class(value: Array, where: NDArray[np.bool_]) -> Array:
-        return np.array([exact_mean(value[where & (s["label"] == c)]) for c in range(num_classes)], dtype=np.float64)
-
-    scores, variants = {}, {}
-    for name, value in image_distances(s).items():
-        charged = np.where(both, value, diagonal)
-        scores[name] = by_class(charged, in_target)
-        variants[name] = {
-            "both": by_class(value, both),
-            "penalised": by_class(charged, in_target | spurious),
-            "fraction": by_class(charged / diagonal, in_target),
-        }
-    scores["biou"] = np.array(
-        [
-            divide(s["band_intersection"][m].sum(), s["band_union"][m].sum())
-            for m in (s["label"] == c for c in range(num_classes))
-        ]
-    )
-    scores["nsd"] = by_class(np.where(both, image_nsd(s), 0.0), in_target)
-    f = image_boundary_f(s)
-    if protocol.bf == "davis":
-        # Every image counts: an object that is nowhere was drawn without a fault.
-        images = int((table.shape[:, 2] > 0).sum())
-        rows = [f[s["label"] == c] for c in range(num_classes)]
-        scores["bf"] = np.array([exact_mean([*row, *[1.0] * (images - len(row))]) for row in rows])
-    else:
-        scores["bf"] = by_class(f, s["bf_edge_target"] > 0)
-    count = [[int((flag & (s["label"] == c)).sum()) for c in range(num_classes)] for flag in (missed, spurious)]
-    return scores, variants, count[0], count[1]
-
-
-def surface_columns(table: StatisticsTable) -> dict[str, Array]:
-    """The surface statistics as named columns; `image` indexes the table's images."""
-    names = ("image", *SURFACE_INTEGERS)
-    columns = {name: table.surface_integers[:, i].astype(np.float64) for i, name in enumerate(names)}
-    return columns | {name: table.surface_floats[:, i] for i, name in enumerate(SURFACE_FLOATS)}
-
-
-def image_distances(s: dict[str, Array]) -> dict[str, Array]:
-    """HD, HD95, ASSD and MASD of each (image, class) row; NaN where one map lacks the class.
-
-    ASSD pools all distances; MASD is the mean of the two directed means.
-    """
-    edges = s["edge_prediction"] + s["edge_target"]
-    return {
-        "hd": s["hd"],
-        "hd95": s["hd95"],
-        "assd": divide(s["sum_to_target"] + s["sum_to_prediction"], edges),
-        "masd": (divide(s["sum_to_target"], s["edge_prediction"]) + divide(s["sum_to_prediction"], s["edge_target"]))
-        / 2,
-    }
-
-
-def image_boundary_f(s: dict[str, Array]) -> Array:
-    """Boundary F-measure of each (image, class) row: 0 where one map has no edge, 1 where neither has (DAVIS)."""
-    precision = divide(s["bf_prediction"], s["bf_edge_prediction"])
-    recall = divide(s["bf_target"], s["bf_edge_target"])
-    none = (s["bf_edge_prediction"] == 0) & (s["bf_edge_target"] == 0)
-    f = np.nan_to_num(2 * divide(precision * recall, precision + recall), nan=0.0)
-    return np.where(none, 1.0, f)
-
-
-def image_nsd(s: dict[str, Array]) -> Array:
-    """Normalised surface distance of each (image, class) row."""
-    return divide(s["nsd_prediction"] + s["nsd_target"], s["edge_prediction"] + s["edge_target"])

@@ -13,6 +13,8 @@ from harness.config.fingerprint import digest
 from harness.datasets.base import problem_of_id
 from harness.errors import other_version
 from harness.metrics import Protocol, Scores, StatisticsTable, fold
+from harness.metrics.confidence import CONFIDENCE_BINS
+from harness.metrics.histogram import BINS
 from harness.metrics.metric import all_metrics
 from harness.metrics.protocol import EVALUATOR_VERSION
 from harness.results.check import contradictions, expected_scores
@@ -141,7 +143,9 @@ def _check_numbers(table: StatisticsTable, num_classes: int) -> None:
         (table.confusion, "confusion", (count, k, k + 1)),
         (table.trimap, "trimap", (count, RADII, k, k + 1)),
         (table.surface_integers, "surface_integers", (count, k)),
-        (table.histogram, "histogram", (count, 2**31, 2)),
+        (table.histogram, "histogram", (count, BINS, 2)),
+        (table.structures, "structures", (count, k)),
+        (table.confidence, "confidence", (count, CONFIDENCE_BINS, 2)),
     ):
         for column, end in enumerate(most):
             _within(part[:, column], end - 1, name)
