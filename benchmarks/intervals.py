@@ -30,7 +30,7 @@ from leaderboard.boards.estimate import LEVEL, Interval
 from leaderboard.stats.data_sets import holm_claims, mid_places, new_places, units_of
 from leaderboard.stats.images import image_contrasts, image_interval
 from leaderboard.stats.permutation import FEW, contributions
-from leaderboard.stats.resampling import Products, RunDraws, resamples, run_draws, score_of
+from leaderboard.stats.resampling import Products, RunDraws, resamples, run_draws
 from leaderboard.stats.samples import in_quadrature
 from leaderboard.stats.seeds import moderated_spread, seed_contrasts
 from leaderboard.stats.simultaneous import (
@@ -208,7 +208,7 @@ def image_boards(
     for board in range(boards):
         drawn = resamples(ids, names, str(board), RESAMPLES)
         models = [ImageSums(parts, world.fold) for parts in world.draw(rng, n, levels)]
-        figures = np.array([score_of(model) for model in models])
+        figures = np.array([model.score() for model in models])
         if drawn.why_not:
             tally.add(truth, None, _among(no_contrasts(figures[:0]), figures, []))
             continue
@@ -295,7 +295,7 @@ def seed_and_image_boards(
         products = Products(drawn_images)
         bad = trained(IMAGES, levels, seeds).reshape(k * seeds, IMAGES, 1)
         runs = [ImageSums(parts, world.fold) for parts in world.draw(rng, IMAGES, list(bad))]
-        scores = np.array([score_of(run) for run in runs]).reshape(k, seeds)
+        scores = np.array([run.score() for run in runs]).reshape(k, seeds)
         figures = scores.mean(axis=1)
         of_runs = [run_draws(run, ids, drawn_images, products) for run in runs]
         found = [RunDraws.mean(of_runs[i * seeds : (i + 1) * seeds]) for i in range(k)]
