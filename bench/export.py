@@ -31,6 +31,7 @@ class TableKind(StrEnum):
     classes = "classes"
     grid = "grid"
     datasets = "datasets"
+    overall = "overall"
     reported = "reported"
 
 
@@ -50,7 +51,8 @@ TableOption = Annotated[
     typer.Option(
         "--table",
         help="main: one row a model. cells: every cell. classes: class by class. grid: over the hyperparameters. "
-        "datasets: models × data sets. reported: beside what others reported.",
+        "datasets: models × data sets. overall: which model is best over the data sets of a suite. "
+        "reported: beside what others reported.",
     ),
 ]
 CellsOption = Annotated[bool, typer.Option("--ablation", help="The same as --table cells.")]

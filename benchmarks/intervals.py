@@ -26,12 +26,21 @@ from rich.table import Table
 from harness.metrics import Protocol
 from harness.metrics.families.region import ratio_sums
 from harness.metrics.sums import Counts, ImageSums, mean_of_images
-from leaderboard.boards.estimate import Interval
+from leaderboard.boards.estimate import LEVEL, Interval
+from leaderboard.stats.data_sets import holm_claims, mid_places, new_places, units_of
 from leaderboard.stats.images import image_contrasts, image_interval
 from leaderboard.stats.permutation import FEW, contributions
-from leaderboard.stats.resampling import Products, resamples, run_draws, score_of
+from leaderboard.stats.resampling import Products, RunDraws, resamples, run_draws
+from leaderboard.stats.samples import in_quadrature
 from leaderboard.stats.seeds import moderated_spread, seed_contrasts
-from leaderboard.stats.simultaneous import Contrasts, compared_with_best, no_contrasts, rank_intervals
+from leaderboard.stats.simultaneous import (
+    Contrasts,
+    compared_with_best,
+    no_contrasts,
+    rank_intervals,
+    together,
+    with_both_errors,
+)
 
 Array = NDArray[np.float64]
 
@@ -69,6 +78,8 @@ class Tally:
     """Whether all true gaps to the best are."""
     found: list[float] = field(default_factory=list)
     """Which share of the true differences a board claims."""
+    least: float | None = None
+    """How many percent of `rows` shall be covered at least; None: 95, and not far more."""
 
     def add(self, truth: Array, intervals: Sequence[Interval] | None, contrasts: Contrasts) -> None:
         """Count one board; higher is better. `intervals` is None where nothing is said of rows."""
@@ -88,14 +99,17 @@ class Tally:
     def cells(self) -> Iterator[tuple[str, bool]]:
         """Each figure in percent, and whether it is inside its limit, as far as so many boards can tell."""
         # The limits are those of 400 boards; of fewer, three standard errors more.
-        slack = 300 * max(0.0, float(np.sqrt(0.05 * 0.95 / len(self.gaps)) - np.sqrt(0.05 * 0.95 / BOARDS)))
+        slack = 300 * max(0.0, float(np.sqrt(0.05 * 0.95 / len(self.false_better)) - np.sqrt(0.05 * 0.95 / BOARDS)))
         for counted in (self.rows, self.pairs):
             share = 100 * float(np.mean(counted)) if counted else np.nan
             inside = not counted or COVERAGE[0] - slack <= share <= COVERAGE[1] + slack
+            if counted and self.least is not None:
+                inside = share >= self.least - 1 - slack
             yield ("" if np.isnan(share) else f"{share:.1f}"), inside
         for counted, wrong in ((self.false_better, 1), (self.best_missing, 1), (self.places, 0), (self.gaps, 0)):
-            share = 100 * float(np.mean(counted))
-            yield f"{share:.1f}", (share if wrong else 100 - share) <= FALSE + slack
+            share = 100 * float(np.mean(counted)) if counted else np.nan
+            inside = not counted or (share if wrong else 100 - share) <= FALSE + slack
+            yield ("" if np.isnan(share) else f"{share:.1f}"), inside
         yield (f"{100 * float(np.mean(self.found)):.0f}" if self.found else ""), True
 
 
@@ -194,7 +208,7 @@ def image_boards(
     for board in range(boards):
         drawn = resamples(ids, names, str(board), RESAMPLES)
         models = [ImageSums(parts, world.fold) for parts in world.draw(rng, n, levels)]
-        figures = np.array([score_of(model) for model in models])
+        figures = np.array([model.score() for model in models])
         if drawn.why_not:
             tally.add(truth, None, _among(no_contrasts(figures[:0]), figures, []))
             continue
@@ -245,6 +259,121 @@ def seed_boards(
     return tally
 
 
+def seed_and_image_boards(
+    boards: int, spread: float, seeds: int = 3, levels: Sequence[float] = EQUAL, answer: str = "both", luck: float = 0.5
+) -> Tally:
+    """Simulate boards of methods trained with some seeds each, and scored on 100 images.
+
+    A method has its luck with an image, which all of its trainings share, and each training has its own.
+
+    Args:
+        boards: how many.
+        spread: how far the trainings of a method are apart, in the unit of `levels`.
+        seeds: of each method.
+        levels: how bad each method is.
+        answer: `both`; or what `seeds` or `images` alone would claim of methods on other images; or `pigeonhole`: the
+            plain bootstrap that draws seeds and images alike (Owen 2007).
+        luck: the standard deviation of a method's luck with an image.
+    """
+    rng, world, k = np.random.default_rng(3), regions(6, 0.4), len(levels)
+    means_of = np.zeros(k)
+    trainings = 200
+
+    def trained(n: int, own: Sequence[float], count: int) -> Array:
+        """(k, count, n, 1) how bad each training of each method is on each image."""
+        shared = luck * rng.normal(size=(len(own), 1, n, 1))
+        return np.array(own).reshape(-1, 1, 1, 1) + spread * rng.normal(size=(len(own), count, 1, 1)) + shared
+
+    for i, level in enumerate(levels if len(set(levels)) > 1 else levels[:1]):
+        each = trained(2000, [level], trainings)[0]
+        means_of[i] = np.mean([world.fold(world.draw(rng, 2000, [one])[0].sum(axis=0)) for one in each])
+    truth = means_of if len(set(levels)) > 1 else np.repeat(means_of[0], k)
+    ids = [f"{i:05}" for i in range(IMAGES)]
+    tally = Tally()
+    for board in range(boards):
+        drawn_images = resamples(ids, [], str(board), RESAMPLES)
+        products = Products(drawn_images)
+        bad = trained(IMAGES, levels, seeds).reshape(k * seeds, IMAGES, 1)
+        runs = [ImageSums(parts, world.fold) for parts in world.draw(rng, IMAGES, list(bad))]
+        scores = np.array([run.score() for run in runs]).reshape(k, seeds)
+        figures = scores.mean(axis=1)
+        of_runs = [run_draws(run, ids, drawn_images, products) for run in runs]
+        found = [RunDraws.mean(of_runs[i * seeds : (i + 1) * seeds]) for i in range(k)]
+        draws, influence = np.stack([f.scores for f in found], axis=1), np.stack([f.influence for f in found])
+        spread_of = moderated_spread(scores.tolist())
+        of_images = image_contrasts(figures, draws, influence)
+        of_seeds = seed_contrasts(figures, spread_of, range(k))
+        one = [image_interval(x, f.scores, f.influence, share=True) for x, f in zip(figures, found, strict=True)]
+        other = [interval for i, x in enumerate(figures) if (interval := spread_of.interval(i, float(x)))]
+        both = [in_quadrature(float(x), a, b) for x, a, b in zip(figures, one, other, strict=True)]
+        if answer == "pigeonhole":
+            every = np.stack([run.scores for run in of_runs]).reshape(k, seeds, RESAMPLES)
+            picked = rng.integers(0, seeds, (k, seeds, RESAMPLES))
+            twice = np.take_along_axis(every, picked, axis=1).mean(axis=1).T
+            plain = [image_interval(figures[i], twice[:, i], influence[i], share=True) for i in range(k)]
+            tally.add(truth, plain, image_contrasts(figures, twice, influence))
+            continue
+        intervals = {"both": both, "images": one, "seeds": other}[answer]
+        contrasts = {"both": with_both_errors(of_images, of_seeds), "images": of_images, "seeds": of_seeds}[answer]
+        tally.add(truth, intervals, contrasts)
+    return tally
+
+
+def suite_boards(boards: int, data_sets: int, truth: Sequence[float], apart: float = 0.0, seeds: int = 3) -> Tally:
+    """Simulate suites on given data sets: the claims by standardised figures, and the mean places.
+
+    Args:
+        boards: how many suites.
+        data_sets: of each suite.
+        truth: of each model, in standard deviations over seeds.
+        apart: the standard deviation of what a data set adds to a model's truth.
+        seeds: of each model on each data set.
+    """
+    rng, tally, k = np.random.default_rng(4), Tally(), len(truth)
+    for _ in range(boards):
+        scale = np.exp(rng.normal(size=data_sets))
+        true = scale * (np.array(truth)[:, None] + apart * rng.normal(size=(k, data_sets)))
+        values = true[..., None] + scale[:, None] * rng.normal(size=(k, data_sets, seeds))
+        figures = values.mean(axis=2)
+        units = units_of(figures)
+        spreads = [moderated_spread(values[:, d].tolist()) for d in range(data_sets)]
+        parts = [seed_contrasts(figures[:, d], spread, range(k)) for d, spread in enumerate(spreads)]
+        tally.add((true * units).mean(axis=1), None, together(parts, list(units / data_sets)))
+        level = LEVEL ** (1 / data_sets)
+        at_once = [seed_contrasts(figures[:, d], spread, range(k), level) for d, spread in enumerate(spreads)]
+        low, high = np.mean([rank_intervals(part.better) for part in at_once], axis=0)
+        places = mid_places(true).mean(axis=1)
+        tally.places[-1] = bool(((low <= places) & (places <= high)).all())
+    return tally
+
+
+def new_data_sets(boards: int, data_sets: int, truth: Sequence[float], apart: float = 1.0) -> Tally:
+    """Simulate suites whose data sets are a sample: Wilcoxon and Holm, and the places on a new data set.
+
+    Args:
+        boards: how many suites.
+        data_sets: of each suite.
+        truth: of each model, on average over data sets.
+        apart: the standard deviation of what a data set adds to a model's figure.
+    """
+    rng, tally, k = np.random.default_rng(5), Tally(), len(truth)
+    names = [str(i) for i in range(k)]
+    for _ in range(boards):
+        hard = rng.normal(size=data_sets + 1)
+        figures = np.array(truth)[:, None] + hard + apart * rng.normal(size=(k, data_sets + 1))
+        claims = holm_claims(figures[:, :-1], names)
+        tally.false_better.append(any(truth[int(c.better)] <= truth[int(c.worse)] for c in claims))
+        ahead = sum(x > y for x in truth for y in truth)
+        if ahead:
+            right = sum(truth[int(c.better)] > truth[int(c.worse)] for c in claims)
+            tally.found.append(right / ahead)
+        places = mid_places(figures)
+        found = new_places(places[:, :-1])
+        tally.least = 100 * found.level
+        tally.rows += list((found.low <= places[:, -1]) & (places[:, -1] <= found.high))
+    return tally
+
+
 def _among(made: Contrasts, figures: Array, compared: Sequence[int]) -> Contrasts:
     """The comparison of some of the rows, among rows of which nothing is claimed."""
     k, at = len(figures), np.ix_(compared, compared)
@@ -274,6 +403,8 @@ def kinds() -> Iterator[Kind]:
     yield from image_kinds()
     yield from group_kinds()
     yield from seed_kinds()
+    yield from seed_and_image_kinds()
+    yield from suite_kinds()
 
 
 def image_kinds() -> Iterator[Kind]:
@@ -343,6 +474,33 @@ def seed_kinds() -> Iterator[Kind]:
     yield kind("15 rows × 3 seeds, Student's t of 3", False, [0.0] * 15, tails=3.0)
     for rows, seeds in ((3, 5), (15, 5), (15, 10)):
         yield kind(f"{rows} rows × {seeds} seeds, one lost by accident", True, [0.0] * rows, seeds=seeds, lost=True)
+
+
+def seed_and_image_kinds() -> Iterator[Kind]:
+    """Methods trained again, on other images; and what the other two answers would claim of that."""
+    for spread in (0.02, 0.1, 0.3):
+        for answer in ("both", "seeds", "images", "pigeonhole"):
+            simulate = partial(seed_and_image_boards, spread=spread, answer=answer)
+            name = f"6 rows × 3 seeds, 100 images, trainings {spread:g} apart, answer: {answer}"
+            yield Kind(name, simulate, answer == "both", BOARDS // 2)
+    different = partial(seed_and_image_boards, spread=0.1, levels=DIFFERENT)
+    yield Kind("6 rows × 3 seeds, 100 images, trainings 0.1 apart, different", different, boards=BOARDS // 2)
+
+
+def suite_kinds() -> Iterator[Kind]:
+    """Several data sets."""
+    for data_sets in (3, 6):
+        equal = partial(suite_boards, data_sets=data_sets, truth=[0.0] * 6)
+        yield Kind(f"{data_sets} data sets, 6 models × 3 seeds, equal", equal)
+        apart = partial(suite_boards, data_sets=data_sets, truth=list(np.arange(6) / 2), apart=1.0)
+        yield Kind(f"{data_sets} data sets, 6 models × 3 seeds, different", apart)
+    two = partial(suite_boards, data_sets=6, truth=[0.0, 1.0], apart=0.5)
+    yield Kind("6 data sets, 2 models × 3 seeds, different", two, judged=False)
+    for data_sets in (6, 10, 40):
+        equal = partial(new_data_sets, data_sets=data_sets, truth=[0.0] * 5)
+        yield Kind(f"other data sets than these {data_sets}, 5 models, equal", equal)
+        apart = partial(new_data_sets, data_sets=data_sets, truth=[0.0, 0.5, 1.0, 1.5, 2.0])
+        yield Kind(f"other data sets than these {data_sets}, 5 models, different", apart)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -24,8 +24,9 @@ from leaderboard.boards.board import Board, boards
 from leaderboard.queries.load import BoardSummary, Data, ScoredRun, list_boards, load_board, load_runs, version_key
 from leaderboard.shown.counts import Counts, load_counts
 from leaderboard.shown.text import heading
-from leaderboard.stats.draws import BoardDraws, board_draws, stored_protocol, stored_tables
-from leaderboard.stats.significance import BoardSignificance, Question, default_question, significance
+from leaderboard.stats.draws import BoardDraws, stored_draws
+from leaderboard.stats.overall import Overall, collections, overall
+from leaderboard.stats.significance import ASKS, BoardSignificance, Question, default_question, significance
 from leaderboard.tables.references import Reference, load_references
 from leaderboard.tables.table import DEFAULT_METRICS, metric_names
 
@@ -126,28 +127,58 @@ def answer_of(board: Board, question: Question) -> Answer:
     """What the statistics say of a board. Those of a large board are made beside the page."""
     opened = store()
     key = f"{opened.name}/{version()}/{board.board_id}/{board.metric}/{question}"
-    if question == "seeds":
-        soon = len(board.rows) <= _FEW_ROWS
-    else:
-        soon = sum(len(row.cell.scored) for row in board.rows) <= _FEW_RUNS
+    # What is shown until there is an answer, or where there cannot be one, has no intervals.
+    over_images: Question = "images" if question == "seeds" else question
     try:
-        made = _answers.get(key, lambda: _answer(opened, board, question), wait=soon)
+        made = _answers.get(key, lambda: _answer(opened, board, question), wait=_soon(board, question))
     except Exception as error:  # noqa: BLE001 (statistics of a damaged database raise anything; the figures stand)
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
         nothing = BoardDraws(board.metric, None, {}, {}, f"the statistics cannot be read ({said})")
-        return Answer(significance(board, "images", nothing), False)
-    return Answer(made or significance(board, "images", None), made is None)
+        return Answer(significance(board, over_images, nothing), False)
+    return Answer(made or significance(board, over_images, None), made is None)
+
+
+def _soon(board: Board, question: Question) -> bool:
+    """Whether the answer takes so little time that the page waits for it."""
+    if question == "seeds":
+        return len(board.rows) <= _FEW_ROWS
+    return sum(len(row.cell.scored) for row in board.rows) <= _FEW_RUNS
 
 
 def _answer(opened: Store, board: Board, question: Question) -> BoardSignificance:
     if question == "seeds" or not any(row.cell.scored for row in board.rows):
         return significance(board, question)
-    return significance(board, question, draws_of(opened, board))
+    return significance(board, question, stored_draws(opened, board))
 
 
-def draws_of(opened: Store, board: Board) -> BoardDraws:
-    """The scores of a board's runs on resampled images: slow."""
-    return board_draws(board, stored_protocol(opened, board), stored_tables(opened, board))
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _suite(_opened: Store, key: str, board: str, metric: str) -> list[Board]:
+    here = next(one for one in list_boards(_opened) if one.board_id == board)
+    own = [one for one in list_boards(_opened) if (one.suite, one.smoke) == (here.suite, here.smoke)]
+    everywhere = all(metric in metric_names(one.data) for one in own)
+    made = [boards(load_board(_opened, one.board_id), metric if everywhere else None)[0] for one in own]
+    found = [one for one in collections(made) if any(b.protocol_name == here.protocol_name for b in one)]
+    return next((one for one in found if any(b.board_id == board for b in one)), found[0] if found else [])
+
+
+def suite_of(chosen: Chosen) -> list[Board]:
+    """The boards of the chosen one's suite, ranked by its score where all have it; none where it is alone."""
+    return _suite(store(), version(), chosen.id, chosen.metric)
+
+
+_overall: Background[Overall] = Background(most=12)
+
+
+def overall_of(own: Sequence[Board], question: Question) -> Overall | None:
+    """A suite over its data sets. That of many runs is made beside the page: None until then.
+
+    Raises:
+        Exception: the statistics of a damaged database raise whatever they do.
+    """
+    opened = store()
+    key = f"{opened.name}/{version()}/{question}/" + "/".join(f"{b.board_id} {b.metric}" for b in own)
+    soon = all(_soon(board, question) for board in own) and len(own) <= _FEW_RUNS
+    return _overall.get(key, lambda: overall(own, question, lambda board: stored_draws(opened, board)), wait=soon)
 
 
 @st.cache_resource(show_spinner=False, max_entries=20)
@@ -247,14 +278,18 @@ def _metric(view: View, summary: BoardSummary) -> str:
 
 
 def _question(view: View, board: Board | None) -> Question:
-    """Which question is asked: of the methods, trained again, or of these checkpoints on other images."""
+    """Which question is asked: of the methods, trained again, of these checkpoints on other images, or of both."""
     usual: Question = default_question(board) if board else "images"
     asked = view.get("ask")
-    now: Question = "seeds" if asked == "seeds" else "images" if asked == "images" else usual
+    now = next((one for one in ASKS if one == asked), usual)
     st.segmented_control(
         "Intervals are for",
-        ["seeds", "images"],
-        format_func={"seeds": "methods, trained again", "images": "checkpoints, other images"}.__getitem__,
+        list(ASKS),
+        format_func={
+            "both": "methods, trained again, other images",
+            "seeds": "methods, trained again",
+            "images": "checkpoints, other images",
+        }.__getitem__,
         required=True,
         **widget("ask", now),
     )

@@ -38,11 +38,12 @@ class Field:
 
 
 BOARDS, IMAGES, TRADES, COMPARE, MODEL, RUN = "leaderboard", "images", "trade-offs", "compare", "model", "run"
+OVERALL = "overall"
 
 FIELDS = {
     "board": Field(),
     "by": Field(),
-    "ask": Field("", among=("", "seeds", "images")),
+    "ask": Field("", among=("", "both", "seeds", "images")),
     "rows": Field((), most=8),
     "find": Field(pages=(BOARDS,)),
     "only": Field((), pages=(BOARDS,), most=40),

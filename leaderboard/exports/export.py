@@ -17,12 +17,15 @@ from harness.utils.version import __version__
 from leaderboard.boards.board import Board, boards
 from leaderboard.exports.html_table import html_page
 from leaderboard.exports.latex import latex_table
+from leaderboard.exports.overall_table import overall_csv, overall_tables
 from leaderboard.exports.paper_tables import class_table, dataset_tables, grid_tables, reported_table
 from leaderboard.exports.plain import json_text
 from leaderboard.exports.text import csv_plain, csv_tables, markdown_plain, markdown_tables
 from leaderboard.queries.load import load_runs
+from leaderboard.stats.draws import stored_draws
+from leaderboard.stats.overall import Overall, collections, common_question, overall
 from leaderboard.tables.figure_text import Style
-from leaderboard.tables.judged import judge, judged
+from leaderboard.tables.judged import judge, judged, ranked_by
 from leaderboard.tables.references import load_references
 from leaderboard.tables.table import Table, ablation, metric_names, overview, records
 
@@ -40,6 +43,8 @@ class Kind(StrEnum):
     """One score over the grid of hyperparameters."""
     datasets = "datasets"
     """Models × data sets."""
+    overall = "overall"
+    """Models over the data sets of a suite: places, mean places, gaps, and what they tell of other data sets."""
     reported = "reported"
     """What others reported beside what was reproduced."""
 
@@ -73,7 +78,15 @@ def export(store: Store, wanted: Wanted) -> str:
     found = matching(store, wanted.suite, wanted.dataset, wanted.smoke)
     if wanted.format == "json" and wanted.kind in (Kind.main, Kind.cells):
         return json_text(json.dumps([row for b in found for row in records(b)], indent=2, ensure_ascii=False)) + "\n"
-    tables = _tables(store, found, wanted)
+    if wanted.kind is Kind.overall:
+        made = _overall(store, found, wanted)
+        if wanted.format == "json":
+            return json_text(json.dumps([one.record() for one in made], indent=2, ensure_ascii=False)) + "\n"
+        if wanted.format == "csv":
+            return overall_csv(made, wanted.excel_safe)
+        tables: list[tuple[Board | None, Table]] = [(None, table) for one in made for table in overall_tables(one)]
+    else:
+        tables = _tables(store, found, wanted)
     if not tables:
         raise BenchError(_nothing(wanted.kind), "Other tables: --table " + ", ".join(Kind))
     told = () if wanted.command is None else provenance_lines(store, found, wanted.command)
@@ -136,6 +149,20 @@ def _tables(store: Store, found: Sequence[Board], wanted: Wanted) -> list[tuple[
     return made
 
 
+def _overall(store: Store, found: Sequence[Board], wanted: Wanted) -> list[Overall]:
+    """The suites over their data sets."""
+    if len(wanted.metrics) > 1:
+        raise BenchError("--table overall ranks by one metric.", "Name one with --metrics, or none.")
+    for board in found:
+        check_metrics(board, wanted.metrics)
+    if wanted.metrics:
+        found = [ranked_by(board, wanted.metrics[0]) for board in found]
+    made = [overall(own, common_question(own), lambda board: stored_draws(store, board)) for own in collections(found)]
+    if not any(one.groups for one in made):
+        raise BenchError(_nothing(Kind.overall), "Other tables: --table " + ", ".join(Kind))
+    return made
+
+
 def check_metrics(board: Board, metrics: Sequence[str]) -> None:
     """Refuse metrics that a board does not have.
 
@@ -160,6 +187,7 @@ def _class_metrics(metrics: Sequence[str] | None) -> Sequence[str]:
 def _nothing(kind: Kind) -> str:
     return {
         Kind.grid: "No model here has more than one point of a grid: there is no table of a grid.",
+        Kind.overall: "No suite here has two data sets on which two models have a figure.",
         Kind.reported: "Nothing was reported for these suites: there is no table of it.",
     }.get(kind, "There is nothing to export.")
 

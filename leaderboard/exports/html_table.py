@@ -89,4 +89,5 @@ def _figure(table: Table, i: int, j: int, style: Style) -> str:
     shown = f"<strong>{shown}</strong>" if table.bold(i, j) else shown
     spread = f"± {text.std}" if text.std else f"[{text.low}, {text.high}]" if text.low else ""
     behind = f' <span class="spread">{spread}</span>' if spread else ""
-    return shown + behind + _text(table.mark(i, j))
+    mark = table.mark(i, j)
+    return shown + behind + (" " if mark.startswith(" ") else "") + _text(mark)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import groupby
-from typing import Any
 
 from harness.config.grid import grid_text
 from harness.metrics.metric import METRICS, metric_title
 from leaderboard.boards.board import Board, Cell, Row
 from leaderboard.boards.estimate import Estimate, estimate
-from leaderboard.boards.walls import Wall, differing, heading
+from leaderboard.stats.suite import models_of, suites
 from leaderboard.tables.references import Reference, Reported
 from leaderboard.tables.reported import cell_of, of_board, parameters_text
 from leaderboard.tables.table import Table, mark, mark_notes, per_class
@@ -140,52 +138,37 @@ def dataset_tables(boards: Iterable[Board], metrics: Sequence[str] | None = None
         boards: of any suites.
         metrics: what to show of each data set; None: what its board is ranked by.
     """
-    kinds: dict[Any, list[Board]] = defaultdict(list)
-    for board in boards:
-        kinds[board.suite, board.protocol_name, board.smoke, board.seen_test].append(board)
-    return [_dataset_table(own, metrics) for own in kinds.values()]
+    return [_dataset_table(own, metrics) for own in suites(boards)]
 
 
 def _dataset_table(boards: Sequence[Board], metrics: Sequence[str] | None) -> Table:
-    shown = [(board, metric) for board in boards for metric in (metrics or (board.metric,))]
-    found: dict[tuple[Wall, str], dict[int, Cell]] = defaultdict(dict)
-    for number, board in enumerate(boards):
-        models = [row.model for row in board.rows]
-        for row in board.rows:
-            # Where nothing could choose, a model has a row for each of its cells.
-            more = f" ({grid_text(row.cell.first.grid)})" if models.count(row.model) > 1 else ""
-            wall = replace(row.wall, variant=None) if len({b.variant for b in boards}) > 1 else row.wall
-            found[wall, row.model + mark(row) + more][number] = row.cell
-    keys = sorted(found, key=lambda key: key[0].order)
-    facts = differing(wall for wall, _ in keys)
-    groups, first = [], 0
-    for wall, own in groupby(keys, key=lambda key: key[0]):
-        count = len(list(own))
-        groups.append((heading(wall, facts), range(first, first + count)))
-        first += count
-    place = {id(board): number for number, board in enumerate(boards)}
+    shown = [(number, metric) for number, board in enumerate(boards) for metric in (metrics or (board.metric,))]
+    groups: list[tuple[str, range]] = []
+    names: list[str] = []
+    lines: list[dict[int, Row]] = []
+    for group in models_of(boards):
+        groups.append((group.heading, range(len(lines), len(lines) + len(group.models))))
+        for model in group.models:
+            rows = {number: boards[number].rows[i] for number, i in model.rows.items()}
+            names.append(model.name + next(filter(None, map(mark, rows.values())), ""))
+            lines.append(rows)
     figures = [
-        [
-            NOTHING if (cell := found[key].get(place[id(board)])) is None else cell.test(metric)
-            for board, metric in shown
-        ]
-        for key in keys
+        [rows[number].cell.test(metric) if number in rows else NOTHING for number, metric in shown] for rows in lines
     ]
-    columns = [f"{board.data.title}: {metric_title(metric)}" for board, metric in shown]
-    names = tuple(metric for _, metric in shown)
+    columns = [f"{boards[number].data.title}: {metric_title(metric)}" for number, metric in shown]
     apart = f", {boards[0].seen_test}" if boards[0].seen_test else ""
     notes = [
-        f"{key[1]} on {boards[number].data.title}: {cell.incomplete()}"
-        for key in keys
-        for number, cell in found[key].items()
-        if cell.incomplete()
+        f"{name} on {boards[number].data.title}: {row.cell.incomplete()}"
+        for name, rows in zip(names, lines, strict=True)
+        for number, row in rows.items()
+        if row.cell.incomplete()
     ]
     notes += mark_notes(row for board in boards for row in board.rows)
     return Table(
         title=f"Models and data sets · suite {boards[0].suite} · protocol {boards[0].protocol_name}{apart}",
         columns=("model", *columns),
-        metrics=names,
-        rows=tuple((model,) for _, model in keys),
+        metrics=tuple(metric for _, metric in shown),
+        rows=tuple((name,) for name in names),
         groups=tuple(groups),
         figures=tuple(map(tuple, figures)),
         runs=(),

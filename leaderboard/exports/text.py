@@ -25,7 +25,7 @@ def csv_tables(tables: Sequence[tuple[Board, Table]], safe: bool = False) -> str
         tables: boards and their tables.
         safe: keep spreadsheets from computing what begins as a formula, with an apostrophe in front.
     """
-    text = _texts(safe)
+    text = texts(safe)
     metrics = list(dict.fromkeys(m for _, table in tables for m in table.metrics))
     leads = list(dict.fromkeys(c for _, table in tables for c in table.lead))
     bounds = any(interval for _, table in tables for line in table.intervals for interval in line)
@@ -41,12 +41,12 @@ def csv_tables(tables: Sequence[tuple[Board, Table]], safe: bool = False) -> str
             cells = [figure for m in metrics for figure in _figure(table, i, place.get(m), len(parts))]
             where = [board.suite, board.data.name, board.variant, board.protocol_title]
             lines.append([*map(text, where), *(text(own.get(c, "")) for c in leads), *cells, runs, seeds])
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def csv_plain(tables: Sequence[Table], safe: bool = False) -> str:
     """Tables of other kinds as one CSV: a line for each figure, at full precision."""
-    text = _texts(safe)
+    text = texts(safe)
     lines: list[list[object]] = [["table", "group", "row", "column", "metric", "mean", "std", "low", "high", "mark"]]
     for table in tables:
         for group, part in table.groups:
@@ -55,10 +55,11 @@ def csv_plain(tables: Sequence[Table], safe: bool = False) -> str:
                 for j, (column, metric) in enumerate(zip(table.figure_columns, table.metrics, strict=True)):
                     where = map(text, (table.title, group, row, column, metric))
                     lines.append([*where, *_figure(table, i, j, 4), text(table.mark(i, j).strip())])
-    return _csv(lines)
+    return csv_text(lines)
 
 
-def _texts(safe: bool) -> Callable[[str], str]:
+def texts(safe: bool) -> Callable[[str], str]:
+    """How a text of a database is written into a cell."""
     return (lambda value: excel_safe(plain_line(value))) if safe else plain_line
 
 
@@ -70,7 +71,8 @@ def _figure(table: Table, i: int, j: int | None, parts: int) -> list[object]:
     return [_cell(value) for value in (figure.mean, figure.std, *interval)[:parts]]
 
 
-def _csv(lines: Sequence[Sequence[object]]) -> str:
+def csv_text(lines: Sequence[Sequence[object]]) -> str:
+    """Lines of cells as CSV."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(lines)
     return buffer.getvalue()
@@ -134,7 +136,9 @@ def _markdown_rows(table: Table, part: range, style: Style) -> list[str]:
 
 def _markdown_figure(table: Table, i: int, j: int, style: Style) -> str:
     text = markdown(figure_text(table.figures[i][j], table.interval(i, j), table.metrics[j], style).plain())
-    return (f"**{text}**" if table.bold(i, j) else text) + markdown(table.mark(i, j))
+    mark = table.mark(i, j)
+    apart = " " if mark.startswith(" ") else ""
+    return (f"**{text}**" if table.bold(i, j) else text) + apart + markdown(mark)
 
 
 def _reported(board: Board, store: Store | None) -> list[str]:

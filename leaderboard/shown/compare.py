@@ -51,10 +51,10 @@ def differences(
         board: the whole of it: its rows lend their spread over seeds.
         cells: two to four.
         question: which one the intervals answer.
-        draws: for `images`: of the runs of these cells.
+        draws: for `images` and `both`: of the runs of these cells.
     """
     sign = 1.0 if higher_is_better(board.metric) else -1.0
-    wider, at = _with(board, cells) if question == "seeds" else (only(board, cells), list(range(len(cells))))
+    wider, at = _with(board, cells) if question != "images" else (only(board, cells), list(range(len(cells))))
     sample = sample_of(wider, question, draws)
     placed = [cell.ranked_by(board.metric) for _, cell in cells]
     known = [n for n in range(len(cells)) if placed[n] is not None]

@@ -29,8 +29,9 @@ from leaderboard.shown.pictures import own_copy, picture, pictured_ids, said_whe
 from leaderboard.shown.ranking import ranking, setting
 from leaderboard.shown.text import heading, short
 from leaderboard.shown.trade_offs import draw_grids, kinds_of, machines, our_grids, priced
+from leaderboard.site.overall import SuitePage, write_overall
 from leaderboard.site.page import assets, inline_json, page, part
-from leaderboard.stats.draws import board_draws, stored_protocol, stored_tables
+from leaderboard.stats.draws import stored_draws, stored_protocol
 from leaderboard.stats.significance import BoardSignificance, default_question, significance
 from leaderboard.tables.judged import judged
 from leaderboard.tables.references import load_references
@@ -79,11 +80,17 @@ def write_site(store: Store, folder: Path, data_folder: Path | None, say: Say, s
         folder.parent.mkdir(parents=True, exist_ok=True)
         with new_folder(folder, overwrite=folder.exists()) as new:
             made = [board for one in found for board in boards(load_board(store, one.board_id))[:1]]
+            several = [("All boards", "index.html")] if len(made) > 1 else []
+            suites = write_overall(store, made, new, say)
+            verdicts = []
             for board in made:
                 say(f"{board.title}")
-                images += _Board(store, board, data_folder, new, len(made) > 1).write()
-            if len(made) > 1:
-                (new / "index.html").write_text(_index(made), encoding="utf-8")
+                own = [("Overall", one.file) for one in suites if board.board_id in one.boards]
+                pages = _Board(store, board, data_folder, new, [*several, *own])
+                images += pages.write()
+                verdicts.append((board, pages.answer.groups[0].verdict if pages.answer.groups else ""))
+            if several:
+                (new / "index.html").write_text(_index(verdicts, suites), encoding="utf-8")
             (new / "assets").mkdir()
             for name, text in assets(plotly=True).items():
                 (new / "assets" / name).write_text(text, encoding="utf-8")
@@ -99,12 +106,12 @@ def _refuse_foreign(folder: Path) -> None:
         raise BenchError(f"{folder} is there and is no site of segbench.", "Name a new folder.")
 
 
-def _index(made: Sequence[Board]) -> str:
-    """The list of all boards."""
-    items = []
-    for board in made:
-        answer = significance(board, "seeds") if default_question(board) == "seeds" else None
-        said = answer.groups[0].verdict if answer and answer.groups else ""
+def _index(verdicts: Sequence[tuple[Board, str]], suites: Sequence[SuitePage]) -> str:
+    """The list of all boards, below the suites of several data sets."""
+    items = [
+        element("li", together(element("a", one.title, href=one.file), element("p", one.verdict))) for one in suites
+    ]
+    for board, said in verdicts:
         link = element("a", board.title, href=f"board-{board.board_id}.html")
         items.append(element("li", together(link, element("p", said)) if said else link))
     body = together(element("h1", "Leaderboard"), element("ul", together(*items), class_="boards"))
@@ -114,11 +121,13 @@ def _index(made: Sequence[Board]) -> str:
 class _Board:
     """The pages of one board."""
 
-    def __init__(self, store: Store, board: Board, data_folder: Path | None, folder: Path, several: bool) -> None:
+    def __init__(
+        self, store: Store, board: Board, data_folder: Path | None, folder: Path, beside: Sequence[tuple[str, str]]
+    ) -> None:
         self.store, self.board, self.data_folder, self.folder = store, board, data_folder, folder
         self.name = f"board-{board.board_id}"
-        self.file = f"{self.name}.html" if several else "index.html"
-        self.several = several
+        self.file = f"{self.name}.html" if beside else "index.html"
+        self.beside = beside
         self.protocol: dict[str, Any] = {}
         if any(row.cell.scored for row in board.rows):
             self.protocol = stored_protocol(store, board).stored()
@@ -128,8 +137,7 @@ class _Board:
         question = default_question(self.board)
         if question == "seeds" or not self.protocol:
             return significance(self.board, "seeds")
-        draws = board_draws(self.board, stored_protocol(self.store, self.board), stored_tables(self.store, self.board))
-        return significance(self.board, "images", draws)
+        return significance(self.board, question, stored_draws(self.store, self.board))
 
     def write(self) -> int:
         """Write the pages; returns how many images they have."""
@@ -141,7 +149,7 @@ class _Board:
         return images
 
     def _links(self, images: bool, here: str) -> list[tuple[str, str, bool]]:
-        found = [("All boards", "index.html", False)] if self.several else []
+        found = [(text, file, False) for text, file in self.beside]
         found.append(("Leaderboard", self.file, here == self.file))
         if images:
             found.append(("Images", f"{self.name}-images.html", here != self.file))

@@ -56,7 +56,7 @@ def compare(board: Board, question: Question, row: int, other: int, draws: Board
         question: which one.
         row: its index on the board.
         other: the other's.
-        draws: for `images`: what `board_draws` made of this board.
+        draws: for `images` and `both`: what `board_draws` made of this board.
     """
     sample = sample_of(board, question, draws)
     known = row != other and not sample.not_compared(row) and not sample.not_compared(other)
@@ -70,7 +70,7 @@ def against(board: Board, question: Question, baseline: int, draws: BoardDraws |
         board: the whole of it.
         question: which one.
         baseline: its index on the board.
-        draws: for `images`: what `board_draws` made of this board.
+        draws: for `images` and `both`: what `board_draws` made of this board.
 
     Returns:
         In the board's order.

@@ -64,6 +64,11 @@ def stored_tables(store: Store, board: Board) -> Tables:
     return read
 
 
+def stored_draws(store: Store, board: Board) -> BoardDraws:
+    """The scores of a board's runs on resampled images, from the database: slow."""
+    return board_draws(board, stored_protocol(store, board), stored_tables(store, board))
+
+
 def no_intervals(board: Board) -> str:
     """Why the metric of a board has no intervals over images; empty if it has."""
     if reason := why_not(board.metric):

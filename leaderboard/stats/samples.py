@@ -1,7 +1,8 @@
-"""What answers each of the two questions about a board: its seeds, or resamples of its images."""
+"""What answers each of the three questions about a board: its seeds, resamples of its images, or both."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -10,13 +11,13 @@ import numpy as np
 from harness.metrics.exact import Array
 from harness.metrics.metric import higher_is_better, is_share
 from leaderboard.boards.board import Board, Cell
-from leaderboard.boards.estimate import Interval
+from leaderboard.boards.estimate import LEVEL, Interval
 from leaderboard.stats.draws import BoardDraws
 from leaderboard.stats.images import image_contrasts, image_interval
 from leaderboard.stats.permutation import contributions
 from leaderboard.stats.resampling import FEWEST_UNITS, MOST_UNDEFINED, RunDraws
 from leaderboard.stats.seeds import moderated_spread, seed_contrasts
-from leaderboard.stats.simultaneous import Contrasts, no_contrasts
+from leaderboard.stats.simultaneous import Contrasts, no_contrasts, with_both_errors
 from leaderboard.stats.verdict import Scope, listed
 
 # More rare classes than this are counted, not named.
@@ -24,6 +25,7 @@ _NAMED = 20
 _MODERATED = "each row's spread over seeds, moderated by that of the others and never below the pooled one"
 _OWN_SPREAD = "its seeds spread more than those of the other rows: its interval is from its own seeds"
 _NO_FIGURE = "no seed has a figure"
+_NOT_READ = "the statistics of the images were not read"
 
 
 class Sample(ABC):
@@ -51,7 +53,7 @@ class Sample(ABC):
         """Where the true figure of a row lies; None where nothing says so."""
 
     @abstractmethod
-    def contrasts(self, rows: Sequence[int]) -> Contrasts:
+    def contrasts(self, rows: Sequence[int], level: float = LEVEL) -> Contrasts:
         """The comparison of rows by what places them; figures are signed so that higher is better."""
 
     @abstractmethod
@@ -126,9 +128,9 @@ class SeedSample(Sample):
         """Student's, with the spreads of both."""
         return self._spread.difference(row, other, self.between(row, other))
 
-    def contrasts(self, rows: Sequence[int]) -> Contrasts:
+    def contrasts(self, rows: Sequence[int], level: float = LEVEL) -> Contrasts:
         """From the spread over seeds."""
-        return seed_contrasts(self.signed(rows), self._spread, rows)
+        return seed_contrasts(self.signed(rows), self._spread, rows, level)
 
 
 class ImageSample(Sample):
@@ -141,7 +143,7 @@ class ImageSample(Sample):
         self._fold = draws.fold if draws else None
         self.unit = "image"
         """What is drawn: `image` or `group`."""
-        nothing = draws.why_not if draws else "the statistics of the images were not read"
+        nothing = draws.why_not if draws else _NOT_READ
         if draws is not None and draws.drawn is not None:
             self.text, self.unit, nothing = draws.drawn.text, draws.drawn.unit, draws.drawn.why_not
         if nothing:
@@ -158,7 +160,7 @@ class ImageSample(Sample):
         values = [(value, run.run_id) for run in cell.scored if (value := run.test.get(self.board.metric)) is not None]
         if not values:
             return _NO_FIGURE
-        lost = [draws.left_out[run] for _, run in values if run in draws.left_out]
+        lost = [draws.left_out.get(run, _NOT_READ) for _, run in values if run not in draws.of_run]
         if lost:
             return lost[0]
         mean = RunDraws.mean([draws.of_run[run] for _, run in values])
@@ -182,7 +184,7 @@ class ImageSample(Sample):
         draws = first.scores - second.scores
         return image_interval(self.between(row, other), draws[~np.isnan(draws)], first.influence - second.influence)
 
-    def contrasts(self, rows: Sequence[int]) -> Contrasts:
+    def contrasts(self, rows: Sequence[int], level: float = LEVEL) -> Contrasts:
         """From differences on the same resamples; one on which a row is undefined is left out for all of them."""
         figures = self.signed(rows)
         if len(rows) < 2:
@@ -190,7 +192,7 @@ class ImageSample(Sample):
         draws = np.stack([self.sign * self._mean[i].scores for i in rows], axis=1)
         influence = np.stack([self.sign * self._mean[i].influence for i in rows])
         known = draws[~np.isnan(draws).any(axis=1)]
-        return image_contrasts(figures, known, influence, contributed=self._contributed(rows))
+        return image_contrasts(figures, known, influence, level, self._contributed(rows))
 
     def _contributed(self, rows: Sequence[int]) -> Array | None:
         """(k, U) what each unit contributes to each row; None where there are too many units to permute."""
@@ -205,3 +207,53 @@ class ImageSample(Sample):
         None where the row has no statistics.
         """
         return self._mean[row].each if row in self._mean else None
+
+
+class SeedAndImageSample(Sample):
+    """Seeds and images are the sample: these methods trained again, on other images like these.
+
+    The figure of a row varies with its trainings and with the images, and the two add up. The widths of the intervals
+    of both questions do so in quadrature: each knows how few seeds, or images, it rests on. Drawing seeds and images
+    alike (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007) estimates the same sum, but of three seeds
+    it understates their variance by a third. What an image does to one training counts in both parts, which is careful
+    (Owen 2007). That both sources belong to a claim of a method: Bouthillier et al., Accounting for Variance in Machine
+    Learning Benchmarks, MLSys 2021.
+    """
+
+    def __init__(self, board: Board, draws: BoardDraws | None) -> None:
+        self._seeds, self._images = SeedSample(board), ImageSample(board, draws)
+        to = f"over other trainings, {self._images.scope.to}"
+        super().__init__(board, Scope(checkpoints=False, to=to))
+        parts = (self._images, self._seeds)
+        self.text = "; ".join(part.text for part in parts) if all(part.text for part in parts) else ""
+        self.remarks = tuple(text for part in parts for text in part.remarks)
+        # Why the images say nothing holds for the whole board, and is said first.
+        self.why_not = {**self._seeds.why_not, **self._images.why_not}
+        self.notes = self._seeds.notes
+
+    def interval(self, row: int) -> Interval | None:
+        """Of the mean over the seeds that ended."""
+        mean = self.board.rows[row].cell.test(self.board.metric).mean
+        images, seeds = self._images.interval(row), self._seeds.interval(row)
+        if row in self.why_not or mean is None or images is None or seeds is None:
+            return None
+        found = in_quadrature(mean, images, seeds)
+        return Interval(max(found.low, 0.0), min(found.high, 1.0)) if is_share(self.board.metric) else found
+
+    def difference(self, row: int, other: int) -> Interval:
+        """From both."""
+        return in_quadrature(
+            self.between(row, other), self._images.difference(row, other), self._seeds.difference(row, other)
+        )
+
+    def contrasts(self, rows: Sequence[int], level: float = LEVEL) -> Contrasts:
+        """From both; nothing is claimed that either does not find."""
+        return with_both_errors(self._images.contrasts(rows, level), self._seeds.contrasts(rows, level))
+
+
+def in_quadrature(figure: float, first: Interval, second: Interval) -> Interval:
+    """The limits of a figure with two independent errors, from those with each of them (Zou and Donner 2008)."""
+    return Interval(
+        figure - math.hypot(figure - first.low, figure - second.low),
+        figure + math.hypot(first.high - figure, second.high - figure),
+    )

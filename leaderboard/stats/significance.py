@@ -1,9 +1,10 @@
 """What a board's differences mean: intervals, which rows may be the best, which places each may have.
 
-Two questions, never mixed:
+Three questions, never mixed:
 
 - `seeds`: *these methods trained again*, on these images. The seeds are the sample. A row needs two.
 - `images`: *these checkpoints on other images like these*. The images are the sample.
+- `both`: *these methods trained again, on other images like these*. Seeds and images are the sample.
 
 Every statement is over the whole of a group of rows that is ranked together, never over a filtered part.
 docs/statistics.md has the formulas.
@@ -19,18 +20,24 @@ from harness.config.grid import grid_text
 from harness.metrics.metric import higher_is_better
 from leaderboard.boards.board import Board, Group, Row
 from leaderboard.boards.estimate import LEVEL, Interval
-from leaderboard.stats.draws import BoardDraws
+from leaderboard.stats.draws import BoardDraws, no_intervals
+from leaderboard.stats.resampling import FEWEST_UNITS
 from leaderboard.stats.row import RowSignificance
-from leaderboard.stats.samples import ImageSample, Sample, SeedSample, values_of
+from leaderboard.stats.samples import ImageSample, Sample, SeedAndImageSample, SeedSample, values_of
 from leaderboard.stats.simultaneous import compared_with_best, rank_intervals
 from leaderboard.stats.verdict import verdict
 
-Question = Literal["seeds", "images"]
+Question = Literal["both", "seeds", "images"]
 
 ASKS: dict[Question, str] = {
+    "both": "These methods trained again, on other images like these: seeds and images are the sample.",
     "seeds": "These methods trained again, on these images: the seeds are the sample.",
     "images": "These checkpoints on other images like these: the images are the sample.",
 }
+
+
+# So many seeds of every row, and a board answers for trainings and images at once.
+SEEDS_FOR_BOTH = 3
 
 
 @dataclass(frozen=True)
@@ -89,9 +96,16 @@ class BoardSignificance:
 
 
 def default_question(board: Board) -> Question:
-    """The question that a board's seeds can answer: `seeds` where two rows have two or more that ended."""
-    repeated = [row for row in board.rows if len(values_of(row.cell, board.metric)) > 1]
-    return "seeds" if len(repeated) > 1 else "images"
+    """The widest question that a board's seeds can answer.
+
+    `both` where every row with a figure has three seeds or more that ended, the metric has intervals over images, and
+    these are ten or more; `seeds` where two rows have two or more; else `images`.
+    """
+    ended = [n for row in board.rows if (n := len(values_of(row.cell, board.metric)))]
+    images = max((run.n_images for row in board.rows for run in row.cell.scored), default=0)
+    if len(ended) > 1 and min(ended) >= SEEDS_FOR_BOTH and images >= FEWEST_UNITS and not no_intervals(board):
+        return "both"
+    return "seeds" if sum(n > 1 for n in ended) > 1 else "images"
 
 
 def sample_of(board: Board, question: Question, draws: BoardDraws | None) -> Sample:
@@ -100,27 +114,32 @@ def sample_of(board: Board, question: Question, draws: BoardDraws | None) -> Sam
     Args:
         board: the whole of it.
         question: which one.
-        draws: for `images`: what `board_draws` made.
+        draws: for `images` and `both`: what `board_draws` made.
     """
-    return SeedSample(board) if question == "seeds" else ImageSample(board, draws)
+    if question == "seeds":
+        return SeedSample(board)
+    return ImageSample(board, draws) if question == "images" else SeedAndImageSample(board, draws)
 
 
-def significance(board: Board, question: Question, draws: BoardDraws | None = None) -> BoardSignificance:
-    """Answer one of the two questions for every row of a board.
+def significance(
+    board: Board, question: Question, draws: BoardDraws | None = None, level: float = LEVEL
+) -> BoardSignificance:
+    """Answer one of the three questions for every row of a board.
 
     Args:
         board: the whole of it.
         question: which one.
-        draws: for `images`: what `board_draws` made of this board; it is costly and worth keeping.
+        draws: for `images` and `both`: what `board_draws` made of this board; it is costly and worth keeping.
+        level: at which all statements of one kind about a group hold together.
     """
     sample = sample_of(board, question, draws)
-    groups = [_group(board.metric, group, sample, rows) for group, rows in groups_of(board)]
+    groups = [_group(board.metric, group, sample, rows, level) for group, rows in groups_of(board)]
     widest = max(groups, key=lambda g: len(g.rows), default=None)
     return BoardSignificance(
         question=question,
         asks=ASKS[question],
         metric=board.metric,
-        level=LEVEL,
+        level=level,
         sample=sample.text,
         groups=tuple(groups),
         resolvable=widest.resolvable if widest else None,
@@ -138,11 +157,11 @@ def groups_of(board: Board) -> Iterator[tuple[Group, range]]:
         first = rows.stop
 
 
-def _group(metric: str, group: Group, sample: Sample, indices: range) -> GroupSignificance:
+def _group(metric: str, group: Group, sample: Sample, indices: range, level: float) -> GroupSignificance:
     """What a sample says of the rows of a group, which are the board's rows of these indices."""
     ranked = [i for i, row in zip(indices, group.rows, strict=True) if row.rank is not None]
     compared = [i for i in ranked if not sample.not_compared(i)]
-    contrasts = sample.contrasts(compared)
+    contrasts = sample.contrasts(compared, level)
     best = compared_with_best(contrasts)
     low, high = rank_intervals(contrasts.better)
     names = names_of_rows(group.rows)

@@ -72,7 +72,7 @@ def verdict(metric: str, rows: Sequence[RowSignificance], scope: Scope) -> str:
     sentences.append(leads[:1].upper() + leads[1:])
     silent = [row.name for row in ranked if row.like_leader is None and row is not first]
     if silent:
-        sentences.append(f"{_few(silent)} {'is' if len(silent) == 1 else 'are'} not compared.")
+        sentences.append(f"{few(silent)} {'is' if len(silent) == 1 else 'are'} not compared.")
     if scope.checkpoints:
         once = all(row.ended == 1 for row in compared)
         sentences.append(
@@ -91,7 +91,7 @@ def _leads(metric: str, compared: Sequence[RowSignificance], scope: Scope) -> st
     level = [row.name for row in compared if row.place == leader.place]
     others = [row.name for row in compared if row.like_leader and row.name not in level]
     if len(level) > 1:
-        them = f"the checkpoints {_few(level)}" if scope.checkpoints else _few(level)
+        them = f"the checkpoints {few(level)}" if scope.checkpoints else few(level)
         said = f"{them} share the {most} {title}, {figure}"
     else:
         has = f"{leader.name} has"
@@ -99,7 +99,7 @@ def _leads(metric: str, compared: Sequence[RowSignificance], scope: Scope) -> st
             has = f"the checkpoint {has}" if leader.ended == 1 else f"the checkpoints of {leader.name} have"
         said = f"{has} the {most} {title}, {figure}"
     if others:
-        return f"{said}. {_few(others)} cannot be told apart from {'it' if len(level) == 1 else 'them'} {scope.to}."
+        return f"{said}. {few(others)} cannot be told apart from {'it' if len(level) == 1 else 'them'} {scope.to}."
     if len(level) > 1:
         return f"{said}."
     if len(compared) == 2:
@@ -113,6 +113,6 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
     """The names, or `A, B and 5 more`."""
     return listed([*names[: NAMED - 1], f"{len(names) - NAMED + 1} more"] if len(names) > NAMED else names)

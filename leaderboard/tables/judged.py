@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.metrics.metric import metric_title
 from harness.results import Store
 from leaderboard.boards.board import Board, boards
-from leaderboard.stats.draws import board_draws, stored_protocol, stored_tables
+from leaderboard.stats.draws import stored_draws
 from leaderboard.stats.significance import BoardSignificance, default_question, significance
 from leaderboard.tables.table import Table
 
@@ -17,13 +17,18 @@ Interval = tuple[float, float]
 
 def judge(board: Board, metric: str, store: Store) -> BoardSignificance:
     """What the statistics say of a board ranked by any metric; the question is the one that its seeds can answer."""
-    if metric != board.metric:
-        runs = {run.run_id: run for row in board.rows for cell in row.cells for run in cell.runs}
-        (board,) = boards(runs.values(), metric)
+    board = ranked_by(board, metric)
     question = default_question(board)
-    if question == "seeds":
-        return significance(board, question)
-    return significance(board, question, board_draws(board, stored_protocol(store, board), stored_tables(store, board)))
+    return significance(board, question, None if question == "seeds" else stored_draws(store, board))
+
+
+def ranked_by(board: Board, metric: str) -> Board:
+    """The same board ranked by any metric."""
+    if metric == board.metric:
+        return board
+    runs = {run.run_id: run for row in board.rows for cell in row.cells for run in cell.runs}
+    (made,) = boards(runs.values(), metric)
+    return made
 
 
 def judged(table: Table, board: Board, found: Mapping[str, BoardSignificance], intervals: bool = False) -> Table:

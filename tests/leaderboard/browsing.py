@@ -26,7 +26,7 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PAGES = ("", "compare", "images", "trade-offs", "model", "run")
+PAGES = ("", "compare", "images", "trade-offs", "overall", "model", "run")
 
 
 # The app, on whichever database the file beside this script names: starting a server takes longer than most tests.

@@ -10,7 +10,7 @@ import pytest
 from scipy import special, stats
 
 from harness.metrics import Protocol, StatisticsTable, fold
-from leaderboard.boards.board import Board
+from leaderboard.boards.board import Board, boards
 from leaderboard.stats.comparison import against, compare, image_claim
 from leaderboard.stats.draws import BoardDraws, board_draws
 from leaderboard.stats.images import effective_freedom
@@ -336,3 +336,56 @@ def test_differences_over_images_are_paired() -> None:
     assert claim.counts.count == 29
     assert claim.verdict.startswith(f"{made.rows[0].model} is better than {made.rows[1].model} on ")
     assert image_claim(board({"A": [0.1], "B": [None]}), 0, 1, draws) is None
+
+
+# ---- both: trained again, on other images ------------------------------------------------------------------------
+
+
+def test_the_board_answers_for_trainings_and_images_at_once_from_three_seeds_a_row_on() -> None:
+    three = {"A": [0.5, 0.51, 0.52], "B": [0.4, 0.41, 0.42]}
+    assert default_question(board(three)) == "both"
+    assert default_question(board({**three, "C": [0.3, 0.31]})) == "seeds"
+    assert default_question(board({**three, "C": [None]})) == "both"
+    assert default_question(board(three, failed={"A": 1})) == "both"
+    # Too few images, or a metric that is no function of sums over images: the seeds still answer.
+    few = board(three)
+    runs = [replace(run, n_images=9) for row in few.rows for run in row.cell.runs]
+    assert default_question(boards(runs, "miou")[0]) == "seeds"
+    assert default_question(board(three, metric="batch_loss")) == "seeds"
+
+
+def test_both_errors_add_up_in_quadrature() -> None:
+    made, draws = of_tables({"Good": [0, 1, 2], "Bad": [3, 4, 9]})
+    both, images, seeds = (significance(made, q, draws) for q in ("both", "images", "seeds"))  # type: ignore[arg-type]
+    assert both.asks.startswith("These methods trained again, on other images")
+    assert both.sample == f"{images.sample}; {seeds.sample}"
+    for one, of_images, of_seeds in zip(both.rows, images.rows, seeds.rows, strict=True):
+        assert one.figure is not None
+        for end in ("low", "high"):
+            parts = [getattr(part.interval, end) - one.figure for part in (of_images, of_seeds)]
+            assert abs(getattr(one.interval, end) - one.figure) == pytest.approx(np.hypot(*parts))
+    pair, of_images, of_seeds = (compare(made, q, 0, 1, draws) for q in ("both", "images", "seeds"))  # type: ignore[arg-type]
+    halves = [one.interval.high - one.value for one in (pair, of_images, of_seeds)]  # type: ignore[union-attr, operator]
+    assert halves[0] == pytest.approx(np.hypot(*halves[1:]))
+
+
+def test_nothing_is_claimed_of_both_that_either_does_not_find() -> None:
+    # Far apart on these images, but of one seed each nothing is known of other trainings.
+    made, draws = of_tables({"Good": [0], "Bad": [9]})
+    assert {row.note for row in significance(made, "both", draws).rows} == {
+        "one seed says nothing about training again"
+    }
+    # Seeds tell them apart, images are not there.
+    made = board({"A": [0.9, 0.91, 0.92], "B": [0.1, 0.11, 0.12]})
+    assert significance(made, "seeds").rows[1].may_be_best is False
+    found = significance(made, "both", None)
+    assert [row.places for row in found.rows] == [None, None]
+    assert found.rows[0].note == "the statistics of the images were not read"
+
+
+def test_a_claim_of_both_says_what_it_extends_to() -> None:
+    made, draws = of_tables({"Good": [0, 0, 0], "Bad": [4, 4, 4]})
+    found = significance(made, "both", draws)
+    assert found.groups[0].verdict.endswith("over other trainings, on images like these 29.") or (
+        "cannot be told apart from it over other trainings, on images like these 29." in found.groups[0].verdict
+    )

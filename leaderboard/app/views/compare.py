@@ -11,7 +11,7 @@ from harness.metrics.metric import class_score_names
 from leaderboard.app import components, header, state
 from leaderboard.app.background import Background
 from leaderboard.app.curves import show_curves
-from leaderboard.app.data import board_with, draws_of, store, version
+from leaderboard.app.data import board_with, store, version
 from leaderboard.app.inert import cut, element, notice, paragraph, put
 from leaderboard.app.picked import Picked, pick
 from leaderboard.boards.board import Board
@@ -29,7 +29,7 @@ from leaderboard.shown.compare import (
 from leaderboard.shown.image_list import wins
 from leaderboard.shown.lists import percent
 from leaderboard.shown.text import heading, short
-from leaderboard.stats.draws import BoardDraws
+from leaderboard.stats.draws import BoardDraws, stored_draws
 from leaderboard.stats.significance import ASKS
 
 TITLE, URL, ORDER = "Compare", state.COMPARE, 2
@@ -50,7 +50,7 @@ def show() -> None:
         notice("info", "This board has one scored row: there is nothing to compare it with.")
         st.stop()
     names = [one.name for one in picked]
-    draws = draws_for(board, picked) if chosen.question == "images" else None
+    draws = draws_for(board, picked) if chosen.question != "seeds" else None
     found = differences(board, [(one.row, one.cell) for one in picked], chosen.question, draws)
     with title:
         put(element("h1", cut(sentence(board.metric, found[0], names)) if found else "Compare"))
@@ -77,7 +77,7 @@ def draws_for(board: Board, picked: list[Picked]) -> BoardDraws | None:
     key = f"{opened.name}/{version()}/{board.board_id}/{board.metric}/{','.join(one.id for one in picked)}"
     with st.spinner("Resampling the images…"):
         try:
-            return _draws.get(key, lambda: draws_of(opened, cells), wait=True)
+            return _draws.get(key, lambda: stored_draws(opened, cells), wait=True)
         except Exception:  # noqa: BLE001 (statistics of a damaged database raise anything; the figures stand)
             return None
 
