@@ -90,7 +90,7 @@ def test_the_same_results_give_the_same_bytes_and_everything_agrees(database: Pa
     done = run_bench("verify", "a.tar.gz", cwd=home)
     assert "All of it agrees" in done.stdout
     assert "2 of 2 runs were scored anew" in done.stdout
-    assert done.stdout.count("176 of 176 agree") == 4, "by statistics, and anew"
+    assert done.stdout.count("246 of 246 agree") == 4, "by statistics, and anew"
 
 
 def test_nothing_of_this_machine_is_in_it(database: Path, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_label_maps_that_fit_every_checksum_and_give_other_figures_are_found(
     found: Verified = verify_bundle(tmp_path / "a.tar.gz")
     assert any("run 1" in p and "test, scored anew: miou is stored as" in p for p in found.problems), found.problems
     assert not any("run 2" in p for p in found.problems)
-    assert found.rows[1].rescored == "176 of 176 agree"
+    assert found.rows[1].rescored == "246 of 246 agree"
 
 
 def test_without_the_data_the_figures_are_checked_and_the_rest_is_said(database: Path, tmp_path: Path) -> None:

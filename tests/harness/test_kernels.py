@@ -52,7 +52,8 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, i
 def plain(statistics: ImageStatistics) -> dict[str, object]:
     """As values that compare by their bits, NaN included."""
     record = asdict(statistics)
-    record |= {name: getattr(statistics, name).tolist() for name in ("confusion", "trimap", "histogram")}
+    arrays = [name for name, value in record.items() if isinstance(value, np.ndarray)]
+    record |= {name: getattr(statistics, name).tolist() for name in arrays}
     record["loss"] = repr(statistics.loss)
     record["surfaces"] = [
         {k: "nan" if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(s).items()}
