@@ -158,6 +158,13 @@ class Given:
         """The recipe's loss."""
         return output_loss(self.context.model, outputs, targets, self.job.recipe, self.context)
 
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The recipe's, which does after a step what the network wants done then."""
+        built = build_optimizer(model, self.job.recipe.optimizer, self.context.backbone)
+        if hasattr(model, "after_step"):
+            built.register_step_post_hook(lambda *_: model.after_step())
+        return built
+
     def synchronize(self) -> None:
         """Wait for the device: what is timed is done."""
         if self.device.type == "cuda":
@@ -198,7 +205,7 @@ def ours(given: Given, precision: str, channels_last: bool, compiled: bool = Fal
 def bare(given: Given, precision: str, channels_last: bool) -> Trained:
     """Nothing but the steps."""
     model = given.restart(channels_last)
-    optimizer = build_optimizer(model, given.job.recipe.optimizer, given.context.backbone)
+    optimizer = given.optimizer(model)
     found = Trained()
     for epoch, batches in given.batches():
         ready = []
@@ -241,7 +248,7 @@ def torchvision(given: Given) -> Trained:
     """The steps of torchvision's reference, as it comes."""
     model = given.restart(channels_last=False)
     recipe, found = given.job.recipe, Trained()
-    optimizer = build_optimizer(model, recipe.optimizer, given.context.backbone)
+    optimizer = given.optimizer(model)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=10**9, power=0.9)
     for epoch, batches in given.batches():
         samples = Prepared(batches, recipe.normalize, normalized=True)
@@ -316,7 +323,7 @@ def lightning(given: Given) -> Trained:
             marks.clear()
 
         def configure_optimizers(self) -> Any:
-            optimizer = build_optimizer(self.model, recipe.optimizer, given.context.backbone)
+            optimizer = given.optimizer(self.model)
             return {"optimizer": optimizer}
 
     by_epoch = dict(given.batches())

@@ -319,6 +319,7 @@ def test_pretrained_weights_learn_horses_in_three_epochs(bench: Bench) -> None:
         "recipe.channels_last=true",
     )
     sets = [word for one in small for word in ("--set", one)]
+    sets += ["--models", "U-Net (Lite0, ImageNet)"]
     bench("run", "--suite", "horse-pretrained", "--local", *sets, "--data-dir", REAL_DATA)
     (row,) = json.loads(bench("export", "json").stdout)
     assert row["per_class"]["iou"]["horse"] > 0.75, "from scratch it is below 0.5 by then"

@@ -145,7 +145,8 @@ def test_every_row_fits_a_gpu_of_24_gb(name: str) -> None:
     assert suite.resources.oom_retries == 0
     for one in expand(suite, {"voc": dataset_class("voc").info}):
         if one.seed == suite.seeds[0]:
-            assert memory_of(one) < 22e9, one.title
+            # Such a GPU has 25.8e9 bytes: a tenth is left for what is not counted.
+            assert memory_of(one) < 23e9, one.title
 
 
 def memory_of(given: Job) -> int:
