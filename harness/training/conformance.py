@@ -249,6 +249,8 @@ def check_repeatable(subject: Subject) -> str:
         optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
         torch.stack([out.square().mean() for out in outputs(model.train(), subject.images(2), FEW)]).sum().backward()
         optimizer.step()
+        if hasattr(model, "after_step"):
+            model.after_step()  # type: ignore[operator]
         return [value.clone() for value in model.state_dict().values()]
 
     one, two = trained(), trained()
