@@ -337,6 +337,9 @@ def validate(job: Job, context: TrainingContext) -> dict[str, float | None]:
     k = len(info.classes)
     metric, label = split_metric(job.selection.metric)
     protocol = job.validation
+    if find_metric(metric).family != "structure":
+        # Skeletons and components take longer than all else, each epoch, and nothing here looks at them.
+        protocol = protocol.model_copy(update={"structures": "none"})
     simple = protocol.size is None and protocol.level == "dataset"
     wants_all = find_metric(metric).family != "region" or not simple
     evaluator = new_evaluator(info, protocol)
